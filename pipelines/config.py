@@ -1,0 +1,249 @@
+"""The run's configuration: defaults < YAML file < `key=value` on the command line.
+
+Imports neither torch nor ray, so that a config can be checked anywhere, at once. Unknown keys are
+errors that name the nearest known key; nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from pipelines.errors import UserError
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class RunConfig(Section):
+    name: str = Field(default="motley", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the run, its MLflow experiment and, unless told otherwise, the registered model."""
+    seed: int = Field(default=0, ge=0)
+    """Seeds the new head, the order of the data and every dropout mask."""
+    output: str | None = None
+    """The run's folder; `runs/NAME-DATE-TIME` when left out."""
+
+
+class ModelConfig(Section):
+    source: str = "bert-base-cased"
+    """A hub id, a local folder, or `package:DISTRIBUTION/path/inside` for an installed package."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the weights and of the optimizer's state."""
+
+
+class DataConfig(Section):
+    path: str | None = None
+    """Where all splits are: `hub:ID`, or a folder with train/dev/test files or a saved `datasets` folder."""
+    train: str | None = None
+    """The training file; wins over `path`."""
+    dev: str | None = None
+    """The file evaluated after every epoch; wins over `path`."""
+    test: str | None = None
+    """The file evaluated once, at the end; wins over `path`."""
+    format: Literal["auto", "conll", "jsonl", "csv", "parquet"] = "auto"
+    """How files are read; `auto` goes by the file's ending."""
+    tokens_column: str = "tokens"
+    """The column that holds a row's words (JSON lines, CSV, Parquet, `datasets`)."""
+    tags_column: str | None = None
+    """The column that holds a row's tags; `ner_tags`, then `tags`, then `labels` when left out."""
+    iob: Literal["strict", "repair"] = "strict"
+    """What to do with an I- tag that opens an entity: refuse it, or turn it into B- and count it."""
+    shards: int = Field(default=2, ge=1)
+    """How many data-shard actors read and tokenise the data."""
+    max_length: int = Field(default=512, ge=8)
+    """Longest input in sub-words; words beyond it are cut off and counted."""
+
+
+class TrainConfig(Section):
+    task: str = "token-classification"
+    """What is learnt; see pipelines/tasks."""
+    epochs: int = Field(default=5, ge=1)
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stops after this many steps, whatever the epochs say."""
+    batch_size: int = Field(default=16, ge=1)
+    """Examples in one batch."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches whose gradients make one step."""
+    micro_batches: int = Field(default=4, ge=1)
+    """Pieces of about equal padded size that a batch is split into, to keep every stage busy."""
+    token_budget: int = Field(default=4096, ge=8)
+    """Most padded tokens in one micro-batch; a batch that needs more pieces for it gets more."""
+    optimizer: str = "adamw"
+    """See pipelines/train/optimizers.py."""
+    learning_rate: float = Field(default=2e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = Field(default=1e-8, gt=0)
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Not applied to biases and norms."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from 0."""
+    decay: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest global norm of the gradients; `null` for none."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the matrix products (autocast); weights keep `model.dtype`."""
+
+
+class PlanConfig(Section):
+    stages: int = Field(default=2, ge=1)
+    """How many actors hold the model, one stage each."""
+    devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] = "cpu"
+    """One word for all stages, or one for each, first stage first."""
+    cpus_per_stage: float = Field(default=1, gt=0)
+    """CPUs reserved for each stage; torch uses as many threads (at least one)."""
+    cut: tuple[int, ...] | None = None
+    """The first unit of every stage after the first; found from the units' costs when left out."""
+    schedule: str = "1f1b"
+    """The order of every stage's actions; see pipelines/plan/schedule.py."""
+    timeout: float = Field(default=60, gt=0)
+    """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
+
+
+class CheckpointConfig(Section):
+    every_steps: int | None = Field(default=None, ge=1)
+    """Steps between checkpoints; one at the end of every epoch when left out."""
+    keep: int = Field(default=2, ge=1)
+    """How many of the newest checkpoints stay."""
+    resume: str | None = None
+    """A checkpoint folder, or a run folder whose newest checkpoint is meant."""
+
+
+class TrackConfig(Section):
+    uri: str | None = None
+    """MLflow tracking server; MLFLOW_TRACKING_URI, or else `sqlite` in `runs/mlflow.db`, when left out."""
+    experiment: str | None = None
+    """The run's name when left out."""
+    register_as: str | None = None
+    """The registered model's name; the run's name when left out."""
+    alias: str = "champion"
+    """The alias that the new version gets."""
+    system_metrics: bool = True
+    """Log CPU, memory, disk and network of the driver's machine."""
+
+
+class ServeConfig(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+    auth: Literal["key", "none"] = "key"
+    """`key` asks for `Authorization: Bearer KEY` (MOTLEY_API_KEY, or a new one that is printed)."""
+    replicas: int = Field(default=1, ge=1)
+    cpus_per_replica: float = Field(default=1, gt=0)
+    max_batch_size: int = Field(default=32, ge=1)
+    """Most texts in one pass through the model."""
+    batch_wait_ms: float = Field(default=5, ge=0)
+    """How long a request waits for others to share its pass."""
+    max_texts: int = Field(default=256, ge=1)
+    """Most texts in one request."""
+    max_characters: int = Field(default=20_000, ge=1)
+    """Longest text in one request."""
+
+
+def _source(value: object) -> object:
+    return {"source": value} if isinstance(value, str) else value
+
+
+class Config(Section):
+    run: RunConfig = RunConfig()
+    model: Annotated[ModelConfig, BeforeValidator(_source)] = ModelConfig()
+    data: DataConfig = DataConfig()
+    train: TrainConfig = TrainConfig()
+    plan: PlanConfig = PlanConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    track: TrackConfig = TrackConfig()
+    serve: ServeConfig = ServeConfig()
+
+    def to_yaml(self) -> str:
+        """The resolved configuration; `load_config` reads it back to an equal one."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def known_keys() -> list[str]:
+    """Every key in dotted form, in the order of the classes above."""
+    return list(_keys(Config))
+
+
+def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | None = None) -> Config:
+    """Read a YAML file (a path, or the name of one in the folder `packaged`) and apply `key=value` overrides.
+
+    Raises:
+        UserError: no such file, not YAML, an unknown key (the nearest known one is named), or a value
+            of the wrong kind.
+    """
+    path = _find(source, packaged)
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        raise UserError(f"The config {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"The config {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    tree = {} if tree is None else tree
+    if not isinstance(tree, dict):
+        raise UserError(f"The config {path} holds a {type(tree).__name__} where sections (run, model, data, ...) belong.")
+    for override in overrides:
+        _apply(tree, override)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(_explain(error, str(path))) from None
+
+
+def _find(source: str, packaged: Path | None) -> Path:
+    path = Path(source)
+    if path.is_file():
+        return path
+    known = {} if packaged is None else {p.stem: p for p in sorted(packaged.glob("*.yaml"))}
+    if source in known:
+        return known[source]
+    names = f", or one of the packaged configs: {', '.join(known)}" if known else ""
+    raise UserError(f"There is no config {source!r}: give the path of a YAML file{names}.")
+
+
+def _apply(tree: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise UserError(f"{override!r} is not an override. Write key=value, for example train.epochs=3.")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"The value of the override {override!r} is not valid YAML; put it in quotes.") from None
+    *parents, leaf = key.split(".")
+    node = tree
+    for parent in parents:
+        child = node.setdefault(parent, {})
+        if isinstance(child, str) and parent == "model":
+            child = node[parent] = {"source": child}
+        if not isinstance(child, dict):
+            raise UserError(f"The override {override!r} goes below {parent!r}, which is a value and not a section.")
+        node = child
+    node[leaf] = value
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from _keys(kind, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _explain(error: ValidationError, path: str) -> str:
+    parts = []
+    for problem in error.errors():
+        key = ".".join(str(step) for step in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = [*known_keys(), *Config.model_fields]
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
+            parts.append(f"there is no key {key!r}; did you mean {near!r}?")
+        else:
+            parts.append(f"{key!r} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+    return f"The config {path} cannot be used: " + " ".join(parts)

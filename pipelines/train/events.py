@@ -1,0 +1,38 @@
+"""What a stage reports of one step: numbers and times, never tensors or text."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["forward", "backward", "weights", "update"]
+"""`forward` and `backward` belong to a micro-batch; `weights` (the step's weight gradients) and `update` to the step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One action of one stage; times are seconds since the epoch."""
+
+    kind: Kind
+    micro_batch: int | None
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What stage `stage` did in step `step`."""
+
+    stage: int
+    step: int
+    events: tuple[Event, ...]
+    loss: float | None
+    """The step's loss (last stage only)."""
+    grad_norm: float
+    """The global norm of all gradients, before clipping; the same on every stage."""
+    bytes_sent: int
+
+    @property
+    def busy(self) -> float:
+        """Seconds of computing."""
+        return sum(event.end - event.start for event in self.events)
