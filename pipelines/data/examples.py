@@ -25,7 +25,12 @@ class Encoded:
 
     inputs: dict[str, list[int]]
     labels: list[int]
+    words: list[int]
+    """For each target (label that is not -100), in order, which word of the row it stands for."""
     num_words_cut: int = 0
+    """Words behind the longest input that the model takes."""
+    num_words_unseen: int = 0
+    """Words of which the tokenizer leaves nothing, such as a lone control character."""
 
     @property
     def length(self) -> int:
@@ -33,7 +38,7 @@ class Encoded:
 
     @property
     def num_targets(self) -> int:
-        return sum(label != -100 for label in self.labels)
+        return len(self.words)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,108 @@
+"""Thin shells round the plain classes of pipelines/: what Ray places, calls and restarts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import torch
+from torch import Tensor
+
+from cluster.transport import Keys, ZmqTransport
+from pipelines.config import DataConfig
+from pipelines.data.pack import Packed, merge
+from pipelines.data.shard import DataShard, Lengths, SplitSummary
+from pipelines.tasks import make_task
+from pipelines.train.device import Device
+from pipelines.train.events import StageReport
+from pipelines.train.executor import Executor, StepOrder
+from pipelines.train.stage import Stage, StageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Where an actor sits."""
+
+    node: str
+    host: str
+    device: str
+
+
+class StageShell:
+    """Holds one stage, its transport, and the executor that joins them."""
+
+    def __init__(self, stage: int, *, cpus: float, wants_gpu: bool, keys: Keys, timeout: float) -> None:
+        gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
+        self._device = Device.assigned(gpus, cpus)
+        self._note = " in place of a GPU, which Ray assigned but this node has not" if wants_gpu and self._device.kind.type == "cpu" else ""
+        self._transport = ZmqTransport(stage, keys=keys, timeout=timeout)
+        self._executor: Executor | None = None
+        self._stage: Stage | None = None
+        self._padding: Mapping[str, int] = {}
+
+    def seat(self) -> Seat:
+        context = ray.get_runtime_context()
+        return Seat(context.get_node_id(), ray.util.get_node_ip_address(), f"{self._device}{self._note}")
+
+    def bind(self, room: str | None) -> str:
+        """Listen for the other stages: in a folder `room` where all are on this node, else on this node's address."""
+        return self._transport.bind(room=room, host=ray.util.get_node_ip_address())
+
+    def build(
+        self,
+        spec: StageSpec,
+        padding: Mapping[str, int],
+        addresses: Mapping[int, str],
+        weights: Mapping[str, Tensor],
+        moments: Mapping[str, Tensor],
+    ) -> None:
+        self._padding = padding
+        self._stage = Stage(spec, weights, self._device)
+        self._stage.restore(moments)
+        self._transport.connect(addresses)
+        self._executor = Executor(self._stage, self._transport)
+
+    def run_step(self, order: StepOrder, *parts: Sequence[Packed]) -> StageReport:
+        """One step; each of `parts` is what one data shard holds of the step's micro-batches."""
+        assert self._executor is not None
+        return self._executor.run(order, self._batches(parts))
+
+    def evaluate(self, call: int, *parts: Sequence[Packed]) -> list[Any]:
+        assert self._executor is not None
+        return self._executor.evaluate(call, self._batches(parts))
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        assert self._stage is not None
+        return self._stage.state()
+
+    def close(self) -> None:
+        self._transport.close()
+
+    def _batches(self, parts: Sequence[Sequence[Packed]]) -> list[dict[str, Tensor]]:
+        return [merge(pieces, self._padding) for pieces in zip(*parts, strict=True)]
+
+
+class DataShell:
+    """Holds one data shard."""
+
+    def __init__(self, data: DataConfig, *, shard: int, num_shards: int) -> None:
+        torch.set_num_threads(1)
+        self._shard = DataShard(data, shard=shard, num_shards=num_shards)
+
+    def load(self) -> dict[str, SplitSummary]:
+        return self._shard.load()
+
+    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        return self._shard.encode(make_task(task), tokenizer, labels, max_length)
+
+    def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
+        return self._shard.micro_batches(split, wanted)
+
+    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
+        return self._shard.gold(split)
+
+
+StageActor = ray.remote(StageShell)
+DataShardActor = ray.remote(DataShell)

@@ -1,0 +1,142 @@
+"""The actors of one run: made together, asked together, ended together."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+from torch import Tensor
+
+from cluster.actors import DataShardActor, Seat, StageActor
+from cluster.placement import reserve
+from cluster.transport import Keys
+from cluster.waiting import wait_for
+from pipelines.config import DataConfig
+from pipelines.data.batches import MicroBatch
+from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
+from pipelines.plan.plan import Plan
+from pipelines.train.events import StageReport
+from pipelines.train.executor import StepOrder
+from pipelines.train.stage import StageSpec
+
+Refs = Sequence["ray.ObjectRef[Any]"]
+
+
+class DataCrew:
+    """The data shards. They take no CPU of the plan's: between steps they only hand out rows."""
+
+    def __init__(self, data: DataConfig, *, timeout: float) -> None:
+        self._timeout = timeout
+        make = DataShardActor.options(num_cpus=0)
+        self._shards = [make.remote(data, shard=s, num_shards=data.shards) for s in range(data.shards)]
+
+    def load(self) -> Mapping[str, SplitSummary]:
+        """Read all splits; the summaries are of whole splits."""
+        return same_everywhere(self._all("load", to="read its data"))
+
+    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        """Tokenise; lengths and targets come in the order of the split's rows."""
+        answers = self._all("encode", task, tokenizer, labels, max_length, to="tokenise its data")
+        return {
+            split: Lengths(
+                interleave([answer[split].lengths for answer in answers]),
+                interleave([answer[split].num_targets for answer in answers]),
+                sum(answer[split].num_words_cut for answer in answers),
+                sum(answer[split].num_words_unseen for answer in answers),
+            )
+            for split in answers[0]
+        }
+
+    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
+        """For each row of a split its true tags, and which of its words get an answer."""
+        return interleave(self._all("gold", split, to=f"give the tags of {split}"))
+
+    def hand_out(self, split: str, micro_batches: Sequence[MicroBatch]) -> Refs:
+        """What each shard holds of these micro-batches; goes to the stages without passing through here."""
+        wanted = [micro_batch.rows for micro_batch in micro_batches]
+        return [shard.micro_batches.remote(split, wanted) for shard in self._shards]
+
+    def close(self) -> None:
+        for shard in self._shards:
+            ray.kill(shard)
+
+    def _all(self, method: str, *args: Any, to: str) -> list[Any]:
+        calls = {f"data shard {s}": getattr(shard, method).remote(*args) for s, shard in enumerate(self._shards)}
+        return wait_for(calls, to=to, timeout=self._timeout)
+
+
+class StageCrew:
+    """The stages of one replica, one actor each, in a placement group."""
+
+    def __init__(self, plan: Plan, *, may_grow: bool, timeout: float) -> None:
+        """Reserve the plan's resources, start the actors, and let them find each other.
+
+        Raises:
+            UserError: the cluster has not got what the plan asks for.
+        """
+        self._plan, self._timeout = plan, timeout
+        self._stages: list[Any] = []
+        self._group = reserve(plan, may_grow=may_grow, timeout=timeout)
+        keys = Keys.new()
+        for stage in plan.stages:
+            wants_gpu = stage.device == "gpu"
+            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=stage.stage)
+            options = {"num_cpus": stage.cpus, "num_gpus": int(wants_gpu), "scheduling_strategy": here}
+            make = StageActor.options(**options)
+            self._stages.append(
+                make.remote(stage.stage, cpus=stage.cpus, wants_gpu=wants_gpu, keys=keys, timeout=timeout)
+            )
+        self.seats: list[Seat] = self._all("seat", to="start")
+        together = len({seat.node for seat in self.seats}) == 1
+        room = f"motley-{secrets.token_hex(8)}" if together else None
+        self._addresses = dict(enumerate(self._all("bind", room, to="listen")))
+
+    def build(
+        self,
+        specs: Sequence[StageSpec],
+        padding: Mapping[str, int],
+        states: Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
+    ) -> None:
+        """Give each stage its part of the model: (weights, optimizer state), taken one stage at a time."""
+        for j, (stage, spec, (weights, moments)) in enumerate(zip(self._stages, specs, states, strict=True)):
+            call = stage.build.remote(spec, padding, self._addresses, weights, moments)
+            wait_for({f"stage {j}": call}, to="build its part of the model", timeout=self._timeout)
+
+    def start_step(self, orders: Sequence[StepOrder], parts: Refs) -> list[ray.ObjectRef[StageReport]]:
+        """Send each stage its one message for a step."""
+        return [stage.run_step.remote(order, *parts) for stage, order in zip(self._stages, orders, strict=True)]
+
+    def finish_step(self, refs: Sequence[ray.ObjectRef[StageReport]], step: int) -> list[StageReport]:
+        calls = {f"stage {j}": ref for j, ref in enumerate(refs)}
+        return wait_for(calls, to=f"run step {step}", timeout=self._timeout)
+
+    def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
+        return [stage.evaluate.remote(call, *parts) for stage in self._stages]
+
+    def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
+        """The answers to each micro-batch, row by row; only the last stage has any."""
+        calls = {f"stage {j}": ref for j, ref in enumerate(refs)}
+        answers: list[Any] = wait_for(calls, to="evaluate", timeout=self._timeout)[-1]
+        return answers
+
+    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        """Each stage's (weights, optimizer state), fetched when it is asked for."""
+        for j, stage in enumerate(self._stages):
+            (state,) = wait_for({f"stage {j}": stage.state.remote()}, to="give its state", timeout=self._timeout)
+            yield state
+
+    def close(self) -> None:
+        """End the actors and free what was reserved; never waits for one that does not answer."""
+        closing = [stage.close.remote() for stage in self._stages]
+        ray.wait(closing, num_returns=len(closing), timeout=2)
+        for stage in self._stages:
+            ray.kill(stage)
+        remove_placement_group(self._group)
+
+    def _all(self, method: str, *args: Any, to: str) -> list[Any]:
+        calls = {f"stage {j}": getattr(stage, method).remote(*args) for j, stage in enumerate(self._stages)}
+        return wait_for(calls, to=to, timeout=self._timeout)

@@ -1,0 +1,349 @@
+"""The training loop: gets the crews ready, keeps two steps on their way, evaluates, saves.
+
+Nothing that the model computes passes through here. The driver sends each stage one message a step, and
+gets back numbers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.crew import DataCrew, StageCrew
+from pipelines.config import Config
+from pipelines.data.batches import Step, epoch_steps, evaluation_batches, padding_waste
+from pipelines.data.labels import check_labels, label_list
+from pipelines.data.shard import Lengths, SplitSummary
+from pipelines.errors import UserError
+from pipelines.model.pretrained import Pretrained
+from pipelines.plan.plan import Plan, make_plan
+from pipelines.plan.schedule import Action, make_schedule
+from pipelines.plan.simulate import step_time
+from pipelines.report.observer import Beginning, Observer, StepNumbers
+from pipelines.tasks import make_task
+from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+from pipelines.train.events import StageReport
+from pipelines.train.executor import StepOrder
+from pipelines.train.optimizers import check_optimizer, learning_rate
+from pipelines.train.stage import StageSpec
+
+AHEAD = 2
+"""Steps on their way at once: while one runs, the next one's rows are already at the stages."""
+
+GROUP = 16
+"""Micro-batches evaluated by one call."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and did, after a checkpoint."""
+
+    def __init__(self, checkpoint: Path, signal: int) -> None:
+        super().__init__(f"stopped after {checkpoint.name}")
+        self.checkpoint, self.signal = checkpoint, signal
+
+
+class StopRequest:
+    """Set by a signal handler; looked at between steps."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+
+@dataclass
+class _Flight:
+    """A step that the stages have been sent."""
+
+    number: int
+    step: Step
+    schedule: list[list[Action]]
+    refs: list[Any]
+
+
+class Driver:
+    """One run on one replica."""
+
+    def __init__(self, config: Config, folder: Path, observer: Observer, *, may_grow: bool, stop: StopRequest) -> None:
+        """Everything up to the first step.
+
+        Raises:
+            UserError: data, model, plan or cluster are not what the config needs; nothing was written.
+        """
+        self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
+        self._timeout = config.plan.timeout
+        self._previous_end = 0.0
+        self._calls = 0
+        self._done = 0
+        task = make_task(config.train.task)
+        check_optimizer(config.train)
+        make_schedule(config.plan.schedule, num_stages=1, num_micro_batches=1)
+        start = _opened(config)
+        self._data = DataCrew(config.data, timeout=self._timeout)
+        self._crew: StageCrew | None = None
+        try:
+            summaries = self._data.load()
+            tags = {split: summary.labels for split, summary in summaries.items()}
+            check_labels(tags)
+            self.labels = label_list(tags)
+            self._punctuation = summaries["train"].punctuation
+            self.model = Pretrained(config, task, self.labels)
+            self.plan = make_plan(self.model.units, config.plan)
+            self._crew = StageCrew(self.plan, may_grow=may_grow, timeout=self._timeout)
+            self._lengths = self._data.encode(
+                config.train.task, config.model.source, self.labels, self.model.max_length
+            )
+            self._steps_per_epoch = len(self._epoch(0))
+            wanted = config.train.epochs * self._steps_per_epoch
+            self.num_steps = min(wanted, config.train.max_steps or wanted)
+            self._facts = {"seed": config.run.seed, "labels": self.labels, "train": _lasting(config)}
+            if start is not None:
+                self._check_same(start)
+                self._done = start.step
+            self._build(start)
+            observer.begin(self._beginning(summaries))
+        except BaseException:
+            self.close()
+            raise
+
+    # -- the run --------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train to the last step, evaluate on dev after every epoch and on test at the end.
+
+        Raises:
+            Stopped: a stop was asked for; a checkpoint was saved.
+        """
+        for first, end in self._legs():
+            self._run_leg(first, end)
+            if end % self._steps_per_epoch == 0 or end == self.num_steps:
+                self._score("dev")
+            self.save()
+        self._score("test")
+
+    def _legs(self) -> Iterator[tuple[int, int]]:
+        """Steps that run without a pause between them: up to a checkpoint, an epoch's end, or the last step."""
+        every = self._config.checkpoint.every_steps or self._steps_per_epoch
+        ends = {*range(every, self.num_steps, every), *range(self._steps_per_epoch, self.num_steps, self._steps_per_epoch)}
+        first = self._done
+        for end in sorted({*ends, self.num_steps}):
+            if end > first:
+                yield first, end
+                first = end
+
+    def _run_leg(self, first: int, end: int) -> None:
+        epoch = first // self._steps_per_epoch
+        steps = self._epoch(epoch)
+        flights: deque[_Flight] = deque()
+        self._previous_end = 0.0
+        for number in range(first, end):
+            if self._stop.signal is not None:
+                break
+            flights.append(self._send(number, steps[number - epoch * self._steps_per_epoch]))
+            if len(flights) == AHEAD:
+                self._land(flights.popleft())
+        while flights:
+            self._land(flights.popleft())
+        if self._stop.signal is not None:
+            raise Stopped(self.save(), self._stop.signal)
+
+    def save(self) -> Path:
+        """Save a checkpoint of the steps done so far."""
+        assert self._crew is not None
+        path = save_checkpoint(
+            self._folder,
+            step=self._done,
+            facts=self._facts,
+            parts=self._crew.states(),
+            keep=self._config.checkpoint.keep,
+        )
+        self._observer.saved(path)
+        return path
+
+    def save_model(self, folder: Path) -> None:
+        """Write the trained model so that `from_pretrained` loads it."""
+        assert self._crew is not None
+        weights = {name: value for part, _ in self._crew.states() for name, value in part.items()}
+        self.model.save(folder, weights, punctuation=self._punctuation)
+
+    def close(self) -> None:
+        """End all actors."""
+        if self._crew is not None:
+            self._crew.close()
+            self._crew = None
+        self._data.close()
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def _epoch(self, epoch: int) -> list[Step]:
+        train = self._config.train
+        return epoch_steps(
+            self._lengths["train"].lengths,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            micro_batches=train.micro_batches,
+            token_budget=train.token_budget,
+            seed=self._config.run.seed,
+            epoch=epoch,
+        )
+
+    def _send(self, number: int, step: Step) -> _Flight:
+        assert self._crew is not None
+        targets = self._lengths["train"].num_targets
+        schedule = make_schedule(
+            self._config.plan.schedule, num_stages=len(self.plan.stages), num_micro_batches=len(step.micro_batches)
+        )
+        num_targets = sum(targets[row] for row in step.rows)
+        orders = [StepOrder(number, tuple(actions), max(1, num_targets)) for actions in schedule]
+        parts = self._data.hand_out("train", step.micro_batches)
+        return _Flight(number, step, schedule, self._crew.start_step(orders, parts))
+
+    def _land(self, flight: _Flight) -> None:
+        assert self._crew is not None
+        reports = self._crew.finish_step(flight.refs, flight.number + 1)
+        self._done = flight.number + 1
+        end = max(report.events[-1].end for report in reports)
+        begin = self._previous_end or min(report.events[0].start for report in reports)
+        self._previous_end = end
+        loss = reports[-1].loss
+        assert loss is not None
+        lengths = self._lengths["train"].lengths
+        self._observer.step(
+            StepNumbers(
+                step=self._done,
+                epoch=flight.number // self._steps_per_epoch + 1,
+                loss=loss,
+                grad_norm=reports[0].grad_norm,
+                learning_rate=learning_rate(flight.number, self.num_steps, self._config.train),
+                num_tokens=sum(lengths[row] for row in flight.step.rows),
+                seconds=end - begin,
+                ideal_seconds=_ideal(flight.schedule, reports),
+                bytes_sent=sum(report.bytes_sent for report in reports),
+                reports=reports,
+            )
+        )
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    def _score(self, split: str) -> None:
+        if split not in self._lengths:
+            return
+        gold, predicted = self._answers(split)
+        report = make_task(self._config.train.task).report(gold, predicted)
+        epoch = -(-self._done // self._steps_per_epoch)
+        self._observer.scored(split, epoch=epoch, step=self._done, report=report)
+
+    def _answers(self, split: str) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
+        """True and predicted tags of every word of a split; a word that the model never saw counts as `O`."""
+        assert self._crew is not None
+        batches = evaluation_batches(self._lengths[split].lengths, token_budget=self._config.train.token_budget)
+        gold = self._data.gold(split)
+        answers: dict[int, Any] = {}
+        waiting: deque[tuple[list[Any], Any]] = deque()
+
+        def land() -> None:
+            assert self._crew is not None
+            group, refs = waiting.popleft()
+            for batch, rows in zip(group, self._crew.finish_evaluation(refs), strict=True):
+                answers.update(zip(batch.rows, rows, strict=True))
+
+        for at in range(0, len(batches), GROUP):
+            group = batches[at : at + GROUP]
+            self._calls += 1
+            waiting.append((group, self._crew.start_evaluation(-self._calls, self._data.hand_out(split, group))))
+            if len(waiting) > AHEAD:
+                land()
+        while waiting:
+            land()
+        predicted = []
+        for row, (tags, words) in enumerate(gold):
+            guess = ["O"] * len(tags)
+            for word, answer in zip(words, answers[row], strict=True):
+                guess[word] = self.labels[int(answer)]
+            predicted.append(guess)
+        return [tags for tags, _ in gold], predicted
+
+    # -- getting ready --------------------------------------------------------------------------
+
+    def _build(self, start: Checkpoint | None) -> None:
+        assert self._crew is not None
+        specs, parts = [], []
+        for stage in self.plan.stages:
+            specs.append(
+                StageSpec(
+                    stage=stage.stage,
+                    num_stages=len(self.plan.stages),
+                    first=stage.first,
+                    end=stage.end,
+                    units=self.model.units,
+                    model_config=self.model.config,
+                    dtype=self._config.model.dtype,
+                    train=self._config.train,
+                    seed=self._config.run.seed,
+                    num_steps=self.num_steps,
+                )
+            )
+            parts.append(self.model.units.parameters(stage.first, stage.end))
+
+        def states() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
+            for names in parts:
+                if start is None:
+                    yield self.model.weights(names), {}
+                else:
+                    yield self.model.buffers() | start.weights(names), start.moments(names)
+
+        self._crew.build(specs, self.model.padding, states())
+
+    def _check_same(self, start: Checkpoint) -> None:
+        for name, value in self._facts.items():
+            if start.facts.get(name) != value:
+                raise UserError(
+                    f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
+                    f"this run's is {value!r}. Use the config it was made with, or start afresh without checkpoint.resume."
+                )
+        if start.step >= self.num_steps:
+            raise UserError(
+                f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {self.num_steps}: "
+                "there is nothing to do. Raise train.epochs or train.max_steps."
+            )
+
+    def _beginning(self, summaries: Mapping[str, SplitSummary]) -> Beginning:
+        assert self._crew is not None
+        plan = self.plan.to_json()
+        for stage, seat in zip(plan["stages"], self._crew.seats, strict=True):
+            stage["assigned"] = seat.device
+        data = {split: _facts_of(summary, self._lengths[split]) for split, summary in summaries.items()}
+        first = self._epoch(0)
+        data["train"]["padding_waste"] = round(padding_waste(first, self._lengths["train"].lengths), 4)
+        return Beginning(self.num_steps, self._done, self._config.train.epochs, plan, data, self.labels)
+
+
+def _opened(config: Config) -> Checkpoint | None:
+    return None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
+
+
+def _lasting(config: Config) -> dict[str, Any]:
+    """What a resumed run may not change: it would not be the same run. Plan and length may change."""
+    return config.train.model_dump(mode="json", exclude={"epochs", "max_steps"})
+
+
+def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:
+    return {
+        "rows": summary.num_rows,
+        "tags_repaired": summary.num_repaired,
+        "sub_words": sum(lengths.lengths),
+        "targets": sum(lengths.num_targets),
+        "longest": max(lengths.lengths),
+        "words_cut": lengths.num_words_cut,
+        "words_unseen": lengths.num_words_unseen,
+    }
+
+
+def _ideal(schedule: list[list[Action]], reports: Sequence[StageReport]) -> float:
+    lasted = {
+        (report.stage, action): event.end - event.start
+        for report, actions in zip(reports, schedule, strict=True)
+        for action, event in zip(actions, report.events, strict=True)
+    }
+    return step_time(schedule, lambda j, action: lasted[j, action])

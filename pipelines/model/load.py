@@ -1,0 +1,155 @@
+"""Get a model: whole and with its weights (once, on the driver), or as a skeleton to be filled (on a stage)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.data.packages import package_path
+from pipelines.errors import UserError
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def resolve(source: str) -> str:
+    """A model's `source` as transformers takes it: a local folder, or a hub id.
+
+    Raises:
+        UserError: a package that is not installed, or a path that is not a model's folder.
+    """
+    if source.startswith("package:"):
+        return str(package_path(source.removeprefix("package:")))
+    path = Path(source)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise UserError(f"The folder {path} holds no config.json, so it is no model. Give a folder written by save_pretrained.")
+        return str(path)
+    if path.is_absolute() or source.startswith(".") or path.suffix or source.count("/") > 1:
+        raise UserError(f"There is no model at {source!r}: give a hub id, a model's folder, or package:DISTRIBUTION/path.")
+    return source
+
+
+def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config: Any) -> nn.Module:
+    """The pretrained model with its weights; what the checkpoint lacks (the new head) is drawn from `seed`.
+
+    Raises:
+        UserError: no such model, weights only as a pickle, or a kind of model the task cannot use.
+    """
+    where = resolve(source)
+    _refuse_pickle(where)
+    state = torch.get_rng_state()
+    torch.manual_seed(seed)
+    try:
+        model: nn.Module = auto_class.from_pretrained(where, dtype=DTYPES[dtype], use_safetensors=True, **config)
+    except (OSError, ValueError) as error:
+        raise UserError(f"The model {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()) from None
+    finally:
+        torch.set_rng_state(state)
+    return model
+
+
+def load_tokenizer(source: str) -> Any:
+    """The model's fast tokenizer.
+
+    Raises:
+        UserError: there is none, or only a slow one (which knows no word boundaries).
+    """
+    from transformers import AutoTokenizer
+
+    where = resolve(source)
+    try:
+        # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
+        tokenizer = AutoTokenizer.from_pretrained(where, add_prefix_space=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()) from None
+    if not tokenizer.is_fast:
+        raise UserError(
+            f"The tokenizer of {source!r} ({type(tokenizer).__name__}) is not a fast one, so words cannot be aligned "
+            "to sub-words. Use a model whose folder holds a tokenizer.json."
+        )
+    return tokenizer
+
+
+@contextmanager
+def _parameters_without_storage() -> Iterator[None]:
+    """Every parameter that is registered goes to the meta device; buffers stay real.
+
+    Buffers that are computed when the model is built (positions, rotary frequencies) are in no
+    checkpoint, so building the whole model on the meta device would lose them.
+    """
+    register = nn.Module.register_parameter
+
+    def registering(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        if parameter is not None:
+            parameter = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
+        register(module, name, parameter)
+
+    nn.Module.register_parameter = registering  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        nn.Module.register_parameter = register  # type: ignore[method-assign]
+
+
+def skeleton(config: Mapping[str, Any], *, auto_class: Any, dtype: str) -> nn.Module:
+    """The model of a configuration (`config.to_dict()`), its parameters on the meta device."""
+    from transformers import AutoConfig
+    from transformers.initialization import no_init_weights
+
+    values = dict(config)
+    made = AutoConfig.for_model(values.pop("model_type"), **values)
+    with _parameters_without_storage(), no_init_weights():
+        model: nn.Module = auto_class.from_config(made, dtype=DTYPES[dtype])
+    return model
+
+
+def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Give the skeleton's named parameters and buffers their values; every other parameter gets a stand-in.
+
+    A stand-in has the shape but takes no memory and is never trained.
+    """
+    for key, parameter in list(model.named_parameters()):
+        path, _, name = key.rpartition(".")
+        value = weights.get(key)
+        if value is None:
+            stand_in = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
+            filled = nn.Parameter(stand_in, requires_grad=False)
+        else:
+            # A copy: what comes from Ray's object store is read-only and shared.
+            filled = nn.Parameter(value.to(parameter.dtype).clone(), requires_grad=parameter.requires_grad)
+        model.get_submodule(path)._parameters[name] = filled
+    for key, buffer in model.named_buffers():
+        if key in weights:
+            buffer.copy_(weights[key])
+
+
+def _refuse_pickle(where: str) -> None:
+    folder = Path(where)
+    if not folder.is_dir() or any(folder.glob("*.safetensors")):
+        return
+    pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
+    found = f"only {', '.join(pickles)}, a pickle, which could run code" if pickles else "no weights"
+    raise UserError(f"The folder {folder} holds {found}. Save the model with safetensors: model.save_pretrained(folder).")
+
+
+def _first_sentence(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
+def _hub_hint(where: str) -> str:
+    if Path(where).is_dir():
+        return ""
+    offline = " The hub is switched off by HF_HUB_OFFLINE." if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
+    return f"If the hub cannot be reached from here, give a local folder.{offline}"
+
+
+def config_of(model: nn.Module) -> dict[str, Any]:
+    """The model's configuration as plain JSON values, ready for `skeleton`."""
+    return dict(json.loads(model.config.to_json_string(use_diff=False)))  # type: ignore[union-attr, operator]

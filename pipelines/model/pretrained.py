@@ -1,0 +1,79 @@
+"""The model that a run starts from and, with trained weights, ends with. Lives on the driver."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.config import Config
+from pipelines.model.load import config_of, load_model, load_tokenizer
+from pipelines.model.units import find_units
+from pipelines.tasks.task import Task
+
+
+class Pretrained:
+    """A checkpoint with a new head for `labels`, its tokenizer, and its units."""
+
+    def __init__(self, config: Config, task: Task, labels: Sequence[str]) -> None:
+        """Load everything and find the units.
+
+        Raises:
+            UserError: no such model, no fast tokenizer, or a model that cannot be cut.
+        """
+        self.tokenizer = load_tokenizer(config.model.source)
+        self._model = load_model(
+            config.model.source,
+            auto_class=task.auto_class,
+            dtype=config.model.dtype,
+            seed=config.run.seed,
+            **task.model_options(labels),
+        )
+        probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
+        self.units = find_units(self._model, probe)
+        self.config = config_of(self._model)
+        self.padding = task.padding(self.tokenizer)
+        self.max_length = min(config.data.max_length, self.tokenizer.model_max_length, _positions(self._model))
+
+    def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
+        """The named parameters, and all buffers that a checkpoint holds."""
+        parameters = dict(self._model.named_parameters())
+        return {name: parameters[name].detach() for name in names} | self.buffers()
+
+    def buffers(self) -> dict[str, Tensor]:
+        parameters = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
+        return {name: value for name, value in self._model.state_dict().items() if name not in parameters}
+
+    def save(self, folder: Path, weights: Mapping[str, Tensor], *, punctuation: str) -> None:
+        """Write the model with `weights` (the parameters that no unit reads stay as they were) for `from_pretrained`.
+
+        `punctuation` says how the training words had it, so that raw text is split the same way.
+        The folder appears whole or not at all.
+        """
+        parameters = dict(self._model.named_parameters())
+        with torch.no_grad():
+            for name, value in weights.items():
+                parameters[name].copy_(value)
+        beside = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(beside, ignore_errors=True)
+        self._model.save_pretrained(beside)  # type: ignore[operator]
+        self.tokenizer.save_pretrained(beside)
+        (beside / "words.json").write_text(json.dumps({"punctuation": punctuation}), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(beside, folder)
+
+
+def _positions(model: nn.Module) -> int:
+    """How many sub-words the model has positions for."""
+    longest = int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
+    for name, module in model.named_modules():
+        # RoBERTa counts its positions from behind the padding index.
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            longest -= int(module.padding_idx) + 1
+    return longest

@@ -1,0 +1,84 @@
+"""Which chunk sits on which device. Pure: from units and config to a plan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipelines.config import PlanConfig
+from pipelines.errors import UserError
+from pipelines.model.units import Units
+from pipelines.plan.partition import solve
+
+LOOKUP = 1 / 32
+"""Cost of a value of an embedding table against one of a matrix: it is updated, but not multiplied with."""
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """One stage: units `first` to `end - 1` on one device."""
+
+    stage: int
+    first: int
+    end: int
+    units: tuple[str, ...]
+    num_parameters: int
+    device: str
+    cpus: float
+    share: float
+    """Its part of the estimated cost of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    stages: tuple[StagePlan, ...]
+    schedule: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def make_plan(units: Units, config: PlanConfig) -> Plan:
+    """Cut the units into `config.stages` chunks of about equal cost, or where `config.cut` says.
+
+    Raises:
+        UserError: more stages than units, a cut that makes no chunks, or a wrong number of devices.
+    """
+    names = [unit.name for unit in units.all]
+    if config.stages > len(units):
+        raise UserError(
+            f"plan.stages is {config.stages}, but the model has only {len(units)} units ({', '.join(names)}). "
+            f"Ask for at most {len(units)} stages."
+        )
+    costs = [unit.size * (LOOKUP if k == 0 else 1.0) for k, unit in enumerate(units.all)]
+    cut = list(config.cut) if config.cut is not None else solve(costs, config.stages)
+    bounds = [0, *cut, len(units)]
+    if len(cut) != config.stages - 1 or any(a >= b for a, b in zip(bounds, bounds[1:], strict=False)):
+        raise UserError(
+            f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give {config.stages - 1} "
+            f"rising numbers between 1 and {len(units) - 1}."
+        )
+    devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
+    if len(devices) != config.stages:
+        raise UserError(f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all.")
+    stages = []
+    for j, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        part = sum(costs[first:end]) / sum(costs)
+        size = sum(unit.size for unit in units.all[first:end])
+        stages.append(
+            StagePlan(j, first, end, tuple(names[first:end]), size, devices[j], config.cpus_per_stage, round(part, 4))
+        )
+    _refuse_split_parameters(units, stages)
+    return Plan(tuple(stages), config.schedule)
+
+
+def _refuse_split_parameters(units: Units, stages: list[StagePlan]) -> None:
+    """A parameter that two stages read would need its gradients summed; until then it must not be split."""
+    owner: dict[str, int] = {}
+    for stage in stages:
+        for name in units.parameters(stage.first, stage.end):
+            if owner.setdefault(name, stage.stage) != stage.stage:
+                raise UserError(
+                    f"The parameter {name} is used by stage {owner[name]} and by stage {stage.stage}, and shared "
+                    "parameters cannot be cut yet. Use plan.stages=1, or a plan.cut that keeps its units together."
+                )

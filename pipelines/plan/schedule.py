@@ -1,0 +1,70 @@
+"""In which order each stage acts. Pure generators; the executor knows none of them by name.
+
+1F1B with 3 stages and 4 micro-batches (F forward, B backward, W weight gradients, U update):
+
+    stage 0   F0 F1 F2       B0 F3 B1    B2    B3 W U
+    stage 1      F0 F1    B0 F2 B1 F3 B2    B3 W  U
+    stage 2         F0 B0 F1 B1 F2 B2 F3 B3 W     U
+
+To add one: a function here and its name in SCHEDULES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from pipelines.errors import UserError
+from pipelines.train.events import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing a stage does; `micro_batch` is None for what belongs to the whole step."""
+
+    kind: Kind
+    micro_batch: int | None = None
+
+    def __str__(self) -> str:
+        return self.kind[0].upper() + ("" if self.micro_batch is None else str(self.micro_batch))
+
+
+def one_forward_one_backward(j: int, num_stages: int, num_micro_batches: int) -> Iterator[Action]:
+    """1F1B (Narayanan et al., PipeDream, 2019; synchronous as in DAPPLE, Fan et al. 2021).
+
+    Stage `j` runs as many forwards ahead as there are stages behind it, then alternates.
+    """
+    ahead = min(num_stages - 1 - j, num_micro_batches)
+    for i in range(ahead):
+        yield Action("forward", i)
+    for i in range(num_micro_batches - ahead):
+        yield Action("forward", ahead + i)
+        yield Action("backward", i)
+    for i in range(num_micro_batches - ahead, num_micro_batches):
+        yield Action("backward", i)
+
+
+def all_forward_all_backward(j: int, num_stages: int, num_micro_batches: int) -> Iterator[Action]:  # noqa: ARG001
+    """GPipe (Huang et al. 2019): every forward, then every backward."""
+    for i in range(num_micro_batches):
+        yield Action("forward", i)
+    for i in range(num_micro_batches):
+        yield Action("backward", i)
+
+
+Schedule = Callable[[int, int, int], Iterator[Action]]
+SCHEDULES: dict[str, Schedule] = {"1f1b": one_forward_one_backward, "gpipe": all_forward_all_backward}
+
+
+def make_schedule(name: str, *, num_stages: int, num_micro_batches: int) -> list[list[Action]]:
+    """For each stage, its actions in one step, the weight gradients and the update at the end.
+
+    Raises:
+        UserError: an unknown name.
+    """
+    if name not in SCHEDULES:
+        raise UserError(f"There is no schedule {name!r} (plan.schedule); known: {', '.join(SCHEDULES)}.")
+    return [
+        [*SCHEDULES[name](j, num_stages, num_micro_batches), Action("weights"), Action("update")]
+        for j in range(num_stages)
+    ]

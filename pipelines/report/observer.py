@@ -1,0 +1,67 @@
+"""What the driver tells of a run while it goes on. Numbers and names; never tensors or text of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipelines.train.events import StageReport
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What is known before the first step."""
+
+    num_steps: int
+    first_step: int
+    """Where a resumed run goes on; 0 for a new one."""
+    num_epochs: int
+    plan: Mapping[str, Any]
+    """The plan with each stage's real device."""
+    data: Mapping[str, Any]
+    """Rows, sub-words, padding waste and words cut, by split."""
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StepNumbers:
+    """One step, measured."""
+
+    step: int
+    """Counts from 1."""
+    epoch: int
+    """Counts from 1."""
+    loss: float
+    grad_norm: float
+    learning_rate: float
+    num_tokens: int
+    """Sub-words of the step's examples, without padding."""
+    seconds: float
+    """From the end of the step before (or, after a pause, from the first action) to the last stage's update."""
+    ideal_seconds: float
+    """What the schedule would take with the measured times of its actions and nothing else."""
+    bytes_sent: int
+    reports: Sequence[StageReport]
+
+    @property
+    def tokens_per_second(self) -> float:
+        return self.num_tokens / self.seconds
+
+    @property
+    def busy(self) -> list[float]:
+        """Each stage's share of the step that it spent computing."""
+        return [min(1.0, report.busy / self.seconds) for report in self.reports]
+
+
+class Observer(Protocol):
+    """Whoever shows or stores a run."""
+
+    def begin(self, beginning: Beginning) -> None: ...
+
+    def step(self, numbers: StepNumbers) -> None: ...
+
+    def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
+
+    def saved(self, checkpoint: Path) -> None: ...

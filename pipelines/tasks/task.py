@@ -1,0 +1,48 @@
+"""What the engine asks of a task. To add one: a file beside this one, and its name in TASKS."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from pipelines.data.examples import Encoded, TaggedSentence
+
+
+class Task(ABC):
+    """A kind of learning: how an example is encoded, what is lost, and how good the answers are."""
+
+    @property
+    @abstractmethod
+    def auto_class(self) -> Any:
+        """The `AutoModelFor...` class that gives the model its head."""
+
+    @abstractmethod
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
+        """What the model's configuration must know of the labels."""
+
+    @abstractmethod
+    def encode(
+        self, rows: Sequence[TaggedSentence], tokenizer: Any, labels: Sequence[str], max_length: int
+    ) -> list[Encoded]:
+        """The rows as the model reads them."""
+
+    @abstractmethod
+    def padding(self, tokenizer: Any) -> dict[str, int]:
+        """What each column of a micro-batch, `labels` among them, is padded with."""
+
+    @abstractmethod
+    def loss_sum(self, output: Any, labels: Tensor) -> Tensor:
+        """The loss summed over the valid targets of a micro-batch; the engine divides by the step's number of them."""
+
+    @abstractmethod
+    def answers(self, output: Any, labels: Tensor) -> list[npt.NDArray[np.int32]]:
+        """For each row the predicted classes of its valid targets."""
+
+    @abstractmethod
+    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:
+        """The scores of a split."""

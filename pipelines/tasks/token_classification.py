@@ -1,0 +1,91 @@
+"""Named entities and every other labelling of words: one class a word, entities as IOB2 spans."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipelines.data.examples import Encoded, TaggedSentence
+from pipelines.data.pack import IGNORE
+from pipelines.report.entities import EntityReport, entity_report
+from pipelines.tasks.task import Task
+
+
+class TokenClassification(Task):
+    """The first sub-word of a word carries its label; the other sub-words and the special ones carry none."""
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForTokenClassification
+
+        return AutoModelForTokenClassification
+
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+        }
+
+    def encode(
+        self, rows: Sequence[TaggedSentence], tokenizer: Any, labels: Sequence[str], max_length: int
+    ) -> list[Encoded]:
+        if not rows:
+            return []
+        number = {label: i for i, label in enumerate(labels)}
+        batch = tokenizer(
+            [list(row.words) for row in rows], is_split_into_words=True, truncation=True, max_length=max_length
+        )
+        return [
+            self._align(row, {name: batch[name][at] for name in batch}, batch.word_ids(at), number, max_length)
+            for at, row in enumerate(rows)
+        ]
+
+    def _align(
+        self,
+        row: TaggedSentence,
+        inputs: dict[str, list[int]],
+        word_of: Sequence[int | None],
+        number: Mapping[str, int],
+        max_length: int,
+    ) -> Encoded:
+        marks, words = [], []
+        before = None
+        for word in word_of:
+            if word is None or word == before:
+                marks.append(IGNORE)
+            else:
+                marks.append(number[row.tags[word]])
+                words.append(word)
+            before = word
+        seen = words[-1] + 1 if words else 0
+        cut = len(row.words) - seen if len(marks) == max_length else 0
+        return Encoded(inputs, marks, words, num_words_cut=cut, num_words_unseen=len(row.words) - len(words) - cut)
+
+    def padding(self, tokenizer: Any) -> dict[str, int]:
+        return {
+            "input_ids": tokenizer.pad_token_id or 0,
+            "token_type_ids": tokenizer.pad_token_type_id,
+            "attention_mask": 0,
+            "labels": IGNORE,
+        }
+
+    def loss_sum(self, output: Any, labels: Tensor) -> Tensor:
+        """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
+        logits = output.logits
+        logits = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
+        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
+
+    def answers(self, output: Any, labels: Tensor) -> list[npt.NDArray[np.int32]]:
+        best = output.logits.argmax(-1)
+        valid = labels != IGNORE
+        return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
+
+    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> EntityReport:
+        return entity_report(gold, predicted)

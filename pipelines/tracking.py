@@ -1,0 +1,324 @@
+"""The run's record in MLflow, written by the driver alone.
+
+    driver:  metrics() -> list -> (a thread, every second) -> log_batch -> store
+             plan(), picture(), file() -------------------------------> store
+
+SQLite takes one writer on one host, which is why no actor writes here.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+from mlflow.exceptions import MlflowException
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from mlflow.tracking.context.registry import resolve_tags
+
+from pipelines.config import Config, TrackConfig
+from pipelines.errors import UserError
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]
+
+SECONDS_BETWEEN_WRITES = 1.0
+MOST_METRICS_IN_BATCH = 1000
+MOST_PARAMS_IN_BATCH = 100
+MOST_CHARACTERS_IN_PARAM = 6000
+SECONDS_TO_FINISH = 120.0
+SQLITE = "sqlite:///"
+# MLflow's own patience (7 retries of up to 120 s) suits a server that restarts in the middle of a run;
+# at its beginning a wrong address must show at once.
+IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+CHATTY = ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic")
+
+
+def tracking_uri(track: TrackConfig) -> str:
+    """`track.uri`, or MLFLOW_TRACKING_URI, or `runs/mlflow.db` here; the folder of a SQLite file is made.
+
+    A SQLite path is made absolute: MLflow would read it anew from every process's working directory.
+    """
+    uri = track.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}runs/mlflow.db"
+    if not uri.startswith(SQLITE):
+        return uri
+    path = Path(uri.removeprefix(SQLITE)).absolute()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return f"{SQLITE}{path.as_posix()}"
+
+
+class Tracker:
+    """One run in MLflow. Every method but `metrics` waits for the store."""
+
+    def __init__(self, client: MlflowClient, uri: str, experiment_id: str, run_id: str) -> None:
+        """Use `Tracker.start`."""
+        self._client = client
+        self._uri = uri
+        self._experiment_id = experiment_id
+        self._run_id = run_id
+        self._monitor: SystemMetricsMonitor | None = None
+        self._changed = threading.Condition()
+        # All guarded by _changed.
+        self._pending: list[Metric] = []
+        self._writing = False
+        self._hurry = False
+        self._closing = False
+        self._error: Exception | None = None
+        self._told = False
+        self._writer = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    def start(cls, config: Config, *, run_name: str) -> Tracker:
+        """Create the experiment if need be, start the run, and log the configuration to it.
+
+        Parameters are the config's keys in dotted form; `config.yaml` is the resolved config. Both without the
+        password that `track.uri` may hold.
+
+        Raises:
+            UserError: MLflow cannot be reached or used at the URI, which the message names.
+        """
+        uri = tracking_uri(config.track)
+        with _impatient(), _quiet(), _explained(uri):
+            client = MlflowClient(uri)
+            experiment_id = _experiment(client, uri, config.track.experiment or config.run.name)
+            run = client.create_run(experiment_id, run_name=run_name, tags=resolve_tags())
+        tracker = cls(client, uri, experiment_id, run.info.run_id)
+        try:
+            with _quiet(), _explained(uri):
+                tracker._log_config(config)
+                if config.track.system_metrics:
+                    tracker._monitor = SystemMetricsMonitor(tracker.run_id, tracking_uri=uri)
+                    tracker._monitor.start()
+        except BaseException:
+            tracker.finish("FAILED")
+            raise
+        return tracker
+
+    @property
+    def run_id(self) -> str:
+        return self._run_id
+
+    @property
+    def experiment_id(self) -> str:
+        return self._experiment_id
+
+    @property
+    def uri(self) -> str:
+        """As MLflow needs it, with a password if it has one: not for logs."""
+        return self._uri
+
+    def how_to_open(self) -> str:
+        """The run's address on a server, or the command that shows a database."""
+        if urlsplit(self._uri).scheme in ("http", "https"):
+            return f"{_shown(self._uri).rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(_shown(self._uri))}"
+
+    def plan(self, plan: Mapping[str, Any]) -> None:
+        """Store the plan as the artifact `plan.json`."""
+        self._raise_error()
+        with _explained(self._uri):
+            self._client.log_dict(self._run_id, dict(plan), "plan.json")
+
+    def picture(self, path: str | os.PathLike[str]) -> None:
+        """Store a picture among the artifacts, under `pictures/`."""
+        self.file(path, folder="pictures")
+
+    def file(self, path: str | os.PathLike[str], *, folder: str | None = None) -> None:
+        """Store a file among the artifacts."""
+        self._raise_error()
+        with _explained(self._uri):
+            self._client.log_artifact(self._run_id, os.fspath(path), folder)
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """Take note of numbers of `step`; they are in the store about a second later.
+
+        Raises:
+            UserError: MLflow could not be reached for numbers taken earlier.
+            MlflowException: MLflow refused numbers taken earlier (a name it does not allow).
+        """
+        now = int(time.time() * 1e3)
+        new = [Metric(name, float(value), now, step) for name, value in values.items()]
+        with self._changed:
+            assert not self._closing, "metrics after finish"
+            if self._error is None:
+                self._pending += new
+        self._raise_error()
+
+    def flush(self, timeout: float = SECONDS_TO_FINISH) -> None:
+        """Wait until everything given to `metrics` is in the store.
+
+        Raises:
+            TimeoutError: it is not, after `timeout` seconds.
+            UserError, MlflowException: as `metrics`.
+        """
+        with self._changed:
+            self._hurry = True
+            self._changed.notify_all()
+            done = self._changed.wait_for(lambda: self._error or not (self._pending or self._writing), timeout)
+        if not done:
+            raise TimeoutError(self._late(timeout))
+        self._raise_error()
+
+    def finish(self, status: Status) -> None:
+        """Write what is left and end the run; after an error in writing it ends as FAILED. A second call does nothing.
+
+        Raises:
+            TimeoutError: what is left could not be written in 120 seconds.
+            UserError, MlflowException: as `metrics`, unless an earlier call raised it.
+        """
+        with self._changed:
+            if self._closing:
+                return
+            self._closing = self._hurry = True
+            self._changed.notify_all()
+        self._writer.join(SECONDS_TO_FINISH)
+        if self._writer.is_alive():
+            raise TimeoutError(self._late(SECONDS_TO_FINISH))
+        if self._error is None:
+            with _quiet(), _explained(self._uri):
+                if self._monitor is not None:
+                    self._monitor.finish()
+                self._client.set_terminated(self._run_id, status)
+            return
+        try:
+            # The monitor's thread is left to itself: it ends when it cannot write, or with the process.
+            with _impatient():
+                self._client.set_terminated(self._run_id, "FAILED")
+        except MlflowException:
+            pass  # The store that failed before fails again; the first error says so.
+        if not self._told:
+            self._raise_error()
+
+    def _write(self) -> None:
+        """The thread: once a second, or when in a hurry, write what has gathered."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._hurry, SECONDS_BETWEEN_WRITES)
+                self._hurry = False
+                batch, self._pending = self._pending, []
+                closing = self._closing
+                self._writing = True
+            error: Exception | None = None
+            try:
+                for start in range(0, len(batch), MOST_METRICS_IN_BATCH):
+                    metrics = batch[start : start + MOST_METRICS_IN_BATCH]
+                    self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
+            except Exception as failure:  # Whatever it is, it must reach the driver's thread.
+                error = failure
+            with self._changed:
+                self._writing = False
+                self._error = error
+                self._changed.notify_all()
+            if closing or error is not None:
+                return
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            self._told = True
+            with _explained(self._uri):
+                raise self._error
+
+    def _late(self, timeout: float) -> str:
+        return f"MLflow at {_shown(self._uri)} has not taken all metrics of the run {self._run_id} in {timeout:g} s."
+
+    def _log_config(self, config: Config) -> None:
+        if config.track.uri is not None:
+            track = config.track.model_copy(update={"uri": _shown(config.track.uri)})
+            config = config.model_copy(update={"track": track})
+        self._client.log_text(self._run_id, config.to_yaml(), "config.yaml")
+        params = [Param(key, text) for key, text in _flat(config.model_dump(mode="json"))]
+        for start in range(0, len(params), MOST_PARAMS_IN_BATCH):
+            self._client.log_batch(self._run_id, params=params[start : start + MOST_PARAMS_IN_BATCH], synchronous=True)
+
+
+def _experiment(client: MlflowClient, uri: str, name: str) -> str:
+    """The id of the experiment `name`, created if it is not there."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, _artifact_location(uri)))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            found = client.get_experiment_by_name(name)  # Another run was faster.
+    assert found is not None
+    if found.lifecycle_stage != "active":
+        raise UserError(
+            f"The MLflow experiment {name!r} at {_shown(uri)} was deleted. Restore it "
+            f"(mlflow experiments restore --experiment-id {found.experiment_id}) or set track.experiment to another name."
+        )
+    return str(found.experiment_id)
+
+
+def _artifact_location(uri: str) -> str | None:
+    """Beside a SQLite file; anywhere else the server knows better. MLflow would take `mlruns` where the job started."""
+    if not uri.startswith(SQLITE):
+        return None
+    return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").as_uri()
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            # Cut to MLflow's limit; config.yaml has it whole.
+            text = value if isinstance(value, str) else json.dumps(value)
+            yield f"{prefix}{key}", text[:MOST_CHARACTERS_IN_PARAM]
+
+
+def _shown(uri: str) -> str:
+    """`uri` as it may be shown: without user and password."""
+    before, at, host = urlsplit(uri).netloc.rpartition("@")
+    return uri.replace(f"{before}{at}{host}", f"***@{host}", 1) if at else uri
+
+
+@contextmanager
+def _explained(uri: str) -> Iterator[None]:
+    """Turn what the user can mend about the store into a UserError; a value that MLflow refuses stays a bug."""
+    try:
+        yield
+    except (MlflowException, ImportError) as error:
+        known_bug = getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE" and "tracking" not in str(error)
+        if known_bug:
+            raise
+        raise UserError(
+            f"MLflow cannot be used at {_shown(uri)}: {str(error).replace(uri, _shown(uri))}. Check that it is there "
+            f"and lets you write, or set track.uri (http://HOST:PORT of a server, or sqlite:///PATH.db)."
+        ) from None
+
+
+@contextmanager
+def _impatient() -> Iterator[None]:
+    """Let HTTP requests fail within seconds, unless the user's environment says how long to try."""
+    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hide the INFO lines of making a database and of the monitor; warnings stay."""
+    loggers = [logging.getLogger(name) for name in CHATTY]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logging.WARNING, logger.level))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

@@ -1,0 +1,63 @@
+"""Everything that differs between a CPU stage and a GPU stage, in one place.
+
+Read this file to check what a GPU changes: where tensors live, how they cross to the host and back, and
+when the clock may be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """The device that Ray assigned to a stage; never guessed from what the machine has."""
+
+    kind: torch.device
+    threads: int
+    """Threads of torch's CPU kernels."""
+
+    @staticmethod
+    def assigned(gpu_ids: list[str], num_cpus: float) -> Device:
+        """From Ray's assignment: the first visible GPU if it gave one, else as many threads as CPUs."""
+        threads = max(1, int(num_cpus))
+        # Ray sets CUDA_VISIBLE_DEVICES to the assigned ids, so the one GPU of this actor is number 0.
+        return Device(torch.device("cuda", 0) if gpu_ids and torch.cuda.is_available() else torch.device("cpu"), threads)
+
+    def settle(self) -> None:
+        """Make this process use the device, and use it the same way every time."""
+        torch.set_num_threads(self.threads)
+        if self.kind.type == "cuda":
+            torch.cuda.set_device(self.kind)
+            torch.backends.cuda.matmul.allow_tf32 = False
+            torch.backends.cudnn.allow_tf32 = False
+            torch.backends.cudnn.deterministic = True
+
+    def take(self, tensor: Tensor) -> Tensor:
+        """A tensor that came from another process, on this device."""
+        return tensor.to(self.kind, non_blocking=True)
+
+    def give(self, tensor: Tensor) -> Tensor:
+        """A tensor ready for another process: on the host, contiguous, without a graph."""
+        return tensor.detach().to("cpu").contiguous()
+
+    def wait(self) -> None:
+        """Return when all work given to the device is done, so that the clock tells the truth."""
+        if self.kind.type == "cuda":
+            torch.cuda.synchronize(self.kind)
+
+    @contextmanager
+    def precision(self, name: str) -> Iterator[None]:
+        """Run matrix products in `name`: float32 leaves everything alone."""
+        with torch.autocast(self.kind.type, torch.bfloat16, enabled=name == "bfloat16", cache_enabled=False):
+            yield
+
+    def __str__(self) -> str:
+        if self.kind.type == "cuda":
+            return torch.cuda.get_device_name(self.kind)
+        return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"

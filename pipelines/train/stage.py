@@ -1,0 +1,193 @@
+"""One stage: a chunk of the model with its parameters, their gradients and their optimizer.
+
+Plain torch, one process, no messages: what a stage computes. The executor decides when.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipelines.config import TrainConfig
+from pipelines.model.cut import Chunk
+from pipelines.model.load import fill, skeleton
+from pipelines.model.units import Units
+from pipelines.tasks import make_task
+from pipelines.train.device import Device
+from pipelines.train.optimizers import learning_rate, make_optimizer
+from pipelines.train.randomness import Stream
+from pipelines.train.sparse import by_rows
+from pipelines.train.weight_gradients import compute_all, defer
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """All that a stage must know of the run to build itself."""
+
+    stage: int
+    num_stages: int
+    first: int
+    """Its first unit."""
+    end: int
+    """The unit behind its last."""
+    units: Units
+    model_config: Mapping[str, Any]
+    dtype: str
+    train: TrainConfig
+    seed: int
+    num_steps: int
+    """Steps of the whole run, for the learning rate."""
+
+
+class Stage:
+    """Units `spec.first` to `spec.end - 1` on one device."""
+
+    def __init__(self, spec: StageSpec, weights: Mapping[str, Tensor], device: Device) -> None:
+        """Build the chunk and fill it with `weights`, by fully qualified name."""
+        device.settle()
+        self.spec, self.device = spec, device
+        self._task = make_task(spec.train.task)
+        model = skeleton(spec.model_config, auto_class=self._task.auto_class, dtype=spec.dtype)
+        owned = spec.units.parameters(spec.first, spec.end)
+        fill(model, weights)
+        model.to(device.kind)
+        self._rows = by_rows(model)
+        self._later = defer(model)
+        self._chunk = Chunk(model, spec.units, spec.first, spec.end)
+        named = dict(model.named_parameters())
+        self.parameters = {name: named[name] for name in owned}
+        self._optimizer = make_optimizer(self.parameters.items(), spec.train)
+        self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        self._losses: dict[int, Tensor] = {}
+
+    @property
+    def is_first(self) -> bool:
+        return self._chunk.is_first
+
+    @property
+    def is_last(self) -> bool:
+        return self._chunk.is_last
+
+    # -- one step -------------------------------------------------------------------------------
+
+    def forward(
+        self, step: int, i: int, batch: Mapping[str, Tensor], received: Sequence[Tensor], num_targets: int
+    ) -> list[Tensor]:
+        """Forward of micro-batch `i`; returns what the next stage needs (nothing from the last one).
+
+        Args:
+            batch: the micro-batch's small inputs and `labels`, [rows, length] each, on the host.
+            received: what the stage before sent.
+            num_targets: valid targets of the whole step, which the loss is divided by.
+        """
+        self._mode(training=True)
+        arrived = [self.device.take(tensor).requires_grad_() for tensor in received]
+        inputs = {name: self.device.take(column) for name, column in batch.items() if name != "labels"}
+        stream = Stream(self.spec.seed, step, i, self.device.kind)
+        with self.device.precision(self.spec.train.precision):
+            output = self._chunk(inputs, arrived, stream)
+        if self.is_last:
+            loss = self._task.loss_sum(output, self.device.take(batch["labels"])) / num_targets
+            self._losses[i] = loss.detach()
+            self._waiting[i] = (arrived, [loss])
+            return []
+        self._waiting[i] = (arrived, output)
+        return [self.device.give(tensor) for tensor in output]
+
+    def backward(self, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took."""
+        arrived, sent = self._waiting.pop(i)
+        torch.autograd.backward(sent, [self.device.take(g) for g in gradients] if gradients else None)
+        return [self.device.give(_gradient(tensor)) for tensor in arrived]
+
+    def weights(self) -> list[float]:
+        """The weight gradients that the backwards left for later; returns each gradient's squared norm."""
+        compute_all(self._later)
+        rows = {id(table): gradient.collect() for table, gradient in self._rows if table.grad is not None}
+        parts = [rows.get(id(p), p.grad) for p in self.parameters.values() if p.grad is not None]
+        norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
+        return [norm * norm for norm in norms]
+
+    def update(self, step: int, grad_norm: float) -> None:
+        """Clip by the global norm, step the optimizer, and forget the gradients.
+
+        Raises:
+            FloatingPointError: the global norm is not a finite number; the weights stay as they were.
+        """
+        if not math.isfinite(grad_norm):
+            raise FloatingPointError(
+                f"The gradients of step {step} have the norm {grad_norm}; the weights were not changed. "
+                "Lower train.learning_rate, set train.clip, or use train.precision=float32."
+            )
+        clip = self.spec.train.clip
+        factor = 1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))
+        if factor < 1.0:
+            by_row = {id(table): gradient for table, gradient in self._rows}
+            dense = [p.grad for p in self.parameters.values() if p.grad is not None and id(p) not in by_row]
+            torch._foreach_mul_(dense, factor)
+            for table, gradient in self._rows:
+                if table.grad is not None:
+                    gradient.scale(factor)
+        rate = learning_rate(step, self.spec.num_steps, self.spec.train)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def take_loss(self) -> float:
+        """The step's loss (last stage only): the micro-batches' parts added in their order."""
+        losses, self._losses = self._losses, {}
+        return math.fsum(float(losses[i]) for i in sorted(losses))
+
+    # -- evaluation -----------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def evaluate(self, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
+        """Forward without training; answers (a list of arrays, one a row) from the last stage, else what to send."""
+        self._mode(training=False)
+        inputs = {name: self.device.take(column) for name, column in batch.items() if name != "labels"}
+        with self.device.precision(self.spec.train.precision):
+            output = self._chunk(inputs, [self.device.take(tensor) for tensor in received])
+        if self.is_last:
+            return self._task.answers(output, self.device.take(batch["labels"]))
+        return [self.device.give(tensor) for tensor in output]
+
+    def _mode(self, *, training: bool) -> None:
+        if self._chunk.training != training:
+            self._chunk.train(training)
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Copies of the weights, and of the optimizer's state as `NAME/KEY`, on the host."""
+        weights = {name: self.device.give(p).clone() for name, p in self.parameters.items()}
+        moments = {}
+        for name, parameter in self.parameters.items():
+            for key, value in self._optimizer.state.get(parameter, {}).items():
+                moments[f"{name}/{key}"] = self.device.give(torch.as_tensor(value)).clone()
+        return weights, moments
+
+    def restore(self, moments: Mapping[str, Tensor]) -> None:
+        """Take up an optimizer's state that `state` gave, of this or of any other cut."""
+        for name, parameter in self.parameters.items():
+            prefix = f"{name}/"
+            mine = {k.removeprefix(prefix): v.clone() for k, v in moments.items() if k.startswith(prefix)}
+            if mine:
+                self._optimizer.state[parameter] = {
+                    k: v.to(self.device.kind) if v.dim() else v for k, v in mine.items()
+                }
+
+
+def global_norm(squares: Iterable[float]) -> float:
+    """The norm over all parameters; exactly rounded, so it does not depend on their order or on the cut."""
+    return math.sqrt(math.fsum(squares))
+
+
+def _gradient(tensor: Tensor) -> Tensor:
+    # A tensor that a stage received but did not use has a gradient of zero, which must be sent all the same.
+    return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
