@@ -36,7 +36,11 @@ class StageShell:
     def __init__(self, stage: int, *, cpus: float, wants_gpu: bool, keys: Keys, timeout: float) -> None:
         gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
         self._device = Device.assigned(gpus, cpus)
-        self._note = " in place of a GPU, which Ray assigned but this node has not" if wants_gpu and self._device.kind.type == "cpu" else ""
+        self._note = (
+            " in place of a GPU, which Ray assigned but this node has not"
+            if wants_gpu and self._device.kind.type == "cpu"
+            else ""
+        )
         self._transport = ZmqTransport(stage, keys=keys, timeout=timeout)
         self._executor: Executor | None = None
         self._stage: Stage | None = None

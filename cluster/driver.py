@@ -125,7 +125,10 @@ class Driver:
     def _legs(self) -> Iterator[tuple[int, int]]:
         """Steps that run without a pause between them: up to a checkpoint, an epoch's end, or the last step."""
         every = self._config.checkpoint.every_steps or self._steps_per_epoch
-        ends = {*range(every, self.num_steps, every), *range(self._steps_per_epoch, self.num_steps, self._steps_per_epoch)}
+        ends = {
+            *range(every, self.num_steps, every),
+            *range(self._steps_per_epoch, self.num_steps, self._steps_per_epoch),
+        }
         first = self._done
         for end in sorted({*ends, self.num_steps}):
             if end > first:

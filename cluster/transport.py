@@ -93,7 +93,10 @@ class ZmqTransport:
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
         header = [self._stage, tag.step, tag.what, tag.micro_batch]
         shapes = [[str(t.dtype).removeprefix("torch."), *t.shape] for t in tensors]
-        bodies = [memoryview(t.view(torch.uint8).numpy() if t.dim() else t.reshape(1).view(torch.uint8).numpy()) for t in tensors]
+        bodies = [
+            memoryview(t.view(torch.uint8).numpy() if t.dim() else t.reshape(1).view(torch.uint8).numpy())
+            for t in tensors
+        ]
         self._outboxes[stage].send_multipart([json.dumps([header, shapes]).encode(), *bodies], copy=False)
         return sum(body.nbytes for body in bodies)
 
@@ -135,6 +138,10 @@ def _read(frames: Sequence[zmq.Frame]) -> tuple[int, Tag, list[Tensor]]:
     tensors = []
     for (dtype, *shape), frame in zip(shapes, frames[1:], strict=True):
         # The frame's memory belongs to this message alone, and nothing writes to what was received.
-        flat = torch.frombuffer(frame.buffer, dtype=_DTYPES[dtype]) if len(frame.buffer) else torch.empty(0, dtype=_DTYPES[dtype])
+        flat = (
+            torch.frombuffer(frame.buffer, dtype=_DTYPES[dtype])
+            if len(frame.buffer)
+            else torch.empty(0, dtype=_DTYPES[dtype])
+        )
         tensors.append(flat.reshape(shape))
     return sender, Tag(step, what, micro_batch), tensors

@@ -187,7 +187,9 @@ def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | 
         raise UserError(f"The config {path} is not valid YAML: {' '.join(str(error).split())}.") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
-        raise UserError(f"The config {path} holds a {type(tree).__name__} where sections (run, model, data, ...) belong.")
+        raise UserError(
+            f"The config {path} holds a {type(tree).__name__} where sections (run, model, data, ...) belong."
+        )
     for override in overrides:
         _apply(tree, override)
     try:

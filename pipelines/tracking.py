@@ -12,10 +12,9 @@ import json
 import logging
 import os
 import shlex
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -28,10 +27,10 @@ from mlflow.tracking.context.registry import resolve_tags
 
 from pipelines.config import Config, TrackConfig
 from pipelines.errors import UserError
+from pipelines.report.writer import Writer
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-SECONDS_BETWEEN_WRITES = 1.0
 MOST_METRICS_IN_BATCH = 1000
 MOST_PARAMS_IN_BATCH = 100
 MOST_CHARACTERS_IN_PARAM = 6000
@@ -40,6 +39,8 @@ SQLITE = "sqlite:///"
 # MLflow's own patience (7 retries of up to 120 s) suits a server that restarts in the middle of a run;
 # at its beginning a wrong address must show at once.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# MLflow prints the run's address when a run ends, with the password; `how_to_open` is without.
+SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
 CHATTY = ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic")
 
 
@@ -66,16 +67,9 @@ class Tracker:
         self._experiment_id = experiment_id
         self._run_id = run_id
         self._monitor: SystemMetricsMonitor | None = None
-        self._changed = threading.Condition()
-        # All guarded by _changed.
-        self._pending: list[Metric] = []
-        self._writing = False
-        self._hurry = False
-        self._closing = False
-        self._error: Exception | None = None
         self._told = False
-        self._writer = threading.Thread(target=self._write, name="mlflow-writer", daemon=True)
-        self._writer.start()
+        self._finished = False
+        self._writer = Writer(self._write, f"Metrics of the run {run_id} for MLflow at {_shown(uri)}")
 
     @classmethod
     def start(cls, config: Config, *, run_name: str) -> Tracker:
@@ -88,7 +82,7 @@ class Tracker:
             UserError: MLflow cannot be reached or used at the URI, which the message names.
         """
         uri = tracking_uri(config.track)
-        with _impatient(), _quiet(), _explained(uri):
+        with _environment(IMPATIENT), _quiet(), _explained(uri, opening=True):
             client = MlflowClient(uri)
             experiment_id = _experiment(client, uri, config.track.experiment or config.run.name)
             run = client.create_run(experiment_id, run_name=run_name, tags=resolve_tags())
@@ -125,19 +119,18 @@ class Tracker:
 
     def plan(self, plan: Mapping[str, Any]) -> None:
         """Store the plan as the artifact `plan.json`."""
-        self._raise_error()
-        with _explained(self._uri):
+        with self._raising():
             self._client.log_dict(self._run_id, dict(plan), "plan.json")
 
     def picture(self, path: str | os.PathLike[str]) -> None:
         """Store a picture among the artifacts, under `pictures/`."""
-        self.file(path, folder="pictures")
+        with self._raising():
+            self._client.log_artifact(self._run_id, os.fspath(path), "pictures")
 
-    def file(self, path: str | os.PathLike[str], *, folder: str | None = None) -> None:
+    def file(self, path: str | os.PathLike[str]) -> None:
         """Store a file among the artifacts."""
-        self._raise_error()
-        with _explained(self._uri):
-            self._client.log_artifact(self._run_id, os.fspath(path), folder)
+        with self._raising():
+            self._client.log_artifact(self._run_id, os.fspath(path))
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         """Take note of numbers of `step`; they are in the store about a second later.
@@ -147,89 +140,58 @@ class Tracker:
             MlflowException: MLflow refused numbers taken earlier (a name it does not allow).
         """
         now = int(time.time() * 1e3)
-        new = [Metric(name, float(value), now, step) for name, value in values.items()]
-        with self._changed:
-            assert not self._closing, "metrics after finish"
-            if self._error is None:
-                self._pending += new
-        self._raise_error()
+        with self._raising():
+            self._writer.put([Metric(name, float(value), now, step) for name, value in values.items()])
 
-    def flush(self, timeout: float = SECONDS_TO_FINISH) -> None:
+    def flush(self) -> None:
         """Wait until everything given to `metrics` is in the store.
 
         Raises:
-            TimeoutError: it is not, after `timeout` seconds.
+            TimeoutError: it is not, after 120 seconds.
             UserError, MlflowException: as `metrics`.
         """
-        with self._changed:
-            self._hurry = True
-            self._changed.notify_all()
-            done = self._changed.wait_for(lambda: self._error or not (self._pending or self._writing), timeout)
-        if not done:
-            raise TimeoutError(self._late(timeout))
-        self._raise_error()
+        with self._raising():
+            self._writer.flush(SECONDS_TO_FINISH)
 
     def finish(self, status: Status) -> None:
-        """Write what is left and end the run; after an error in writing it ends as FAILED. A second call does nothing.
+        """Write what is left and end the run, as FAILED if metrics could not be written. A second call does nothing.
 
         Raises:
             TimeoutError: what is left could not be written in 120 seconds.
             UserError, MlflowException: as `metrics`, unless an earlier call raised it.
         """
-        with self._changed:
-            if self._closing:
-                return
-            self._closing = self._hurry = True
-            self._changed.notify_all()
-        self._writer.join(SECONDS_TO_FINISH)
-        if self._writer.is_alive():
-            raise TimeoutError(self._late(SECONDS_TO_FINISH))
-        if self._error is None:
-            with _quiet(), _explained(self._uri):
-                if self._monitor is not None:
-                    self._monitor.finish()
-                self._client.set_terminated(self._run_id, status)
+        if self._finished:
             return
+        self._finished = True
         try:
-            # The monitor's thread is left to itself: it ends when it cannot write, or with the process.
-            with _impatient():
+            self._writer.close(SECONDS_TO_FINISH)
+        except Exception:
+            # The monitor is left to itself: its thread ends when it cannot write. And the store that failed before
+            # may fail again, which the first error says.
+            with suppress(MlflowException), _environment({**IMPATIENT, **SILENT}):
                 self._client.set_terminated(self._run_id, "FAILED")
-        except MlflowException:
-            pass  # The store that failed before fails again; the first error says so.
-        if not self._told:
-            self._raise_error()
+            if not self._told:
+                with _explained(self._uri):
+                    raise
+            return
+        with _quiet(), _environment(SILENT), _explained(self._uri):
+            if self._monitor is not None:
+                self._monitor.finish()
+            self._client.set_terminated(self._run_id, status)
 
-    def _write(self) -> None:
-        """The thread: once a second, or when in a hurry, write what has gathered."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._hurry, SECONDS_BETWEEN_WRITES)
-                self._hurry = False
-                batch, self._pending = self._pending, []
-                closing = self._closing
-                self._writing = True
-            error: Exception | None = None
-            try:
-                for start in range(0, len(batch), MOST_METRICS_IN_BATCH):
-                    metrics = batch[start : start + MOST_METRICS_IN_BATCH]
-                    self._client.log_batch(self._run_id, metrics=metrics, synchronous=True)
-            except Exception as failure:  # Whatever it is, it must reach the driver's thread.
-                error = failure
-            with self._changed:
-                self._writing = False
-                self._error = error
-                self._changed.notify_all()
-            if closing or error is not None:
-                return
+    def _write(self, metrics: list[Metric]) -> None:
+        for start in range(0, len(metrics), MOST_METRICS_IN_BATCH):
+            batch = metrics[start : start + MOST_METRICS_IN_BATCH]
+            self._client.log_batch(self._run_id, metrics=batch, synchronous=True)
 
-    def _raise_error(self) -> None:
-        if self._error is not None:
-            self._told = True
-            with _explained(self._uri):
-                raise self._error
-
-    def _late(self, timeout: float) -> str:
-        return f"MLflow at {_shown(self._uri)} has not taken all metrics of the run {self._run_id} in {timeout:g} s."
+    @contextmanager
+    def _raising(self) -> Iterator[None]:
+        """First what the thread met, whatever this call is for; then the call's own errors."""
+        with _explained(self._uri):
+            if self._writer.error is not None:
+                self._told = True
+                raise self._writer.error
+            yield
 
     def _log_config(self, config: Config) -> None:
         if config.track.uri is not None:
@@ -254,8 +216,8 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     assert found is not None
     if found.lifecycle_stage != "active":
         raise UserError(
-            f"The MLflow experiment {name!r} at {_shown(uri)} was deleted. Restore it "
-            f"(mlflow experiments restore --experiment-id {found.experiment_id}) or set track.experiment to another name."
+            f"The MLflow experiment {name!r} at {_shown(uri)} was deleted. Restore it (mlflow experiments restore "
+            f"--experiment-id {found.experiment_id}) or set track.experiment to another name."
         )
     return str(found.experiment_id)
 
@@ -284,24 +246,24 @@ def _shown(uri: str) -> str:
 
 
 @contextmanager
-def _explained(uri: str) -> Iterator[None]:
-    """Turn what the user can mend about the store into a UserError; a value that MLflow refuses stays a bug."""
+def _explained(uri: str, *, opening: bool = False) -> Iterator[None]:
+    """Turn what the user can mend about the store into a UserError; once it is open, a refused value is a bug."""
     try:
         yield
     except (MlflowException, ImportError) as error:
-        known_bug = getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE" and "tracking" not in str(error)
-        if known_bug:
+        if not opening and getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
             raise
+        said = str(error).replace(uri, _shown(uri)).rstrip(".")
         raise UserError(
-            f"MLflow cannot be used at {_shown(uri)}: {str(error).replace(uri, _shown(uri))}. Check that it is there "
-            f"and lets you write, or set track.uri (http://HOST:PORT of a server, or sqlite:///PATH.db)."
+            f"MLflow cannot be used at {_shown(uri)}: {said}. Check that it is there and lets you write, or set "
+            f"track.uri to a server (http://HOST:PORT) or a file (sqlite:///PATH.db)."
         ) from None
 
 
 @contextmanager
-def _impatient() -> Iterator[None]:
-    """Let HTTP requests fail within seconds, unless the user's environment says how long to try."""
-    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
+    """Set variables for a while, except those that the user has set."""
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
     os.environ.update(added)
     try:
         yield

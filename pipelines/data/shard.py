@@ -58,9 +58,7 @@ class DataShard:
         for split, source in sources(self._data).items():
             table = read_split(source, split=split, data=self._data)
             self._rows[split] = table.rows[self._shard :: self._num_shards]
-            summaries[split] = SplitSummary(
-                len(table.rows), table.num_repaired, table.labels, _punctuation(table.rows)
-            )
+            summaries[split] = SplitSummary(len(table.rows), table.num_repaired, table.labels, _punctuation(table.rows))
         return summaries
 
     def encode(self, task: Task, tokenizer_source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:

@@ -92,7 +92,9 @@ def _separate(text: str, start: int, end: int) -> list[tuple[int, int]]:
     while first < last and _is_sign(text[pieces[first][0]]):
         first += 1
     core = pieces[first][0] if first < last else end
-    while first < last and _is_sign(text[pieces[last - 1][0]]) and not _keeps_full_stop(text, core, pieces[last - 1][1]):
+    while (
+        first < last and _is_sign(text[pieces[last - 1][0]]) and not _keeps_full_stop(text, core, pieces[last - 1][1])
+    ):
         last -= 1
     if first == last:
         return pieces

@@ -29,10 +29,14 @@ def resolve(source: str) -> str:
     path = Path(source)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise UserError(f"The folder {path} holds no config.json, so it is no model. Give a folder written by save_pretrained.")
+            raise UserError(
+                f"The folder {path} holds no config.json, so it is no model. Give a folder written by save_pretrained."
+            )
         return str(path)
     if path.is_absolute() or source.startswith(".") or path.suffix or source.count("/") > 1:
-        raise UserError(f"There is no model at {source!r}: give a hub id, a model's folder, or package:DISTRIBUTION/path.")
+        raise UserError(
+            f"There is no model at {source!r}: give a hub id, a model's folder, or package:DISTRIBUTION/path."
+        )
     return source
 
 
@@ -49,7 +53,9 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     try:
         model: nn.Module = auto_class.from_pretrained(where, dtype=DTYPES[dtype], use_safetensors=True, **config)
     except (OSError, ValueError) as error:
-        raise UserError(f"The model {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()) from None
+        raise UserError(
+            f"The model {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
+        ) from None
     finally:
         torch.set_rng_state(state)
     return model
@@ -68,7 +74,9 @@ def load_tokenizer(source: str) -> Any:
         # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
         tokenizer = AutoTokenizer.from_pretrained(where, add_prefix_space=True)
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()) from None
+        raise UserError(
+            f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
+        ) from None
     if not tokenizer.is_fast:
         raise UserError(
             f"The tokenizer of {source!r} ({type(tokenizer).__name__}) is not a fast one, so words cannot be aligned "
@@ -136,7 +144,9 @@ def _refuse_pickle(where: str) -> None:
         return
     pickles = sorted(p.name for p in folder.iterdir() if p.suffix in {".bin", ".pt", ".pth", ".pkl", ".ckpt"})
     found = f"only {', '.join(pickles)}, a pickle, which could run code" if pickles else "no weights"
-    raise UserError(f"The folder {folder} holds {found}. Save the model with safetensors: model.save_pretrained(folder).")
+    raise UserError(
+        f"The folder {folder} holds {found}. Save the model with safetensors: model.save_pretrained(folder)."
+    )
 
 
 def _first_sentence(error: Exception) -> str:

@@ -75,7 +75,9 @@ def find_units(model: nn.Module, inputs: Mapping[str, Tensor]) -> Units:
     (blocks,) = stacks.values()
     readers, outputs = _watch(model, inputs, blocks)
     for path, output in outputs.items():
-        if not isinstance(output, Tensor) and not (type(output) is tuple and all(isinstance(o, Tensor) for o in output)):
+        if not isinstance(output, Tensor) and not (
+            type(output) is tuple and all(isinstance(o, Tensor) for o in output)
+        ):
             raise UserError(
                 f"{name} cannot be cut: its block {path} returns a {type(output).__name__}, and only tensors and "
                 "tuples of tensors can be sent from stage to stage so far. Train it uncut, with plan.stages=1."
@@ -88,7 +90,9 @@ def find_units(model: nn.Module, inputs: Mapping[str, Tensor]) -> Units:
 
 def _stacks_in_order(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Outermost module lists whose every entry runs exactly once, in order, with the entries' paths."""
-    lists = {path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)}
+    lists = {
+        path: module for path, module in model.named_modules() if isinstance(module, nn.ModuleList) and len(module)
+    }
     entries = {f"{path}.{i}": path for path, module in lists.items() for i in range(len(module))}
     calls: list[str] = []
     with _hooked(model, entries, calls.append, lambda path, output: None):
@@ -102,9 +106,7 @@ def _stacks_in_order(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str
     return stacks
 
 
-def _watch(
-    model: nn.Module, inputs: Mapping[str, Tensor], blocks: list[str]
-) -> tuple[list[list[str]], dict[str, Any]]:
+def _watch(model: nn.Module, inputs: Mapping[str, Tensor], blocks: list[str]) -> tuple[list[list[str]], dict[str, Any]]:
     """For each unit, the names of the parameters that it reads, in the model's order; for each block, its output."""
     index = {path: k for k, path in enumerate(blocks, start=1)}
     outputs: dict[str, Any] = {}

@@ -60,7 +60,9 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
         )
     devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
     if len(devices) != config.stages:
-        raise UserError(f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all.")
+        raise UserError(
+            f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all."
+        )
     stages = []
     for j, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
         part = sum(costs[first:end]) / sum(costs)

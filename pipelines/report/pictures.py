@@ -128,8 +128,8 @@ def confusion_figure(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> F
             if count:
                 colour = "white" if shares[y][x] > 0.55 else INK
                 text = _short(count)
-                size_in_points = cell * (19 if len(text) < 4 else 16)
-                axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=size_in_points)
+                points = min(11, side / size * (19 if len(text) < 4 else 16))
+                axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=points)
     axes.set_xticks(range(size), names, rotation=90 if longest > cell else 0)
     axes.set_yticks(range(size), names)
     axes.set_xticks([x - 0.5 for x in range(1, size)], minor=True)
@@ -154,12 +154,14 @@ def timeline_figure(reports: Sequence[StageReport]) -> Figure:
     length = max((event.end for event in events), default=0.0) - begin
     shares = [report.busy / length if length else 0.0 for report in lanes]
 
-    figure = Figure(figsize=(12, 1.5 + 0.55 * len(lanes)), layout="constrained")
+    # Wide enough for the numbers of the micro-batches, within what a screen can show.
+    wide = min(24.0, max(12.0, 0.3 * max(len(report.events) for report in lanes)))
+    figure = Figure(figsize=(wide, 1.5 + 0.55 * len(lanes)), layout="constrained")
     axes = figure.subplots()
     for lane, report in enumerate(lanes):
         axes.axhspan(lane - 0.4, lane + 0.4, color="#F3F3F3", linewidth=0, zorder=0)
         for event in report.events:
-            _draw_event(axes, lane, event, begin, length)
+            _draw_event(axes, lane, event, begin, wide * 0.9 / length)
     axes.set_yticks(
         range(len(lanes)), [f"stage {r.stage}  {share:.0%}" for r, share in zip(lanes, shares, strict=True)]
     )
@@ -177,16 +179,16 @@ def timeline_figure(reports: Sequence[StageReport]) -> Figure:
     return figure
 
 
-def _draw_event(axes: Axes, lane: int, event: Event, begin: float, length: float) -> None:
+def _draw_event(axes: Axes, lane: int, event: Event, begin: float, inches_per_second: float) -> None:
     left, width = (event.start - begin) * 1e3, (event.end - event.start) * 1e3
     axes.barh(lane, width, left=left, height=0.8, color=COLOURS[event.kind], edgecolor="white", linewidth=0.6)
     if event.micro_batch is None:
         return
     text = str(event.micro_batch)
-    # A digit of 9 points takes about 0.9 % of a lane. What does not fit in 6 points either goes without its number.
-    room = width / (len(text) * length * 1e3)
-    if room >= 0.006:
-        points = 9 if room >= 0.009 else 6
+    # What does not fit even in small digits goes without its number.
+    inches = (event.end - event.start) * inches_per_second / len(text)
+    if inches >= 0.07:
+        points = 9 if inches >= 0.11 else 6
         colour = TEXT_COLOURS[event.kind]
         axes.text(left + width / 2, lane, text, ha="center", va="center", fontsize=points, color=colour)
 
@@ -198,12 +200,12 @@ def _in_words(shares: Sequence[float]) -> str:
 
 
 def _smooth(values: Sequence[float], window: int) -> list[float]:
-    """Each value's mean with the `window // 2` before and after it (fewer at the ends), so that nothing lags."""
-    half = window // 2
+    """Each value's mean with up to `window // 2` on either side, as many before as after, so that nothing lags."""
     means = []
     for i in range(len(values)):
+        half = min(window // 2, i, len(values) - 1 - i)
         # A loss that is not a number would blank the curve as far as the window reaches.
-        near = [value for value in values[max(0, i - half) : i + half + 1] if math.isfinite(value)]
+        near = [value for value in values[i - half : i + half + 1] if math.isfinite(value)]
         means.append(sum(near) / len(near) if near else math.nan)
     return means
 

@@ -55,7 +55,9 @@ class Checkpoint:
                 with safe_open(path, framework="pt") as file:
                     found |= {key: file.get_tensor(key) for key in file.keys() if keep(key)}  # noqa: SIM118
             except SafetensorError as error:
-                raise UserError(f"The checkpoint file {path} is damaged ({error}). Resume from another checkpoint.") from None
+                raise UserError(
+                    f"The checkpoint file {path} is damaged ({error}). Resume from another checkpoint."
+                ) from None
         return found
 
 
@@ -72,7 +74,9 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
             "Pickled checkpoints (.pt, .pth, .bin, .ckpt, .pkl) could run code and are never read."
         )
     if not place.is_dir():
-        raise UserError(f"There is no checkpoint at {place}. Give a folder such as runs/NAME/checkpoints/step-00000100.")
+        raise UserError(
+            f"There is no checkpoint at {place}. Give a folder such as runs/NAME/checkpoints/step-00000100."
+        )
     if not (place / INDEX).is_file():
         newest = saved(place)
         if not newest:

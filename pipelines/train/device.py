@@ -27,7 +27,9 @@ class Device:
         """From Ray's assignment: the first visible GPU if it gave one, else as many threads as CPUs."""
         threads = max(1, int(num_cpus))
         # Ray sets CUDA_VISIBLE_DEVICES to the assigned ids, so the one GPU of this actor is number 0.
-        return Device(torch.device("cuda", 0) if gpu_ids and torch.cuda.is_available() else torch.device("cpu"), threads)
+        return Device(
+            torch.device("cuda", 0) if gpu_ids and torch.cuda.is_available() else torch.device("cpu"), threads
+        )
 
     def settle(self) -> None:
         """Make this process use the device, and use it the same way every time."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.bench import runs
 from tests.bench.inputs import MINILM
-from tests.bench.tables import BENCHMARKS, ROOT, machine, replace_section, shown, table
+from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
 KEY = "test.f1"
 
@@ -80,13 +80,12 @@ def report(scores: dict[str, list[float]], given: argparse.Namespace) -> str:
             *(f"{100 * (m - p):+.2f}" for m, p in zip([*motley, mean(motley)], [*plain, mean(plain)], strict=True)),
         ],
     ]
-    seeds = " ".join(map(str, given.seeds))
-    options = f"--data {shown(given.data)} --seeds {seeds} --learning-rate {given.learning_rate:g}"
     return f"""## Test F1 on {given.data.resolve().name}
 
-`python -m tests.bench.f1 {options} --epochs {given.epochs} --precision {given.precision} --order {given.order}`
+`{command(__file__)}`
 
-{machine()}. Model {given.model}, {given.epochs} epochs, batches of {given.batch_size}, AdamW
+{machine()}.
+Model {shown(given.model)}, {given.epochs} epochs, batches of {given.batch_size}, AdamW
 {given.learning_rate:g} with 10 % warm-up and linear decay, gradients clipped at 1.0, {given.precision}. Entity-level F1
 by seqeval, in points, of the last weights, by seed.
 

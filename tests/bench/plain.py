@@ -89,9 +89,9 @@ def train(
     is_loop = given.method == "loop"
     per_epoch = -(-len(encoded["train"]) // given.batch_size)
     steps = given.steps or given.epochs * per_epoch
-    # torch's default weight decay (0.01) is what the usual script has.
-    decay = {"weight_decay": 0.0} if is_loop else {}
-    optimizer = torch.optim.AdamW(model.parameters(), lr=given.learning_rate, **decay)
+    # 0.01 is torch's default, which the usual script has.
+    decay = 0.0 if is_loop else 0.01
+    optimizer = torch.optim.AdamW(model.parameters(), lr=given.learning_rate, weight_decay=decay)
     schedule = get_linear_schedule_with_warmup(optimizer, round(0.1 * steps), steps)
     width = 128 if given.method == "script" else None
     batches = inputs.endless(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.bench import runs
 from tests.bench.inputs import MINILM
-from tests.bench.tables import BENCHMARKS, ROOT, machine, replace_section, shown, spread, table
+from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 STEP, IDEAL, RATIO = "timing.step_seconds", "timing.ideal_seconds", "timing.step_over_ideal"
 
@@ -47,12 +47,12 @@ def main() -> None:
         step, ideal, ratio = zip(*found, strict=True)
         milliseconds = [[1000 * t for t in times] for times in (step, ideal)]
         rows.append([str(stages), *(spread(times, 1) for times in milliseconds), spread(ratio, 3)])
-    counts = " ".join(map(str, given.stages))
     body = f"""## Step time over the ideal, on {given.data.resolve().name}
 
-`python -m tests.bench.step_time --data {shown(given.data)} --stages {counts} --steps {given.steps} --rounds {given.rounds}`
+`{command(__file__)}`
 
-{machine()}. Model {given.model}, {given.precision}, one CPU a stage. The ideal step replays the schedule with the
+{machine()}.
+Model {shown(given.model)}, {given.precision}, one CPU a stage. The ideal step replays the schedule with the
 forward and backward times that the stages measured, with no time between them. Medians (extremes) of
 {given.rounds} rounds.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -57,7 +59,15 @@ def machine() -> str:
     return f"{cpu}, {len(os.sched_getaffinity(0))} cores; Python {platform.python_version()}, {packages}"
 
 
-def shown(path: Path) -> str:
-    """A folder as the docs may name it: relative to the project, or its last part alone."""
-    path = path.resolve()
+def shown(text: str) -> str:
+    """A path as the docs may name it: relative to the project, or its last part alone; other words as they are."""
+    if not Path(text).is_absolute() and not Path(text).exists():
+        return text
+    path = Path(text).resolve()
     return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else f"FOLDER/{path.name}"
+
+
+def command(file: str) -> str:
+    """The command that this process was started with, for the docs."""
+    words = [word for given in sys.argv[1:] for word in (given.split("=", 1) if given.startswith("--") else [given])]
+    return shlex.join(["python", "-m", f"tests.bench.{Path(file).stem}", *map(shown, words)])

@@ -13,12 +13,11 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from tests.bench import runs
 from tests.bench.inputs import MINILM
-from tests.bench.tables import BENCHMARKS, ROOT, machine, replace_section, shown, spread, table
+from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 Rounds = list[dict[str, dict[str, Any]]]
 
@@ -70,7 +69,7 @@ def methods(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]
             batch_size=given.batch_size,
         )
         speed = runs.figure(summary, "throughput.useful_tokens_per_second")
-        return summary["throughput"] | {"useful_tokens_per_second": speed}
+        return {**summary["throughput"], "useful_tokens_per_second": speed}
 
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "script float32": lambda: plain("script", "float32"),
@@ -94,9 +93,8 @@ def measure(given: argparse.Namespace) -> Rounds:
             begin = time.perf_counter()
             results[name] = run()
             speed = results[name]["useful_tokens_per_second"]
-            print(
-                f"round {turn + 1}: {name:17s} {speed:8,.0f} tokens/s ({time.perf_counter() - begin:.0f} s)", flush=True
-            )
+            spent = time.perf_counter() - begin
+            print(f"round {turn + 1}: {name:17s} {speed:8,.0f} tokens/s ({spent:.0f} s)", flush=True)
         rounds.append(results)
     return rounds
 
@@ -128,15 +126,13 @@ def report(rounds: Rounds, given: argparse.Namespace) -> str:
         ["compared within a round", "times as fast"],
         [[f"{ours} / {theirs}", spread(ratios(ours, theirs), 2)] for ours, theirs in pairs],
     )
-    command = (
-        f"python -m tests.bench.throughput --data {shown(given.data)} --steps {given.steps} --rounds {given.rounds}"
-    )
     return f"""## Throughput on {given.data.resolve().name}
 
-`{command}`
+`{command(__file__)}`
 
-{machine()}. Model {given.model}, batches of {given.batch_size}, {given.steps} steps of which the first 5 are not
-measured, Motley with {given.stages} stages of one CPU; medians (extremes) of {given.rounds} rounds.
+{machine()}.
+Model {shown(given.model)}, batches of {given.batch_size}, {given.steps} steps of which the first 5 are not measured,
+Motley with {given.stages} stages of one CPU; medians (extremes) of {given.rounds} rounds.
 *script*: every sentence padded to 128, a plain loop; *longest*: the same, padded to the longest of a random batch;
 *trainer*: Hugging Face Trainer, `train_sampling_strategy="group_by_length"`, fused AdamW. Useful tokens are sub-words
 that are not padding.
@@ -153,8 +149,7 @@ def main() -> None:
     body = report(rounds, given)
     print(body)
     replace_section(given.docs, given.section, body)
-    best = [median(r[n]["useful_tokens_per_second"] for r in rounds) for n in rounds[0]]
-    print(f"{len(best)} methods, {given.rounds} rounds: written to {given.docs}, section {given.section!r}.")
+    print(f"Written to {given.docs}, section {given.section!r}.")
 
 
 if __name__ == "__main__":

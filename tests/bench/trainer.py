@@ -71,7 +71,7 @@ def train(
             model,
             settings,
             data_collator=collate,
-            train_dataset=rows,  # type: ignore[arg-type]  # a list has all that its sampler asks of a Dataset
+            train_dataset=rows,  # a list has all that its sampler asks for
             processing_class=tokenizer,
             callbacks=[Clock(meter)],
         ).train()

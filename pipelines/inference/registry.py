@@ -1,0 +1,179 @@
+"""Models go to MLflow's registry as code and safetensors, and come back as a folder. No pickle on the way.
+
+    runs:/RUN -> logged model -> NAME, version 3 <- alias champion
+                                 |- MLmodel
+                                 |- pyfunc_model.py, code/pipelines/    what `mlflow.pyfunc.load_model` runs
+                                 `- artifacts/model/                    what `fetch` returns
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import mlflow.artifacts
+import mlflow.pyfunc
+from mlflow import MlflowClient
+from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+from mlflow.models.signature import ModelSignature
+from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
+
+import pipelines
+from pipelines.errors import UserError
+from pipelines.inference.files import refuse_pickle
+from pipelines.inference.store import asking, shown
+
+# What predicting imports; MLflow would find out by loading the model in another process.
+REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
+LOCAL = "local"
+"""The version of a model that comes from a plain folder."""
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
+_ARTIFACT = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """One version of one model; unlike an alias it means the same tomorrow."""
+
+    name: str
+    version: str
+    uri: str
+
+
+def register(
+    folder: Path, *, name: str, alias: str, run_id: str, tags: dict[str, str], tracking_uri: str | None = None
+) -> ModelVersion:
+    """Log `folder` (as `save_pretrained` wrote it) to the run, register it as `name` and point `alias` at it.
+
+    Raises:
+        UserError: the folder holds a pickle, or MLflow cannot be used at `tracking_uri`.
+    """
+    _forbid_pickle()
+    refuse_pickle(folder)
+    with asking(tracking_uri) as uri, TemporaryDirectory() as scratch:
+        client = MlflowClient(uri)
+        experiment = client.get_run(run_id).info.experiment_id
+        logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=tags)
+        package = Path(scratch, "package")
+        saved = Path(scratch, "saved")
+        _save(folder, saved, package, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
+        client.log_model_artifacts(logged.model_id, str(saved))
+        client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
+        client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
+        try:
+            client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        version = client.create_model_version(
+            name, logged.artifact_location, run_id=run_id, tags=tags, model_id=logged.model_id
+        )
+        client.set_registered_model_alias(name, alias, version.version)
+        return client.get_model_version(name, version.version)
+
+
+def resolve(uri: str, *, tracking_uri: str | None) -> ModelRef:
+    """Which version `models:/NAME@ALIAS`, `models:/NAME/3` or a local folder means now.
+
+    Raises:
+        UserError: there is no such name, alias, version or folder; the message names those there are.
+    """
+    if not uri.startswith("models:"):
+        folder = Path(uri).expanduser().absolute()
+        if not folder.is_dir():
+            raise UserError(
+                f"There is no model at {uri!r}: give models:/NAME@ALIAS, models:/NAME/VERSION or a model's folder."
+            )
+        return ModelRef(folder.name, LOCAL, str(folder))
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise UserError(f"{uri!r} is not a model's address: write models:/NAME@ALIAS or models:/NAME/VERSION.")
+    with asking(tracking_uri) as store:
+        client = MlflowClient(store)
+        model = _registered(client, match["name"], shown(store))
+        version = match["version"] or _aliased(model, match["alias"])
+        known = [found.version for found in client.search_model_versions(f"name = '{model.name}'")]
+    if version not in map(str, known):
+        raise UserError(f"{model.name} has no version {version}: there is {_listed(sorted(map(str, known), key=int))}.")
+    return ModelRef(model.name, version, f"models:/{model.name}/{version}")
+
+
+def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
+    """The model's folder on this machine (downloaded if the store is elsewhere) and its version.
+
+    Raises:
+        UserError: as `resolve`; or the model holds a pickle, or was not registered by `register`.
+    """
+    _forbid_pickle()
+    ref = resolve(uri, tracking_uri=tracking_uri)
+    if ref.version == LOCAL:
+        refuse_pickle(Path(ref.uri))
+        return Path(ref.uri), ref.version
+    with asking(tracking_uri) as store:
+        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=ref.uri, tracking_uri=store, registry_uri=store))
+    refuse_pickle(root)
+    folder = root / "artifacts" / _ARTIFACT
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{ref.uri} was not registered by Motley: it holds no artifacts/{_ARTIFACT}/config.json.")
+    return folder, ref.version
+
+
+def _save(folder: Path, saved: Path, package: Path, model: Model) -> None:
+    """Write MLflow's form of the model. The weights' folder is always called the same, whatever `folder` is."""
+    source = Path(pipelines.__file__).parent
+    shutil.copytree(source, package / "pipelines", ignore=shutil.ignore_patterns("__pycache__", "pyfunc_model.py"))
+    link = package / _ARTIFACT
+    link.symlink_to(folder.absolute(), target_is_directory=True)
+    mlflow.pyfunc.save_model(
+        path=str(saved),
+        mlflow_model=model,
+        python_model=str(source / "inference" / "pyfunc_model.py"),
+        artifacts={_ARTIFACT: str(link)},
+        code_paths=[str(package / "pipelines")],
+        signature=_signature(),
+        pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in REQUIREMENTS],
+    )
+
+
+def _signature() -> ModelSignature:
+    entity = Object([
+        Property("type", DataType.string),
+        Property("start", DataType.long),
+        Property("end", DataType.long),
+        Property("text", DataType.string),
+        Property("score", DataType.double),
+    ])  # fmt: skip
+    return ModelSignature(inputs=Schema([ColSpec(DataType.string)]), outputs=Schema([ColSpec(Array(entity))]))
+
+
+def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
+    try:
+        return client.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+    names = sorted(model.name for model in client.search_registered_models())
+    raise UserError(f"No model {name!r} is registered at {store}: there is {_listed(names)}.")
+
+
+def _aliased(model: RegisteredModel, alias: str) -> str:
+    if alias not in model.aliases:
+        raise UserError(f"{model.name} has no alias {alias!r}: there is {_listed(sorted(model.aliases))}.")
+    return str(model.aliases[alias])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names) if names else "none yet"
+
+
+def _forbid_pickle() -> None:
+    os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "false"

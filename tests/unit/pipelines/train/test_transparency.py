@@ -1,0 +1,103 @@
+"""Contract 1: what is learnt does not depend on how the model was cut, nor on the schedule."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from pipelines.config import TrainConfig
+from pipelines.plan.schedule import SCHEDULES
+from pipelines.train.optimizers import learning_rate
+from tests.unit.pipelines.one_process import OneProcess, micro_batches, tiny
+
+FAMILIES = ["bert", "roberta", "distilbert", "electra"]
+CUTS = [[], [2], [1], [4], [1, 3], [2, 3], [1, 2, 3], [1, 2, 3, 4]]
+STEPS = 5
+
+
+def train_config(**changes: object) -> TrainConfig:
+    return TrainConfig(**({"learning_rate": 1e-3, "warmup": 0.2, "weight_decay": 0.01, "clip": 0.5} | changes))
+
+
+def trained(family: str, *, cut: list[int], steps: int = STEPS, schedule: str = "1f1b", **changes: object):
+    run = OneProcess(tiny(family), cut=cut, train=train_config(**changes), schedule=schedule, num_steps=steps)
+    losses = [run.step(n, batches) for n, batches in enumerate(micro_batches(steps))]
+    return losses, run.weights()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("cut", CUTS[1:], ids=str)
+def test_every_cut_gives_bitwise_equal_losses_and_weights_with_dropout(family: str, cut: list[int]) -> None:
+    losses, weights = trained(family, cut=cut)
+    plain_losses, plain = trained(family, cut=[])
+    assert losses == plain_losses
+    assert weights.keys() == plain.keys()
+    assert [name for name in plain if not torch.equal(weights[name], plain[name])] == []
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_gives_bitwise_equal_weights(schedule: str) -> None:
+    _, weights = trained("bert", cut=[2, 3], schedule=schedule)
+    _, plain = trained("bert", cut=[])
+    assert all(torch.equal(weights[name], plain[name]) for name in plain)
+
+
+@pytest.mark.parametrize("cut", [[1], [2, 4]], ids=str)
+def test_every_cut_gives_bitwise_equal_weights_in_bfloat16(cut: list[int]) -> None:
+    _, weights = trained("bert", cut=cut, precision="bfloat16")
+    _, plain = trained("bert", cut=[], precision="bfloat16")
+    assert all(torch.equal(weights[name], plain[name]) for name in plain)
+
+
+def test_four_stages_give_bitwise_equal_weights_after_20_steps_with_dropout() -> None:
+    runs = [trained("bert", cut=cut, steps=20)[1] for cut in ([], [2], [2, 3], [1, 2, 3])]
+    for one, other in pairwise(runs):
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_dropout_is_on_in_these_tests() -> None:
+    losses, _ = trained("bert", cut=[2])
+    without = OneProcess(tiny("bert", dropout=0.0), cut=[2], train=train_config(), num_steps=STEPS)
+    assert losses[0] != without.step(0, micro_batches(1)[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("cut", [[], [2], [1, 3]], ids=str)
+def test_a_cut_model_learns_what_a_plain_loop_learns(family: str, cut: list[int]) -> None:
+    train, steps = train_config(), micro_batches(20)
+    model = tiny(family, dropout=0.0, dtype=torch.float64)
+    run = OneProcess(model, cut=cut, train=train, dtype="float64", num_steps=20)
+    losses = [run.step(n, batches) for n, batches in enumerate(steps)]
+
+    # The plain loop: Hugging Face's own loss, torch's own optimizer and clipping.
+    named = list(model.named_parameters())
+    groups = [
+        {"params": [p for _, p in named if p.ndim > 1], "weight_decay": train.weight_decay},
+        {"params": [p for _, p in named if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=0.0, betas=train.betas, eps=train.eps)
+    for n, batches in enumerate(steps):
+        counts = [int((batch["labels"] != -100).sum()) for batch in batches]
+        loss = sum(model(**b).loss * c for b, c in zip(batches, counts, strict=True) if c) / sum(counts)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), train.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(n, 20, train)
+        optimizer.step()
+        optimizer.zero_grad()
+        assert losses[n] == pytest.approx(loss.item(), rel=1e-10)
+    weights = run.weights()
+    for name, plain in named:
+        difference = (weights[name] - plain).abs().max() / plain.abs().max().clamp(min=1e-30)
+        assert float(difference) <= 1e-10, name
+
+
+def test_rows_of_a_large_embedding_table_are_trained_as_densely_as_the_plain_loop_trains_them(monkeypatch) -> None:
+    monkeypatch.setattr("pipelines.train.sparse.SMALLEST", 8)
+    _, by_rows = trained("bert", cut=[2])
+    monkeypatch.setattr("pipelines.train.sparse.SMALLEST", 10**9)
+    _, dense = trained("bert", cut=[2])
+    worst = max((by_rows[name] - dense[name]).abs().max().item() for name in dense)
+    assert worst < 1e-6
