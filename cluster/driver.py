@@ -50,6 +50,9 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        """The signal that asked."""
+        self.graceful = False
+        """Whether the run is at a point where it can be asked: earlier there is nothing to save."""
 
 
 @dataclass

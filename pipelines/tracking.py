@@ -12,9 +12,10 @@ import json
 import logging
 import os
 import shlex
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking.context.registry import resolve_tags
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.config import Config, TrackConfig
 from pipelines.errors import UserError
@@ -35,7 +37,9 @@ MOST_METRICS_IN_BATCH = 1000
 MOST_PARAMS_IN_BATCH = 100
 MOST_CHARACTERS_IN_PARAM = 6000
 SECONDS_TO_FINISH = 120.0
+SECONDS_BETWEEN_SYSTEM_METRICS = 5
 SQLITE = "sqlite:///"
+WHERE_TO = "Or set track.uri to a server (http://HOST:PORT) or another file (sqlite:///PATH.db)."
 # MLflow's own patience (7 retries of up to 120 s) suits a server that restarts in the middle of a run;
 # at its beginning a wrong address must show at once.
 IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -48,12 +52,18 @@ def tracking_uri(track: TrackConfig) -> str:
     """`track.uri`, or MLFLOW_TRACKING_URI, or `runs/mlflow.db` here; the folder of a SQLite file is made.
 
     A SQLite path is made absolute: MLflow would read it anew from every process's working directory.
+
+    Raises:
+        UserError: the folder cannot be made.
     """
     uri = track.uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}runs/mlflow.db"
     if not uri.startswith(SQLITE):
         return uri
     path = Path(uri.removeprefix(SQLITE)).absolute()
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder for the MLflow database {path} cannot be made ({error}). {WHERE_TO}") from None
     return f"{SQLITE}{path.as_posix()}"
 
 
@@ -83,6 +93,7 @@ class Tracker:
         """
         uri = tracking_uri(config.track)
         with _environment(IMPATIENT), _quiet(), _explained(uri, opening=True):
+            _check_sqlite(uri)
             client = MlflowClient(uri)
             experiment_id = _experiment(client, uri, config.track.experiment or config.run.name)
             run = client.create_run(experiment_id, run_name=run_name, tags=resolve_tags())
@@ -91,7 +102,8 @@ class Tracker:
             with _quiet(), _explained(uri):
                 tracker._log_config(config)
                 if config.track.system_metrics:
-                    tracker._monitor = SystemMetricsMonitor(tracker.run_id, tracking_uri=uri)
+                    every = SECONDS_BETWEEN_SYSTEM_METRICS
+                    tracker._monitor = SystemMetricsMonitor(tracker.run_id, every, tracking_uri=uri)
                     tracker._monitor.start()
         except BaseException:
             tracker.finish("FAILED")
@@ -229,6 +241,13 @@ def _artifact_location(uri: str) -> str | None:
     return (Path(uri.removeprefix(SQLITE)).parent / "mlartifacts").as_uri()
 
 
+def _check_sqlite(uri: str) -> None:
+    """Raise sqlite3.Error if the file cannot be written. MLflow would find that out too, after 100 s of retries."""
+    if uri.startswith(SQLITE):
+        with closing(sqlite3.connect(uri.removeprefix(SQLITE), timeout=20)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+
+
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
         if isinstance(value, dict):
@@ -250,13 +269,12 @@ def _explained(uri: str, *, opening: bool = False) -> Iterator[None]:
     """Turn what the user can mend about the store into a UserError; once it is open, a refused value is a bug."""
     try:
         yield
-    except (MlflowException, ImportError) as error:
+    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
         if not opening and getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
             raise
         said = str(error).replace(uri, _shown(uri)).rstrip(".")
         raise UserError(
-            f"MLflow cannot be used at {_shown(uri)}: {said}. Check that it is there and lets you write, or set "
-            f"track.uri to a server (http://HOST:PORT) or a file (sqlite:///PATH.db)."
+            f"MLflow cannot be used at {_shown(uri)}: {said}. Check that it is there and lets you write. {WHERE_TO}"
         ) from None
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging
 
 from pipelines.errors import UserError
 from pipelines.inference.entities import Entity, Tagged, join
@@ -64,10 +66,11 @@ class Predictor:
             raise UserError(f"{folder} holds no model: a folder written by save_pretrained (config.json) is needed.")
         refuse_pickle(folder)
         torch.set_num_threads(threads)
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-        if not tokenizer.is_fast:
-            raise UserError(f"The tokenizer in {folder} is a slow one; save a fast tokenizer (tokenizer.json) with it.")
-        model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        with _no_bar():
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+            if not tokenizer.is_fast:
+                raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
+            model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         return cls(model.to(device), tokenizer, punctuation=read_punctuation(folder))
 
     @property
@@ -167,6 +170,17 @@ def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
 def _clean(words: list[Word]) -> list[str]:
     """What the tokenizer gets: half a surrogate pair is not UTF-8, and would be its panic."""
     return [_SURROGATES.sub("\ufffd", word.text) for word in words]
+
+
+@contextmanager
+def _no_bar() -> Iterator[None]:
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> int:

@@ -1,13 +1,12 @@
 """The file that MLflow stores with a registered model and runs to load it; nothing else imports it.
 
-    mlflow.pyfunc.load_model("models:/NAME@champion").predict(["some text"])
+mlflow.pyfunc.load_model("models:/NAME@champion").predict(["some text"])
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 from mlflow.models import set_model
@@ -23,7 +22,7 @@ class EntityModel(PythonModel):  # type: ignore[misc]  # mlflow decorates the cl
         # The process belongs to someone else: its number of threads stays.
         self._predictor = Predictor.load(Path(context.artifacts["model"]), threads=torch.get_num_threads())
 
-    def predict(self, context: PythonModelContext, model_input: list[str]) -> list[list[dict[str, Any]]]:  # noqa: ARG002
+    def predict(self, context: PythonModelContext, model_input: list[str]) -> list[list[dict[str, object]]]:  # noqa: ARG002
         return [[asdict(entity) for entity in entities] for entities in self._predictor.predict(model_input)]
 
 

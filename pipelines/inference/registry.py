@@ -1,16 +1,15 @@
 """Models go to MLflow's registry as code and safetensors, and come back as a folder. No pickle on the way.
 
-    runs:/RUN -> logged model -> NAME, version 3 <- alias champion
-                                 |- MLmodel
-                                 |- pyfunc_model.py, code/pipelines/    what `mlflow.pyfunc.load_model` runs
-                                 `- artifacts/model/                    what `fetch` returns
+runs:/RUN -> logged model -> NAME, version 3 <- alias champion
+                             |- MLmodel
+                             |- pyfunc_model.py, code/pipelines/    what `mlflow.pyfunc.load_model` runs
+                             `- artifacts/                          what `fetch` returns
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -63,9 +62,8 @@ def register(
         client = MlflowClient(uri)
         experiment = client.get_run(run_id).info.experiment_id
         logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=tags)
-        package = Path(scratch, "package")
         saved = Path(scratch, "saved")
-        _save(folder, saved, package, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
+        _save(folder, saved, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
         client.log_model_artifacts(logged.model_id, str(saved))
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -119,29 +117,35 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
         refuse_pickle(Path(ref.uri))
         return Path(ref.uri), ref.version
     with asking(tracking_uri) as store:
-        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=ref.uri, tracking_uri=store, registry_uri=store))
+        # Not of ref.uri: for that MLflow asks the process's own registry, whatever it is told.
+        source = MlflowClient(store).get_model_version_download_uri(ref.name, ref.version)
+        root = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=store))
     refuse_pickle(root)
-    folder = root / "artifacts" / _ARTIFACT
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{ref.uri} was not registered by Motley: it holds no artifacts/{_ARTIFACT}/config.json.")
-    return folder, ref.version
+    return _weights(root, ref.uri), ref.version
 
 
-def _save(folder: Path, saved: Path, package: Path, model: Model) -> None:
-    """Write MLflow's form of the model. The weights' folder is always called the same, whatever `folder` is."""
+def _save(folder: Path, saved: Path, model: Model) -> None:
+    """Write MLflow's form of the model."""
     source = Path(pipelines.__file__).parent
-    shutil.copytree(source, package / "pipelines", ignore=shutil.ignore_patterns("__pycache__", "pyfunc_model.py"))
-    link = package / _ARTIFACT
-    link.symlink_to(folder.absolute(), target_is_directory=True)
     mlflow.pyfunc.save_model(
         path=str(saved),
         mlflow_model=model,
         python_model=str(source / "inference" / "pyfunc_model.py"),
-        artifacts={_ARTIFACT: str(link)},
-        code_paths=[str(package / "pipelines")],
-        signature=_signature(),
+        artifacts={_ARTIFACT: str(folder.absolute())},
+        code_paths=[str(source)],
         pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
+    # Given to save_model it would lose against the types of `predict`, which cannot say as much.
+    mlflow.models.set_signature(str(saved), _signature())
+
+
+def _weights(root: Path, uri: str) -> Path:
+    """The folder that `save_pretrained` wrote, inside MLflow's form of the model."""
+    flavor = Model.load(str(root)).flavors.get("python_function", {})
+    path = flavor.get("artifacts", {}).get(_ARTIFACT, {}).get("path")
+    if path is None or not (root / path / "config.json").is_file():
+        raise UserError(f"{uri} was not registered by Motley: it has no artifact {_ARTIFACT!r} with a config.json.")
+    return root / str(path)
 
 
 def _signature() -> ModelSignature:

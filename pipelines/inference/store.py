@@ -15,8 +15,12 @@ from mlflow.exceptions import MlflowException
 from pipelines.errors import UserError
 
 SQLITE = "sqlite:///"
-# MLflow tries a server that is not there for minutes.
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30"}
+# MLflow tries a server that is not there for minutes, and draws a bar for every copied folder.
+ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 CHATTY = ("mlflow", "alembic")
 
 
@@ -31,7 +35,7 @@ def asking(tracking_uri: str | None) -> Iterator[str]:
     if uri.startswith(SQLITE) and not Path(uri.removeprefix(SQLITE)).is_file():
         # MLflow would make a new, empty one.
         raise UserError(f"There is no MLflow database at {shown(uri)}: set track.uri, or train a model first.")
-    added = {name: value for name, value in IMPATIENT.items() if name not in os.environ}
+    added = {name: value for name, value in ENVIRONMENT.items() if name not in os.environ}
     levels = {logger: logger.level for logger in map(logging.getLogger, CHATTY)}
     os.environ.update(added)
     for logger in levels:
@@ -39,8 +43,12 @@ def asking(tracking_uri: str | None) -> Iterator[str]:
     try:
         yield uri
     except (MlflowException, ImportError) as error:
+        if getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
+            raise  # A bug of ours, and not the store's state.
         reason = str(error).replace(uri, shown(uri))
-        raise UserError(f"MLflow at {shown(uri)} cannot do this: {reason}. Check that it is there, or set track.uri.") from None
+        raise UserError(
+            f"MLflow at {shown(uri)} cannot do this: {reason}. Check that it is there, or set track.uri."
+        ) from None
     finally:
         for name in added:
             os.environ.pop(name, None)

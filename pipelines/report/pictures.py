@@ -161,7 +161,7 @@ def timeline_figure(reports: Sequence[StageReport]) -> Figure:
     for lane, report in enumerate(lanes):
         axes.axhspan(lane - 0.4, lane + 0.4, color="#F3F3F3", linewidth=0, zorder=0)
         for event in report.events:
-            _draw_event(axes, lane, event, begin, wide * 0.9 / length)
+            _draw_event(axes, lane, event, begin, wide * 0.9 / (length or 1))
     axes.set_yticks(
         range(len(lanes)), [f"stage {r.stage}  {share:.0%}" for r, share in zip(lanes, shares, strict=True)]
     )

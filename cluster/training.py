@@ -1,0 +1,119 @@
+"""The main job: fine-tune, track, register. Everything jobs/train.py does, as a function."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from cluster.driver import Driver, Stopped, StopRequest
+from cluster.session import connect, disconnect
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.inference.registry import register
+from pipelines.report.recorder import Recorder
+
+
+def train(config: Config) -> dict[str, Any]:
+    """Run `config` to the end and return the summary; the run's folder is `summary["folder"]`.
+
+    Raises:
+        UserError: the config cannot be run as it is; nothing was written.
+        Stopped: SIGINT or SIGTERM came; a checkpoint was saved and no actor is left.
+    """
+    folder = _folder(config)
+    recorder = Recorder(config, folder)
+    stop = StopRequest()
+    started_here = connect()
+    try:
+        with _stopping(stop):
+            driver = Driver(config, folder, recorder, may_grow=not started_here, stop=stop)
+            try:
+                stop.graceful = True
+                return _finish(config, driver, recorder)
+            finally:
+                stop.graceful = False
+                driver.close()
+    except Stopped:
+        recorder.finish("KILLED")
+        raise
+    except BaseException:
+        recorder.finish("FAILED")
+        raise
+    finally:
+        if started_here:
+            disconnect()
+
+
+def _finish(config: Config, driver: Driver, recorder: Recorder) -> dict[str, Any]:
+    driver.run()
+    recorder.stop_showing()
+    model = recorder.folder / "model"
+    driver.save_model(model)
+    recorder.draw()
+    assert recorder.tracker is not None
+    name = config.track.register_as or config.run.name
+    version = register(
+        model,
+        name=name,
+        alias=config.track.alias,
+        run_id=recorder.tracker.run_id,
+        tracking_uri=recorder.tracker.uri,
+        tags={"task": config.train.task},
+    )
+    registered = {"name": name, "version": version.version, "alias": config.track.alias}
+    summary = recorder.write_summary(model=registered, how_to_open=recorder.tracker.how_to_open())
+    recorder.finish("FINISHED")
+    return summary
+
+
+def _folder(config: Config) -> Path:
+    """Where the run goes: a folder that is new or empty, or the run's own when it is resumed.
+
+    Raises:
+        UserError: the folder holds something else, or cannot be written to.
+    """
+    name = f"{config.run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(config.run.output or Path("runs") / name).absolute()
+    resumed = config.checkpoint.resume is not None and Path(config.checkpoint.resume).absolute().is_relative_to(folder)
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not resumed):
+        raise UserError(
+            f"The output folder {folder} exists and is not empty. Choose another run.output, or go on with "
+            f"the run in it: checkpoint.resume={folder}."
+        )
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The output folder {folder} cannot be written: {os.strerror(error.errno or 0)} ({nearest}). "
+            "Choose another run.output."
+        ) from None
+    return folder
+
+
+@contextmanager
+def _stopping(stop: StopRequest) -> Iterator[None]:
+    """While this lasts, the first SIGINT or SIGTERM asks the run to stop; the second one ends it at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.graceful and stop.signal is None:
+            stop.signal = number
+            return
+        if number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

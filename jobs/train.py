@@ -1,0 +1,57 @@
+"""The main job: `python -m jobs.train CONFIG [key=value ...]`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from jobs.exits import user_errors_exit_2
+from pipelines.config import load_config
+
+CONFIGS = Path(__file__).parent / "configs"
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+@user_errors_exit_2()
+def main(
+    config: Annotated[str, typer.Argument(help="A YAML file, or the name of one in jobs/configs.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example train.epochs=3 plan.stages=4.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole summary as JSON on stdout.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration and stop.")] = False,
+) -> None:
+    """Fine-tune a model cut over several actors, track the run in MLflow, and register the result.
+
+    Exit codes: 0 done; 2 something to mend in config, data or cluster; 130 or 143 stopped by Ctrl-C or
+    SIGTERM after saving a checkpoint; 1 a fault.
+    """
+    settings = load_config(config, overrides or [], packaged=CONFIGS)
+    if dry_run:
+        typer.echo(settings.to_yaml(), nl=False)
+        return
+    # Imported here so that --help and a wrong config answer at once.
+    from cluster.driver import Stopped
+    from cluster.training import train
+
+    try:
+        summary = train(settings)
+    except Stopped as stopped:
+        typer.echo(f"Stopped. Go on with: checkpoint.resume={stopped.checkpoint}", err=True)
+        raise SystemExit(128 + stopped.signal) from None
+    if as_json:
+        typer.echo(json.dumps(summary))
+        return
+    model = summary["model"]
+    typer.echo(f"run folder   {summary['folder']}")
+    typer.echo(f"MLflow run   {summary['mlflow']['run_id']}   open it: {summary['how_to_open']}")
+    typer.echo(f"registered   {model['name']} version {model['version']}, alias {model['alias']}")
+
+
+if __name__ == "__main__":
+    app()

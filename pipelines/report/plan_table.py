@@ -1,0 +1,31 @@
+"""The plan and the data as a person wants to see them before the first step."""
+
+from __future__ import annotations
+
+from pipelines.report.observer import Beginning
+
+
+def plan_table(beginning: Beginning) -> str:
+    """A few lines of text: the splits, then one line a stage."""
+    lines = []
+    for split, facts in beginning.data.items():
+        notes = [
+            f"{facts[key]:,} {words}"
+            for key, words in (
+                ("words_cut", "words cut off"),
+                ("words_unseen", "words the tokenizer dropped"),
+                ("tags_repaired", "I- tags repaired"),
+            )
+            if facts[key]
+        ]
+        waste = f", padding waste {facts['padding_waste']:.1%}" if "padding_waste" in facts else ""
+        tail = f" ({'; '.join(notes)})" if notes else ""
+        lines.append(f"{split:<5}  {facts['rows']:>7,} rows  {facts['sub_words']:>9,} sub-words{waste}{tail}")
+    for stage in beginning.plan["stages"]:
+        units = stage["units"]
+        span = units[0] if len(units) == 1 else f"{units[0]} to {units[-1]}"
+        lines.append(
+            f"stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters  "
+            f"{stage['share']:>4.0%} of the work  {stage['assigned']}: {span}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,172 @@
+"""Shows a run while it goes on and keeps what it leaves behind: run folder, MLflow, pictures, summary.
+
+    RUN/config.yaml    the resolved configuration         RUN/checkpoints/   to resume from
+    RUN/summary.json   every figure of the run            RUN/model/         for from_pretrained
+    RUN/pictures/      loss curve, confusion matrix, timeline of one step
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from pipelines.config import Config
+from pipelines.report import pictures
+from pipelines.report.entities import EntityReport
+from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.report.plan_table import plan_table
+from pipelines.report.progress import Progress
+from pipelines.report.summary import write_json
+from pipelines.tracking import Status, Tracker
+
+WARM_UP = 5
+"""First steps that throughput and step time leave out: caches and allocators fill."""
+
+
+class Recorder:
+    """The observer of one run."""
+
+    def __init__(self, config: Config, folder: Path) -> None:
+        self._config, self.folder = config, folder
+        self._steps: list[StepNumbers] = []
+        self._recent: deque[StepNumbers] = deque(maxlen=50)
+        self._scores: dict[str, list[tuple[int, int, EntityReport]]] = {"dev": [], "test": []}
+        self._summary: dict[str, Any] = {}
+        self._began = time.time()
+        self._progress: Progress | None = None
+        self.tracker: Tracker | None = None
+
+    # -- while it runs --------------------------------------------------------------------------
+
+    def begin(self, beginning: Beginning) -> None:
+        # First what can fail: a store that cannot be reached leaves no folder behind.
+        self.tracker = Tracker.start(self._config, run_name=self.folder.name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "config.yaml").write_text(self._config.to_yaml(), encoding="utf-8")
+        self.tracker.plan(beginning.plan)
+        self._summary = {
+            "name": self._config.run.name,
+            "folder": str(self.folder),
+            "resumed_from_step": beginning.first_step or None,
+            "num_steps": beginning.num_steps,
+            "labels": list(beginning.labels),
+            "data": beginning.data,
+            "plan": beginning.plan,
+        }
+        self.tracker.metrics(0, {"padding_waste": float(beginning.data["train"]["padding_waste"])})
+        stages = len(beginning.plan["stages"])
+        self._progress = Progress(beginning.num_steps, stages, start_step=beginning.first_step)
+        self._progress.__enter__()
+        self._note(plan_table(beginning))
+
+    def step(self, numbers: StepNumbers) -> None:
+        assert self._progress is not None
+        assert self.tracker is not None
+        self._steps.append(_without_reports(numbers))
+        self._recent.append(numbers)
+        self._progress.step(
+            numbers.step,
+            epoch=numbers.epoch,
+            loss=numbers.loss,
+            tokens_per_second=numbers.tokens_per_second,
+            busy=numbers.busy,
+        )
+        busy = {f"busy/stage_{j}": share for j, share in enumerate(numbers.busy)}
+        self.tracker.metrics(
+            numbers.step,
+            {
+                "loss": numbers.loss,
+                "grad_norm": numbers.grad_norm,
+                "learning_rate": numbers.learning_rate,
+                "tokens_per_second": numbers.tokens_per_second,
+                "step_seconds": numbers.seconds,
+                "ideal_seconds": numbers.ideal_seconds,
+                **busy,
+            },
+        )
+
+    def scored(self, split: str, *, epoch: int, step: int, report: EntityReport) -> None:
+        assert self.tracker is not None
+        self._scores[split].append((epoch, step, report))
+        self.tracker.metrics(step, report.metrics(split))
+        when = f"after epoch {epoch} (step {step})" if split == "dev" else "with the final weights"
+        self._note(f"\n{split}, {when}\n{report.table()}\n")
+
+    def saved(self, checkpoint: Path) -> None:
+        self._note(f"checkpoint {checkpoint}")
+
+    def _note(self, text: str) -> None:
+        assert self._progress is not None
+        self._progress.note(text)
+
+    def stop_showing(self) -> None:
+        """Take the live panel away; safe to call twice."""
+        if self._progress is not None:
+            self._progress.__exit__(None, None, None)
+            self._progress = None
+
+    # -- what stays -----------------------------------------------------------------------------
+
+    def draw(self) -> None:
+        """The pictures of the run, in its folder and in MLflow."""
+        assert self.tracker is not None
+        place = self.folder / "pictures"
+        place.mkdir(exist_ok=True)
+        if self._steps:
+            pictures.loss_curve(
+                place / "loss.png",
+                [n.step for n in self._steps],
+                [n.loss for n in self._steps],
+                [n.learning_rate for n in self._steps],
+                {step: report.micro.f1 for _, step, report in self._scores["dev"]},
+            )
+            typical = sorted(self._recent, key=lambda n: n.seconds)[len(self._recent) // 2]
+            pictures.timeline(place / "timeline.png", typical.reports)
+        final = (self._scores["test"] or self._scores["dev"])[-1:]
+        for _, _, report in final:
+            pictures.confusion_matrix(place / "confusion.png", report.names, report.confusion)
+        for path in sorted(place.glob("*.png")):
+            self.tracker.picture(path)
+
+    def write_summary(self, **more: Any) -> dict[str, Any]:
+        """Write summary.json, also to MLflow, and return it."""
+        assert self.tracker is not None
+        warm = self._steps[WARM_UP:] if len(self._steps) > WARM_UP else self._steps
+        summary = self._summary | {
+            "seconds": round(time.time() - self._began, 1),
+            "steps_run": len(self._steps),
+            "mlflow": {"run_id": self.tracker.run_id, "experiment_id": self.tracker.experiment_id},
+            "dev": [{"epoch": e, "step": s} | report.to_json() for e, s, report in self._scores["dev"]],
+            "test": [{"epoch": e, "step": s} | report.to_json() for e, s, report in self._scores["test"]][-1:],
+        }
+        if warm:
+            summary["loss"] = {"first": self._steps[0].loss, "last": self._steps[-1].loss}
+            summary["throughput"] = {
+                "useful_tokens_per_second": sum(n.num_tokens for n in warm) / sum(n.seconds for n in warm),
+                "steps": len(warm),
+                "bytes_sent_per_step": round(sum(n.bytes_sent for n in warm) / len(warm)),
+            }
+            summary["timing"] = {
+                "median_step_seconds": median(n.seconds for n in warm),
+                "median_ideal_seconds": median(n.ideal_seconds for n in warm),
+                "step_over_ideal": sum(n.seconds for n in warm) / sum(n.ideal_seconds for n in warm),
+            }
+        summary |= more
+        write_json(self.folder / "summary.json", summary)
+        self.tracker.file(self.folder / "summary.json")
+        return summary
+
+    def finish(self, status: Status) -> None:
+        """End the run in MLflow, if it began."""
+        self.stop_showing()
+        if self.tracker is not None:
+            self.tracker.finish(status)
+
+
+def _without_reports(numbers: StepNumbers) -> StepNumbers:
+    """What can be kept of every step of a long run."""
+    kept = {name: getattr(numbers, name) for name in StepNumbers.__slots__}
+    return StepNumbers(**(kept | {"reports": ()}))
