@@ -37,7 +37,7 @@ MOST_METRICS_IN_BATCH = 1000
 MOST_PARAMS_IN_BATCH = 100
 MOST_CHARACTERS_IN_PARAM = 6000
 SECONDS_TO_FINISH = 120.0
-SECONDS_BETWEEN_SYSTEM_METRICS = 5
+SECONDS_BETWEEN_SAMPLES = 5
 SQLITE = "sqlite:///"
 WHERE_TO = "Or set track.uri to a server (http://HOST:PORT) or another file (sqlite:///PATH.db)."
 # MLflow's own patience (7 retries of up to 120 s) suits a server that restarts in the middle of a run;
@@ -102,8 +102,7 @@ class Tracker:
             with _quiet(), _explained(uri):
                 tracker._log_config(config)
                 if config.track.system_metrics:
-                    every = SECONDS_BETWEEN_SYSTEM_METRICS
-                    tracker._monitor = SystemMetricsMonitor(tracker.run_id, every, tracking_uri=uri)
+                    tracker._monitor = SystemMetricsMonitor(tracker.run_id, SECONDS_BETWEEN_SAMPLES, tracking_uri=uri)
                     tracker._monitor.start()
         except BaseException:
             tracker.finish("FAILED")
@@ -156,12 +155,7 @@ class Tracker:
             self._writer.put([Metric(name, float(value), now, step) for name, value in values.items()])
 
     def flush(self) -> None:
-        """Wait until everything given to `metrics` is in the store.
-
-        Raises:
-            TimeoutError: it is not, after 120 seconds.
-            UserError, MlflowException: as `metrics`.
-        """
+        """Wait until everything given to `metrics` is in the store. Raises as `finish`."""
         with self._raising():
             self._writer.flush(SECONDS_TO_FINISH)
 

@@ -49,10 +49,12 @@ class Predictor:
         *,
         punctuation: Punctuation = "separate",
     ) -> None:
-        self._model = model.eval()
+        model.eval()
+        self._model = model
         self._tokenizer = tokenizer
         self._punctuation = punctuation
-        self._labels = [str(model.config.id2label[i]) for i in range(model.config.num_labels)]
+        names = {int(i): label for i, label in (model.config.id2label or {}).items()}
+        self._labels = [names[i] for i in range(len(names))]
         self._limit = _longest_input(model, tokenizer)
 
     @classmethod
@@ -68,7 +70,7 @@ class Predictor:
         torch.set_num_threads(threads)
         with _no_bar():
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-            if not tokenizer.is_fast:
+            if not isinstance(tokenizer, PreTrainedTokenizerFast):
                 raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
             model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         return cls(model.to(device), tokenizer, punctuation=read_punctuation(folder))

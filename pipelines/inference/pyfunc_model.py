@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from mlflow.models import set_model
@@ -15,14 +16,19 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 from pipelines.inference.predictor import Predictor
 
 
-class EntityModel(PythonModel):  # type: ignore[misc]  # mlflow decorates the class away
+class EntityModel(PythonModel):
     """Texts in; for each text a list of entities with type, start, end, text and score."""
 
     def load_context(self, context: PythonModelContext) -> None:
         # The process belongs to someone else: its number of threads stays.
         self._predictor = Predictor.load(Path(context.artifacts["model"]), threads=torch.get_num_threads())
 
-    def predict(self, context: PythonModelContext, model_input: list[str]) -> list[list[dict[str, object]]]:  # noqa: ARG002
+    def predict(
+        self,
+        context: PythonModelContext,  # noqa: ARG002
+        model_input: list[str],
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> list[list[dict[str, object]]]:
         return [[asdict(entity) for entity in entities] for entities in self._predictor.predict(model_input)]
 
 

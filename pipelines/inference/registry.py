@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -32,6 +33,12 @@ from pipelines.inference.store import asking, shown
 
 # What predicting imports; MLflow would find out by loading the model in another process.
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
+# Enough of Motley to predict, so that a copy in front of `sys.path` hides nothing that has changed since.
+CODE = (
+    "__init__.py",
+    "errors.py",
+    *(f"inference/{name}.py" for name in ("__init__", "entities", "files", "predictor", "words")),
+)
 LOCAL = "local"
 """The version of a model that comes from a plain folder."""
 
@@ -63,7 +70,12 @@ def register(
         experiment = client.get_run(run_id).info.experiment_id
         logged = client.create_logged_model(experiment, name=name, source_run_id=run_id, tags=tags)
         saved = Path(scratch, "saved")
-        _save(folder, saved, Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id))
+        _save(
+            folder,
+            saved,
+            Path(scratch, "pipelines"),
+            Model(artifact_path=logged.artifact_location, run_id=run_id, model_id=logged.model_id),
+        )
         client.log_model_artifacts(logged.model_id, str(saved))
         client.finalize_logged_model(logged.model_id, LoggedModelStatus.READY)
         client.log_outputs(run_id, [LoggedModelOutput(logged.model_id, step=0)])
@@ -124,15 +136,18 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
     return _weights(root, ref.uri), ref.version
 
 
-def _save(folder: Path, saved: Path, model: Model) -> None:
-    """Write MLflow's form of the model."""
+def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
+    """Write MLflow's form of the model to `saved`; `code` is where the code for it is laid out."""
     source = Path(pipelines.__file__).parent
+    for name in CODE:
+        (code / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source / name, code / name)
     mlflow.pyfunc.save_model(
         path=str(saved),
         mlflow_model=model,
         python_model=str(source / "inference" / "pyfunc_model.py"),
         artifacts={_ARTIFACT: str(folder.absolute())},
-        code_paths=[str(source)],
+        code_paths=[str(code)],
         pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in REQUIREMENTS],
     )
     # Given to save_model it would lose against the types of `predict`, which cannot say as much.

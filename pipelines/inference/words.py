@@ -24,7 +24,9 @@ _IDEOGRAPH = re.compile(
     "\U0001b000-\U0001b16f\U00020000-\U0003ffff]"
 )
 # CoNLL leaves the full stop on these; U.S. and the J. of J. Smith are found by their shape.
-_ABBREVIATIONS = frozenset("mr mrs ms dr prof gen sen rep gov st ave inc corp co ltd jr sr no vs".split())
+_ABBREVIATIONS = frozenset(
+    ("mr", "mrs", "ms", "dr", "prof", "gen", "sen", "rep", "gov", "st", "ave", "inc", "corp", "co", "ltd", "jr", "sr")
+)
 _INITIALS = re.compile(r"(?:[^\W\d_]\.)+")
 _CLITIC = re.compile(r"(?:n['\u2019]t|['\u2019](?:s|re|ve|ll|d|m))$", re.IGNORECASE)
 
@@ -40,7 +42,7 @@ class Word:
 
 def split_words(text: str, *, punctuation: Punctuation = "separate") -> list[Word]:
     """The words of `text` in order; white space belongs to none of them, every other character to one."""
-    words = []
+    words: list[Word] = []
     for start, end in _chunks(text):
         spans = [(start, end)] if punctuation == "attached" else _separate(text, start, end)
         words.extend(Word(text[start:end], start, end) for start, end in spans)

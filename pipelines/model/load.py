@@ -51,7 +51,8 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     try:
-        model: nn.Module = auto_class.from_pretrained(where, dtype=DTYPES[dtype], use_safetensors=True, **config)
+        with quiet():
+            model: nn.Module = auto_class.from_pretrained(where, dtype=DTYPES[dtype], use_safetensors=True, **config)
     except (OSError, ValueError) as error:
         raise UserError(
             f"The model {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
@@ -83,6 +84,21 @@ def load_tokenizer(source: str) -> Any:
             "to sub-words. Use a model whose folder holds a tokenizer.json."
         )
     return tokenizer
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars, and no table of the weights that a new head lacks: the run has its own display."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        logging.enable_progress_bar()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.config import Config
-from pipelines.model.load import config_of, load_model, load_tokenizer
+from pipelines.model.load import config_of, load_model, load_tokenizer, quiet
 from pipelines.model.units import find_units
 from pipelines.tasks.task import Task
 
@@ -62,8 +62,9 @@ class Pretrained:
                 parameters[name].copy_(value)
         beside = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(beside, ignore_errors=True)
-        self._model.save_pretrained(beside)  # type: ignore[operator]
-        self.tokenizer.save_pretrained(beside)
+        with quiet():
+            self._model.save_pretrained(beside)  # type: ignore[operator]
+            self.tokenizer.save_pretrained(beside)
         (beside / "words.json").write_text(json.dumps({"punctuation": punctuation}), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)

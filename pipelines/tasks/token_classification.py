@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from torch.nn import functional as F
 
 from pipelines.data.examples import Encoded, TaggedSentence
 from pipelines.data.pack import IGNORE
-from pipelines.report.entities import EntityReport, entity_report
 from pipelines.tasks.task import Task
+
+if TYPE_CHECKING:
+    from pipelines.report.entities import EntityReport
 
 
 class TokenClassification(Task):
@@ -88,4 +90,7 @@ class TokenClassification(Task):
         return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
 
     def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> EntityReport:
+        # Imported here: seqeval brings scikit-learn, which no stage and no data shard should have to load.
+        from pipelines.report.entities import entity_report
+
         return entity_report(gold, predicted)

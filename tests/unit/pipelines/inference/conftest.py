@@ -70,7 +70,7 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model_folder(tmp_path_factory.mktemp("model") / "tiny")
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_model(tmp_path: Path) -> MakeModel:
     """Makes a model's folder for one test: `make_model(labels=..., punctuation="attached")`."""
 

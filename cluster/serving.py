@@ -1,0 +1,132 @@
+"""A registered model as a Ray Serve application.
+
+request 1 --text--.                        .--> entities
+request 2 --text---> batch -> one thread --+--> entities
+request 3 --texts-'    of at most N texts  '--> ...
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import FastAPI
+from ray import serve
+
+from pipelines.inference import registry
+from pipelines.inference.api import Answer, Limits, create_api
+from pipelines.inference.entities import Entity
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """What a replica needs to know."""
+
+    model: str
+    """`models:/NAME/VERSION` or a folder. An alias is resolved by each replica for itself: better resolve it before."""
+    tracking_uri: str | None
+    key_sha256: str | None
+    """The key's SHA-256 in hex (`pipelines.inference.guard.hash_key`), never the key; None asks for no credential."""
+    replicas: int = 1
+    cpus_per_replica: float = 1
+    max_batch_size: int = 32
+    batch_wait_ms: float = 5
+    max_texts: int = 256
+    max_characters: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How much a replica has done."""
+
+    num_texts: int
+    num_passes: int
+
+
+class Reader(Protocol):
+    """What is served: a Predictor, or in a test something simpler."""
+
+    def predict(self, texts: Sequence[str]) -> list[list[Entity]]: ...
+
+
+def build(options: ServeOptions) -> serve.Application:
+    """The application, ready for `serve.run`."""
+    deployment = serve.deployment(
+        name="EntityEndpoint",
+        num_replicas=options.replicas,
+        # Of requests with one text each, as many as a batch holds must be inside, and the next batch waiting.
+        max_ongoing_requests=2 * options.max_batch_size,
+        ray_actor_options={"num_cpus": options.cpus_per_replica},
+    )(serve.ingress()(EntityEndpoint))
+    return deployment.bind(options)
+
+
+class EntityEndpoint:
+    """One replica."""
+
+    def __init__(self, options: ServeOptions) -> None:
+        # Here, so that only a replica needs torch.
+        from pipelines.inference.predictor import Predictor
+
+        self._options = options
+        self._ref = registry.resolve(options.model, tracking_uri=options.tracking_uri)
+        folder, _ = registry.fetch(self._ref.uri, tracking_uri=options.tracking_uri)
+        self._predictor = Predictor.load(folder, threads=max(1, math.floor(options.cpus_per_replica)))
+        # The first pass is slow; better now than in somebody's request.
+        self._predictor.predict(["Hello"])
+        self._served = Served(0, 0)
+        self._batched = batched(
+            self._pass, max_batch_size=options.max_batch_size, wait_seconds=options.batch_wait_ms / 1000
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray Serve asks for the HTTP interface after `__init__`."""
+        limits = Limits(self._options.max_texts, self._options.max_characters)
+        return create_api(
+            self._batched,
+            model=self._ref.name,
+            version=self._ref.version,
+            limits=limits,
+            key_sha256=self._options.key_sha256,
+        )
+
+    async def served(self) -> Served:
+        return self._served
+
+    def _pass(self, texts: list[str]) -> list[list[Entity] | None]:
+        self._served = Served(self._served.num_texts + len(texts), self._served.num_passes + 1)
+        return predict_each(self._predictor, texts)
+
+
+def batched(
+    predict: Callable[[list[str]], list[list[Entity] | None]], *, max_batch_size: int, wait_seconds: float
+) -> Answer:
+    """Let all requests share passes: at most `max_batch_size` texts in one, one pass at a time, in a thread."""
+
+    @serve.batch(max_batch_size=max_batch_size, batch_wait_timeout_s=wait_seconds)
+    async def one(texts: list[str]) -> list[list[Entity] | None]:
+        # Batches share the event loop with the health check, which must not wait for torch.
+        return await asyncio.to_thread(predict, texts)
+
+    async def answer(texts: list[str]) -> list[list[Entity] | None]:
+        return list(await asyncio.gather(*(one(text) for text in texts)))
+
+    return answer
+
+
+def predict_each(reader: Reader, texts: list[str]) -> list[list[Entity] | None]:
+    """Predict together; if that fails, one by one, so that a text the model fails on costs only its own request."""
+    try:
+        return list(reader.predict(texts))
+    except Exception as error:
+        if len(texts) > 1:
+            return [predict_each(reader, [text])[0] for text in texts]
+        # Neither the message nor the traceback: both may quote the text.
+        logger.error("The model failed on a text of %d characters: %s.", len(texts[0]), type(error).__name__)
+        return [None]

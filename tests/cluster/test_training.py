@@ -1,0 +1,193 @@
+"""The whole engine on real actors: equal results however it is spread, and clear ends when it cannot go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from safetensors.torch import load_file
+
+from cluster.driver import Driver, Stopped, StopRequest
+from cluster.waiting import ActorLost
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.train.checkpoint import open_checkpoint
+from tests.tiny import write_data, write_model
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]
+
+
+class Watcher:
+    """Keeps what the driver tells, and can act after a step."""
+
+    def __init__(self, after: dict[int, Any] | None = None) -> None:
+        self.after = after or {}
+        self.beginning: Beginning | None = None
+        self.steps: list[StepNumbers] = []
+        self.reports: dict[str, list[Any]] = {"dev": [], "test": []}
+        self.checkpoints: list[Path] = []
+
+    def begin(self, beginning: Beginning) -> None:
+        self.beginning = beginning
+
+    def step(self, numbers: StepNumbers) -> None:
+        self.steps.append(numbers)
+        self.after.get(numbers.step, lambda: None)()
+
+    def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None:
+        self.reports[split].append((epoch, step, report))
+
+    def saved(self, checkpoint: Path) -> None:
+        self.checkpoints.append(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("given")
+    return {"model": str(write_model(folder / "model")), "data": str(write_data(folder / "data"))}
+
+
+def config(given: dict[str, str], *, resume: Path | None = None, **sections: dict[str, Any]) -> Config:
+    train = {"batch_size": 8, "epochs": 4, "max_steps": 20, "learning_rate": 3e-3} | sections.get("train", {})
+    plan = {"stages": 2, "cpus_per_stage": 0.25, "timeout": 60} | sections.get("plan", {})
+    return Config.model_validate(
+        {
+            "model": {"source": given["model"]} | sections.get("model", {}),
+            "data": {"path": given["data"]} | sections.get("data", {}),
+            "train": train,
+            "plan": plan,
+            "checkpoint": {"resume": None if resume is None else str(resume)} | sections.get("checkpoint", {}),
+        }
+    )
+
+
+def run(settings: Config, folder: Path, watcher: Watcher | None = None, stop: StopRequest | None = None) -> Watcher:
+    watcher = watcher or Watcher()
+    driver = Driver(settings, folder, watcher, may_grow=False, stop=stop or StopRequest())
+    try:
+        driver.run()
+        driver.save_model(folder / "model")
+    finally:
+        driver.close()
+    return watcher
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model" / "model.safetensors")
+
+
+def assert_bitwise_equal(one: Path, other: Path) -> None:
+    first, second = weights(one), weights(other)
+    assert first.keys() == second.keys()
+    assert [name for name in first if not torch.equal(first[name], second[name])] == []
+
+
+@pytest.fixture(scope="module")
+def uncut(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> tuple[Path, Watcher]:  # noqa: ARG001
+    folder = tmp_path_factory.mktemp("uncut")
+    return folder, run(config(given, plan={"stages": 1}), folder)
+
+
+@pytest.mark.parametrize(
+    "spread",
+    [
+        {"plan": {"stages": 2}},
+        {"plan": {"stages": 3}, "data": {"shards": 3}},
+        {"plan": {"stages": 4}, "data": {"shards": 1}},
+        {"plan": {"stages": 3, "schedule": "gpipe", "cut": (1, 4)}},
+    ],
+    ids=["2 stages", "3 stages and shards", "4 stages and 1 shard", "gpipe behind the embeddings"],
+)
+def test_after_20_steps_with_dropout_the_weights_are_bitwise_those_of_one_stage(
+    given: dict[str, str], uncut: tuple[Path, Watcher], tmp_path: Path, spread: dict[str, Any]
+) -> None:
+    watcher = run(config(given, **spread), tmp_path)
+    assert [numbers.loss for numbers in watcher.steps] == [numbers.loss for numbers in uncut[1].steps]
+    assert watcher.steps[-1].step == 20
+    assert_bitwise_equal(tmp_path, uncut[0])
+
+
+def test_the_data_is_learnt_and_the_driver_is_told(uncut: tuple[Path, Watcher]) -> None:
+    watcher = uncut[1]
+    assert watcher.beginning is not None
+    assert watcher.beginning.labels == ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
+    assert watcher.beginning.data["train"]["rows"] == 48
+    assert watcher.steps[-1].loss < watcher.steps[0].loss / 2
+    assert [(epoch, step) for epoch, step, _ in watcher.reports["dev"]] == [(1, 6), (2, 12), (3, 18), (4, 20)]
+    assert watcher.reports["test"][0][2].micro.support > 0
+    assert all(0 < numbers.ideal_seconds <= numbers.seconds for numbers in watcher.steps)
+
+
+def test_a_checkpoint_of_three_stages_goes_on_with_one_and_with_two_as_if_nothing_had_happened(
+    given: dict[str, str], uncut: tuple[Path, Watcher], tmp_path: Path
+) -> None:
+    stop = StopRequest()
+    stopping = Watcher(after={7: lambda: setattr(stop, "signal", 15)})
+    with pytest.raises(Stopped) as stopped:
+        run(config(given, plan={"stages": 3}), tmp_path / "first", stopping, stop)
+    at = open_checkpoint(stopped.value.checkpoint).step
+    assert 7 <= at < 20
+    for stages in (1, 2):
+        folder = tmp_path / f"then-{stages}"
+        watcher = run(config(given, resume=tmp_path / "first", plan={"stages": stages}), folder)
+        assert watcher.steps[0].step == at + 1
+        assert_bitwise_equal(folder, uncut[0])
+
+
+def test_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    driver = Driver(config(given), tmp_path, watcher := Watcher(), may_grow=False, stop=StopRequest())
+    assert driver._crew is not None
+    victim = driver._crew._stages[1]
+    watcher.after = {3: lambda: ray.kill(victim)}
+    try:
+        with pytest.raises(ActorLost, match=r"stage 1 died while it was to run step [45]"):
+            driver.run()
+    finally:
+        driver.close()
+    assert ray.util.placement_group_table() == {} or all(
+        group["state"] == "REMOVED" for group in ray.util.placement_group_table().values()
+    )
+
+
+def test_bfloat16_and_accumulation_are_bitwise_equal_for_one_and_two_stages(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    changes: dict[str, Any] = {"precision": "bfloat16", "accumulate": 2, "max_steps": 5}
+    for stages in (1, 2):
+        run(config(given, train=changes, plan={"stages": stages}), tmp_path / str(stages))
+    assert_bitwise_equal(tmp_path / "1", tmp_path / "2")
+
+
+@pytest.mark.parametrize(
+    ("plan", "message"),
+    [
+        (
+            {"stages": 3, "cpus_per_stage": 100},
+            r"The plan asks for 300 CPUs \(3 stages\), but the cluster has \d+ CPUs .* Lower plan.stages",
+        ),
+        ({"devices": "gpu"}, r"The plan asks for 0.5 CPUs and 2 GPUs \(2 stages\), but the cluster has .* 0 GPUs"),
+        ({"stages": 6}, r"plan.stages is 6, but the model has only 5 units \(embeddings, .* at most 5 stages"),
+        ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 stages of 5 units"),
+        ({"schedule": "2f2b"}, r"There is no schedule '2f2b' \(plan.schedule\); known: 1f1b, gpipe"),
+    ],
+)
+def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(
+    given: dict[str, str], tmp_path: Path, plan: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        run(config(given, plan=plan), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_checkpoint_of_another_run_is_refused(given: dict[str, str], tmp_path: Path) -> None:
+    run(config(given, train={"max_steps": 2}), tmp_path / "first")
+    with pytest.raises(UserError, match=r"comes from another run: its train is"):
+        run(config(given, resume=tmp_path / "first", train={"batch_size": 4}), tmp_path / "second")
+    with pytest.raises(UserError, match=r"has done 2 steps, and this run ends after 2: there is nothing to do"):
+        run(config(given, resume=tmp_path / "first", train={"max_steps": 2}), tmp_path / "third")
