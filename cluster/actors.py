@@ -33,7 +33,7 @@ class Seat:
 class StageShell:
     """Holds one stage, its transport, and the executor that joins them."""
 
-    def __init__(self, stage: int, *, cpus: float, wants_gpu: bool, keys: Keys, timeout: float) -> None:
+    def __init__(self, stage: int, *, task: str, cpus: float, wants_gpu: bool, keys: Keys, timeout: float) -> None:
         gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
         self._device = Device.assigned(gpus, cpus)
         self._note = (
@@ -42,6 +42,8 @@ class StageShell:
             else ""
         )
         self._transport = ZmqTransport(stage, keys=keys, timeout=timeout)
+        # Loads the library's model classes now, while the driver still reads the data.
+        _ = make_task(task).auto_class
         self._executor: Executor | None = None
         self._stage: Stage | None = None
         self._padding: Mapping[str, int] = {}

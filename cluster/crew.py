@@ -15,10 +15,10 @@ from cluster.actors import DataShardActor, Seat, StageActor
 from cluster.placement import reserve
 from cluster.transport import Keys
 from cluster.waiting import wait_for
-from pipelines.config import DataConfig
+from pipelines.config import DataConfig, PlanConfig
 from pipelines.data.batches import MicroBatch
 from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
-from pipelines.plan.plan import Plan
+from pipelines.plan.plan import stage_devices
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.stage import StageSpec
@@ -72,28 +72,40 @@ class DataCrew:
 class StageCrew:
     """The stages of one replica, one actor each, in a placement group."""
 
-    def __init__(self, plan: Plan, *, may_grow: bool, timeout: float) -> None:
-        """Reserve the plan's resources, start the actors, and let them find each other.
+    def __init__(self, config: PlanConfig, task: str, *, may_grow: bool) -> None:
+        """Reserve what the plan needs and start the actors, without waiting for them.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
-        self._plan, self._timeout = plan, timeout
-        self._stages: list[Any] = []
-        self._group = reserve(plan, may_grow=may_grow, timeout=timeout)
+        devices = stage_devices(config)
+        self._timeout = config.timeout
+        self._group = reserve(devices, cpus=config.cpus_per_stage, may_grow=may_grow, timeout=config.timeout)
         keys = Keys.new()
-        for stage in plan.stages:
-            wants_gpu = stage.device == "gpu"
-            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=stage.stage)
-            options = {"num_cpus": stage.cpus, "num_gpus": int(wants_gpu), "scheduling_strategy": here}
-            make = StageActor.options(**options)
-            self._stages.append(
-                make.remote(stage.stage, cpus=stage.cpus, wants_gpu=wants_gpu, keys=keys, timeout=timeout)
+        self._stages: list[Any] = []
+        for j, device in enumerate(devices):
+            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=j)
+            make = StageActor.options(
+                num_cpus=config.cpus_per_stage, num_gpus=int(device == "gpu"), scheduling_strategy=here
             )
-        self.seats: list[Seat] = self._all("seat", to="start")
-        together = len({seat.node for seat in self.seats}) == 1
+            self._stages.append(
+                make.remote(
+                    j,
+                    task=task,
+                    cpus=config.cpus_per_stage,
+                    wants_gpu=device == "gpu",
+                    keys=keys,
+                    timeout=config.timeout,
+                )
+            )
+
+    def meet(self) -> list[Seat]:
+        """Wait for the actors, let them listen for each other, and say where each one sits."""
+        seats: list[Seat] = self._all("seat", to="start")
+        together = len({seat.node for seat in seats}) == 1
         room = f"motley-{secrets.token_hex(8)}" if together else None
         self._addresses = dict(enumerate(self._all("bind", room, to="listen")))
+        return seats
 
     def build(
         self,
@@ -102,9 +114,10 @@ class StageCrew:
         states: Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
     ) -> None:
         """Give each stage its part of the model: (weights, optimizer state), taken one stage at a time."""
+        calls = {}
         for j, (stage, spec, (weights, moments)) in enumerate(zip(self._stages, specs, states, strict=True)):
-            call = stage.build.remote(spec, padding, self._addresses, weights, moments)
-            wait_for({f"stage {j}": call}, to="build its part of the model", timeout=self._timeout)
+            calls[f"stage {j}"] = stage.build.remote(spec, padding, self._addresses, weights, moments)
+        wait_for(calls, to="build its part of the model", timeout=self._timeout)
 
     def start_step(self, orders: Sequence[StepOrder], parts: Refs) -> list[ray.ObjectRef[StageReport]]:
         """Send each stage its one message for a step."""

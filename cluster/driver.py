@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
 from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, evaluation_batches, padding_waste
@@ -19,7 +20,7 @@ from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.errors import UserError
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.plan import Plan, make_plan
+from pipelines.plan.plan import make_plan
 from pipelines.plan.schedule import Action, make_schedule
 from pipelines.plan.simulate import step_time
 from pipelines.report.observer import Beginning, Observer, StepNumbers
@@ -82,10 +83,13 @@ class Driver:
         task = make_task(config.train.task)
         check_optimizer(config.train)
         make_schedule(config.plan.schedule, num_stages=1, num_micro_batches=1)
-        start = _opened(config)
+        start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
+        if start is not None:
+            _check_same(start, _lasting(config))
         self._data = DataCrew(config.data, timeout=self._timeout)
         self._crew: StageCrew | None = None
         try:
+            self._crew = StageCrew(config.plan, config.train.task, may_grow=may_grow)
             summaries = self._data.load()
             tags = {split: summary.labels for split, summary in summaries.items()}
             check_labels(tags)
@@ -93,19 +97,20 @@ class Driver:
             self._punctuation = summaries["train"].punctuation
             self.model = Pretrained(config, task, self.labels)
             self.plan = make_plan(self.model.units, config.plan)
-            self._crew = StageCrew(self.plan, may_grow=may_grow, timeout=self._timeout)
             self._lengths = self._data.encode(
                 config.train.task, config.model.source, self.labels, self.model.max_length
             )
             self._steps_per_epoch = len(self._epoch(0))
             wanted = config.train.epochs * self._steps_per_epoch
             self.num_steps = min(wanted, config.train.max_steps or wanted)
-            self._facts = {"seed": config.run.seed, "labels": self.labels, "train": _lasting(config)}
+            self._facts = _lasting(config) | {"labels": self.labels}
             if start is not None:
-                self._check_same(start)
+                _check_same(start, self._facts)
+                _check_unfinished(start, self.num_steps)
                 self._done = start.step
+            seats = self._crew.meet()
             self._build(start)
-            observer.begin(self._beginning(summaries))
+            observer.begin(self._beginning(summaries, seats))
         except BaseException:
             self.close()
             raise
@@ -301,23 +306,9 @@ class Driver:
 
         self._crew.build(specs, self.model.padding, states())
 
-    def _check_same(self, start: Checkpoint) -> None:
-        for name, value in self._facts.items():
-            if start.facts.get(name) != value:
-                raise UserError(
-                    f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
-                    f"this run's is {value!r}. Use the config it was made with, or start afresh without checkpoint.resume."
-                )
-        if start.step >= self.num_steps:
-            raise UserError(
-                f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {self.num_steps}: "
-                "there is nothing to do. Raise train.epochs or train.max_steps."
-            )
-
-    def _beginning(self, summaries: Mapping[str, SplitSummary]) -> Beginning:
-        assert self._crew is not None
+    def _beginning(self, summaries: Mapping[str, SplitSummary], seats: Sequence[Seat]) -> Beginning:
         plan = self.plan.to_json()
-        for stage, seat in zip(plan["stages"], self._crew.seats, strict=True):
+        for stage, seat in zip(plan["stages"], seats, strict=True):
             stage["assigned"] = seat.device
         data = {split: _facts_of(summary, self._lengths[split]) for split, summary in summaries.items()}
         first = self._epoch(0)
@@ -325,13 +316,29 @@ class Driver:
         return Beginning(self.num_steps, self._done, self._config.train.epochs, plan, data, self.labels)
 
 
-def _opened(config: Config) -> Checkpoint | None:
-    return None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
-
-
 def _lasting(config: Config) -> dict[str, Any]:
     """What a resumed run may not change: it would not be the same run. Plan and length may change."""
-    return config.train.model_dump(mode="json", exclude={"epochs", "max_steps"})
+    return {
+        "seed": config.run.seed,
+        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps"}),
+    }
+
+
+def _check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:
+    for name, value in facts.items():
+        if start.facts.get(name) != value:
+            raise UserError(
+                f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
+                f"this run's is {value!r}. Use the config it was made with, or start afresh without checkpoint.resume."
+            )
+
+
+def _check_unfinished(start: Checkpoint, num_steps: int) -> None:
+    if start.step >= num_steps:
+        raise UserError(
+            f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {num_steps}: "
+            "there is nothing to do. Raise train.epochs or train.max_steps."
+        )
 
 
 def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
 from pipelines.errors import UserError
-from pipelines.plan.plan import Plan
 
 
-def reserve(plan: Plan, *, may_grow: bool, timeout: float) -> PlacementGroup:
-    """A placement group with one bundle for each stage.
+def reserve(devices: Sequence[str], *, cpus: float, may_grow: bool, timeout: float) -> PlacementGroup:
+    """A placement group with one bundle for each stage: `cpus` CPUs, and a GPU where its device is `gpu`.
 
     Where the cluster cannot grow (`may_grow`, true for one that may have an autoscaler), too few resources
     are refused at once; otherwise they are awaited for `timeout` seconds.
@@ -18,31 +19,27 @@ def reserve(plan: Plan, *, may_grow: bool, timeout: float) -> PlacementGroup:
     Raises:
         UserError: the cluster has not got, or does not free in time, what the plan asks for.
     """
-    bundles = [_bundle(stage.device, stage.cpus) for stage in plan.stages]
+    bundles = [{"CPU": cpus} if device == "cpu" else {"CPU": cpus, "GPU": 1} for device in devices]
     asked = {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
     if _lacks(asked, ray.cluster_resources()) and not may_grow:
-        raise UserError(_explain(plan, asked))
+        raise UserError(_explain(len(devices), asked))
     group = placement_group(bundles, strategy="PACK")
     if not group.wait(timeout_seconds=timeout):
         remove_placement_group(group)
-        raise UserError(_explain(plan, asked) + f" Waited {timeout:g} s (plan.timeout).")
+        raise UserError(_explain(len(devices), asked) + f" Waited {timeout:g} s (plan.timeout).")
     return group
-
-
-def _bundle(device: str, cpus: float) -> dict[str, float]:
-    return {"CPU": cpus} if device == "cpu" else {"CPU": cpus, "GPU": 1}
 
 
 def _lacks(asked: dict[str, float], there: dict[str, float]) -> bool:
     return any(number > there.get(kind, 0) for kind, number in asked.items())
 
 
-def _explain(plan: Plan, asked: dict[str, float]) -> str:
+def _explain(num_stages: int, asked: dict[str, float]) -> str:
     total, free = ray.cluster_resources(), ray.available_resources()
     wants = " and ".join(f"{number:g} {kind}s" for kind, number in asked.items() if number)
     has = " and ".join(f"{total.get(kind, 0):g} {kind}s ({free.get(kind, 0):g} free)" for kind in ("CPU", "GPU"))
     return (
-        f"The plan asks for {wants} ({len(plan.stages)} stages), but the cluster has {has} on "
+        f"The plan asks for {wants} ({num_stages} stages), but the cluster has {has} on "
         f"{sum(node['Alive'] for node in ray.nodes())} node(s). Lower plan.stages or plan.cpus_per_stage, change "
         "plan.devices, or add nodes."
     )

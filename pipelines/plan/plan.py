@@ -58,11 +58,7 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
             f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give {config.stages - 1} "
             f"rising numbers between 1 and {len(units) - 1}."
         )
-    devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
-    if len(devices) != config.stages:
-        raise UserError(
-            f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all."
-        )
+    devices = stage_devices(config)
     stages = []
     for j, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
         part = sum(costs[first:end]) / sum(costs)
@@ -72,6 +68,20 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
         )
     _refuse_split_parameters(units, stages)
     return Plan(tuple(stages), config.schedule)
+
+
+def stage_devices(config: PlanConfig) -> tuple[str, ...]:
+    """`cpu` or `gpu` for each stage.
+
+    Raises:
+        UserError: the config names more or fewer devices than stages.
+    """
+    devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
+    if len(devices) != config.stages:
+        raise UserError(
+            f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all."
+        )
+    return devices
 
 
 def _refuse_split_parameters(units: Units, stages: list[StagePlan]) -> None:

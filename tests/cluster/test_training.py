@@ -57,7 +57,7 @@ def config(given: dict[str, str], *, resume: Path | None = None, **sections: dic
     return Config.model_validate(
         {
             "model": {"source": given["model"]} | sections.get("model", {}),
-            "data": {"path": given["data"]} | sections.get("data", {}),
+            "data": {"path": given["data"], "shards": 1} | sections.get("data", {}),
             "train": train,
             "plan": plan,
             "checkpoint": {"resume": None if resume is None else str(resume)} | sections.get("checkpoint", {}),
@@ -95,12 +95,11 @@ def uncut(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory, ray_s
 @pytest.mark.parametrize(
     "spread",
     [
-        {"plan": {"stages": 2}},
-        {"plan": {"stages": 3}, "data": {"shards": 3}},
-        {"plan": {"stages": 4}, "data": {"shards": 1}},
-        {"plan": {"stages": 3, "schedule": "gpipe", "cut": (1, 4)}},
+        {"plan": {"stages": 2}, "data": {"shards": 2}},
+        {"plan": {"stages": 3, "schedule": "gpipe", "cut": (1, 4)}, "data": {"shards": 3}},
+        {"plan": {"stages": 4}},
     ],
-    ids=["2 stages", "3 stages and shards", "4 stages and 1 shard", "gpipe behind the embeddings"],
+    ids=["2 stages and shards", "3 stages behind embeddings, gpipe, 3 shards", "4 stages and 1 shard"],
 )
 def test_after_20_steps_with_dropout_the_weights_are_bitwise_those_of_one_stage(
     given: dict[str, str], uncut: tuple[Path, Watcher], tmp_path: Path, spread: dict[str, Any]

@@ -1,0 +1,53 @@
+# Two commands matter: `make demo` and `make test`. Both make .venv first, once.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# -qq: errors only.
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+DATA ?= .data/addresses
+
+# Tests use a Ray of their own on this machine, no hub, and report nothing to anyone.
+TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
+# A suite that has not ended by then has failed (seconds).
+TEST_LIMIT := 780
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench install clean
+.DELETE_ON_ERROR:
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+demo: $(INSTALLED) ## train, track, register and serve an address parser; at most 5 minutes on 2 cores
+	@$(BIN)/python -m jobs.demo
+
+test: lint ## the checks and the whole test suite; at most 15 minutes on 2 cores
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests --ignore=tests/bench --session-timeout=$(TEST_LIMIT)
+
+lint: $(INSTALLED) ## style, format and types
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/mypy
+
+bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data
+	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
+	@$(BIN)/python -m tests.bench.throughput --data $(DATA)
+	@$(BIN)/python -m tests.bench.step_time --data $(DATA)
+	@$(BIN)/python -m tests.bench.f1 --data $(DATA)
+
+install: $(INSTALLED) ## the environment .venv alone
+
+$(INSTALLED): pyproject.toml requirements.lock requirements-demo.txt
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here: install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Motley needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the pinned dependencies into $(VENV): some minutes, once."
+	@$(PIP) -c requirements.lock setuptools wheel
+	@$(PIP) -c requirements.lock -e '.[test,bench]'
+	@$(PIP) --no-deps --require-hashes -r requirements-demo.txt
+	@touch $@
+
+clean: ## remove .venv and what tools left behind; runs/ and .data/ stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find pipelines cluster jobs tests -name __pycache__ -type d -prune -exec rm -rf {} +
