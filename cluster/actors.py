@@ -110,5 +110,6 @@ class DataShell:
         return self._shard.gold(split)
 
 
-StageActor = ray.remote(StageShell)
-DataShardActor = ray.remote(DataShell)
+# Any: which options and methods a remote class has is known to Ray, not to the type checker.
+StageActor: Any = ray.remote(StageShell)
+DataShardActor: Any = ray.remote(DataShell)

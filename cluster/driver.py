@@ -267,7 +267,7 @@ class Driver:
                 land()
         while waiting:
             land()
-        predicted = []
+        predicted: list[Sequence[str]] = []
         for row, (tags, words) in enumerate(gold):
             guess = ["O"] * len(tags)
             for word, answer in zip(words, answers[row], strict=True):

@@ -23,7 +23,7 @@ def reserve(devices: Sequence[str], *, cpus: float, may_grow: bool, timeout: flo
     asked = {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
     if _lacks(asked, ray.cluster_resources()) and not may_grow:
         raise UserError(_explain(len(devices), asked))
-    group = placement_group(bundles, strategy="PACK")
+    group: PlacementGroup = placement_group(bundles, strategy="PACK")
     if not group.wait(timeout_seconds=timeout):
         remove_placement_group(group)
         raise UserError(_explain(len(devices), asked) + f" Waited {timeout:g} s (plan.timeout).")

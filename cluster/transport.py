@@ -9,12 +9,14 @@ that the driver makes for each run.
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import zmq
@@ -93,10 +95,7 @@ class ZmqTransport:
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
         header = [self._stage, tag.step, tag.what, tag.micro_batch]
         shapes = [[str(t.dtype).removeprefix("torch."), *t.shape] for t in tensors]
-        bodies = [
-            memoryview(t.view(torch.uint8).numpy() if t.dim() else t.reshape(1).view(torch.uint8).numpy())
-            for t in tensors
-        ]
+        bodies = [_bytes(t) for t in tensors]
         self._outboxes[stage].send_multipart([json.dumps([header, shapes]).encode(), *bodies], copy=False)
         return sum(body.nbytes for body in bodies)
 
@@ -104,10 +103,10 @@ class ZmqTransport:
         deadline = time.monotonic() + self._timeout
         while (stage, tag) not in self._kept:
             left = deadline - time.monotonic()
-            if left <= 0 or not self._inbox.poll(left * 1000):
+            if left <= 0 or not self._inbox.poll(math.ceil(left * 1000)):
                 raise TimeoutError(
-                    f"Stage {self._stage} waited {self._timeout:g} s for the {tag} from stage {stage}, which never came "
-                    "(plan.timeout)."
+                    f"Stage {self._stage} waited {self._timeout:g} s for the {tag} from stage {stage}, "
+                    "which never came (plan.timeout)."
                 )
             sender, sent, tensors = _read(self._inbox.recv_multipart(copy=False))
             self._kept[sender, sent] = tensors
@@ -119,8 +118,15 @@ class ZmqTransport:
             self._authenticator.stop()
         self._context.destroy(linger=0)
         if self._room is not None:
+            (self._room / f"stage-{self._stage}").unlink(missing_ok=True)
             with suppress(OSError):  # the last one to leave finds it empty
                 self._room.rmdir()
+
+
+def _bytes(tensor: Tensor) -> memoryview:
+    """The tensor's memory itself, without a copy."""
+    array: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)
 
 
 class _Only:
@@ -130,7 +136,7 @@ class _Only:
         self._public = public
 
     def callback(self, domain: str, key: bytes) -> bool:  # noqa: ARG002
-        return zmq.utils.z85.encode(key) == self._public
+        return key == self._public
 
 
 def _read(frames: Sequence[zmq.Frame]) -> tuple[int, Tag, list[Tensor]]:

@@ -5,9 +5,12 @@ On a cluster that runs already: `serve run jobs.serve:build_app model=models:/NA
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,16 +18,13 @@ from jobs.exits import user_errors_exit_2
 from pipelines.config import Config, load_config
 from pipelines.errors import UserError
 
-if TYPE_CHECKING:
-    from ray import serve
-
 CONFIGS = Path(__file__).parent / "configs"
 DEFAULT = "serve"
 
-cli = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
-@cli.command()
+@app.command()
 @user_errors_exit_2()
 def main(
     arguments: Annotated[
@@ -32,26 +32,42 @@ def main(
     ] = None,
     model: Annotated[str | None, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder.")] = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. The key is MOTLEY_API_KEY, or a new one that is printed."""
+    """Serve until Ctrl-C or SIGTERM. The key is MOTLEY_API_KEY, or a new one that is printed once."""
     config = _config(arguments or [])
     # Imported here so that --help and a wrong config answer at once.
-    from cluster.serving import ServedModel
+    from cluster.endpoint import KEY_VARIABLE, Key, how_to_ask, options, running
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with ServedModel.start(config, model) as served:
-        typer.echo(served.how_to_ask())
-        served.wait()
+    key = Key.of(os.environ.get(KEY_VARIABLE)) if config.serve.auth == "key" else None
+    with running(options(config, model, key=key.text if key else None), config.serve) as url:
+        stop = threading.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        typer.echo(how_to_ask(url, key))
+        stop.wait()
 
 
-def build_app(args: dict[str, str]) -> serve.Application:
-    """The builder for `serve run`: `model=URI`, `config=CONFIG` and `key=value` as on the command line.
+def build_app(args: dict[str, str]) -> Any:
+    """The `serve.Application` for `serve run`: `model=URI`, `config=CONFIG`, and `key=value` as above.
 
     Raises:
-        UserError: MOTLEY_API_KEY is not set (a new key would end up in a log); or as `load_config`.
+        UserError: MOTLEY_API_KEY is not set (a new key would end up in a log); or as the command.
     """
-    from cluster.serving import application
+    from cluster.endpoint import KEY_VARIABLE, options
+    from cluster.serving import build
 
-    settings = dict(args)
-    model = settings.pop("model", None)
-    config = settings.pop("config", DEFAULT)
-    return application(_config([config, *(f"{key}={value}" for key, value in settings.items())]), model)
+    settings = {"config": DEFAULT, **args}
+    config = _config([settings.pop("config"), *(f"{k}={v}" for k, v in settings.items() if k != "model")])
+    key = os.environ.get(KEY_VARIABLE)
+    if config.serve.auth == "key" and not key:
+        raise UserError(f"Set {KEY_VARIABLE} to the key that requests must bring, or pass serve.auth=none.")
+    return build(options(config, settings.get("model"), key=key))
+
+
+def _config(arguments: Sequence[str]) -> Config:
+    """A first argument without `=` is the config."""
+    source, overrides = (DEFAULT, arguments) if not arguments or "=" in arguments[0] else (arguments[0], arguments[1:])
+    return load_config(source, overrides, packaged=CONFIGS)
+
+
+if __name__ == "__main__":
+    app()

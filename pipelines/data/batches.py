@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from pipelines.plan.partition import solve
 
@@ -90,9 +91,7 @@ def split(rows: Sequence[int], lengths: Sequence[int], num_pieces: int, token_bu
     while True:
         # Sorted by falling length, a row costs what the first of its piece costs, nearly its own length.
         starts = [0, *solve([lengths[row] + OVERHEAD for row in rows], wanted), len(rows)]
-        pieces = [
-            MicroBatch(tuple(rows[a:b]), lengths[rows[a]]) for a, b in zip(starts, starts[1:], strict=False) if a < b
-        ]
+        pieces = [MicroBatch(tuple(rows[a:b]), lengths[rows[a]]) for a, b in pairwise(starts) if a < b]
         if all(piece.num_padded_tokens <= token_budget for piece in pieces):
             return pieces
         wanted += 1

@@ -33,7 +33,7 @@ class Hub:
 
 def the_hub() -> Hub:
     """The real one."""
-    import datasets  # type: ignore[import-untyped]
+    import datasets
     from huggingface_hub import HfApi
 
     def files(repo: str, branch: str) -> list[str]:
@@ -74,7 +74,7 @@ def load_hub(source: str, hub: Hub | None = None) -> Mapping[str, Any]:
         raise UserError(f"{source!r} names no data set. Write hub:ID or hub:ID:CONFIG, for example hub:wnut_17.")
     hub = hub or the_hub()
     import httpx
-    from datasets.exceptions import DatasetNotFoundError, DatasetsError  # type: ignore[import-untyped]
+    from datasets.exceptions import DatasetNotFoundError, DatasetsError
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     try:

@@ -9,7 +9,7 @@ from pipelines.errors import UserError
 
 
 def label_list(splits: Mapping[str, Collection[str]]) -> list[str]:
-    """From the tags that occur in each split, the labels of train: `O` first where it occurs, then by type, B- before I-.
+    """The labels of train, from the tags of each split: `O` first where it occurs, then by type, B- before I-.
 
     A type that occurs has both its B- and its I-, so that a longer entity than any in train can be found.
     """

@@ -14,7 +14,7 @@ from pipelines.data.splits import NAMES, find_split
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
-    import datasets  # type: ignore[import-untyped]
+    import datasets
 
 
 def is_saved(folder: Path) -> bool:

@@ -19,8 +19,8 @@ def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
     Raises:
         UserError: a file that is missing or not Parquet, or a column that is missing or holds no lists.
     """
-    import pyarrow  # type: ignore[import-untyped]
-    import pyarrow.parquet  # type: ignore[import-untyped]
+    import pyarrow
+    import pyarrow.parquet
 
     number = 0
     try:

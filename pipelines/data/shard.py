@@ -13,7 +13,6 @@ from pipelines.data.read import read_split, sources
 from pipelines.model.load import load_tokenizer
 from pipelines.tasks.task import Task
 
-
 T = TypeVar("T")
 MARKS = frozenset(",;:!?")
 

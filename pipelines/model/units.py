@@ -95,7 +95,7 @@ def _stacks_in_order(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str
     }
     entries = {f"{path}.{i}": path for path, module in lists.items() for i in range(len(module))}
     calls: list[str] = []
-    with _hooked(model, entries, calls.append, lambda path, output: None):
+    with _hooked(model, entries, calls.append, lambda *_: None):
         _run(model, inputs)
     stacks: dict[str, list[str]] = {}
     for path, module in lists.items():
@@ -131,11 +131,11 @@ class _Reads(TorchDispatchMode):
     """Notes which parameters reach a kernel, by unit. Shapes and dtypes are looked at without a kernel."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.unit = 0
         self.read: dict[int, set[int]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ARG002
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         for leaf in tree_leaves((args, kwargs)):
             if isinstance(leaf, nn.Parameter):
                 self.read.setdefault(self.unit, set()).add(id(leaf))

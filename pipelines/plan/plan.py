@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from pipelines.config import PlanConfig
@@ -53,14 +54,14 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
     costs = [unit.size * (LOOKUP if k == 0 else 1.0) for k, unit in enumerate(units.all)]
     cut = list(config.cut) if config.cut is not None else solve(costs, config.stages)
     bounds = [0, *cut, len(units)]
-    if len(cut) != config.stages - 1 or any(a >= b for a, b in zip(bounds, bounds[1:], strict=False)):
+    if len(cut) != config.stages - 1 or any(a >= b for a, b in pairwise(bounds)):
         raise UserError(
             f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give {config.stages - 1} "
             f"rising numbers between 1 and {len(units) - 1}."
         )
     devices = stage_devices(config)
     stages = []
-    for j, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for j, (first, end) in enumerate(pairwise(bounds)):
         part = sum(costs[first:end]) / sum(costs)
         size = sum(unit.size for unit in units.all[first:end])
         stages.append(

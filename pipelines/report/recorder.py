@@ -1,8 +1,8 @@
 """Shows a run while it goes on and keeps what it leaves behind: run folder, MLflow, pictures, summary.
 
-    RUN/config.yaml    the resolved configuration         RUN/checkpoints/   to resume from
-    RUN/summary.json   every figure of the run            RUN/model/         for from_pretrained
-    RUN/pictures/      loss curve, confusion matrix, timeline of one step
+RUN/config.yaml    the resolved configuration         RUN/checkpoints/   to resume from
+RUN/summary.json   every figure of the run            RUN/model/         for from_pretrained
+RUN/pictures/      loss curve, confusion matrix, timeline of one step
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["forward", "backward", "weights", "update"]
-"""`forward` and `backward` belong to a micro-batch; `weights` (the step's weight gradients) and `update` to the step."""
+"""`forward` and `backward` belong to a micro-batch; `weights` (its weight gradients) and `update` to the step."""
 
 
 @dataclass(frozen=True, slots=True)

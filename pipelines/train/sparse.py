@@ -17,7 +17,7 @@ SMALLEST = 1024
 class RowGradients:
     """The gradient of one embedding table, by rows."""
 
-    def __init__(self, table: nn.Parameter) -> None:
+    def __init__(self, table: Tensor) -> None:
         self._table = table
         self._dense: Tensor | None = None
         self._rows: Tensor | None = None
@@ -46,7 +46,7 @@ class RowGradients:
         self._dense[self._rows] *= factor
 
 
-def by_rows(model: nn.Module) -> list[tuple[nn.Parameter, RowGradients]]:
+def by_rows(model: nn.Module) -> list[tuple[Tensor, RowGradients]]:
     """Switch the large, trained, unshared embedding tables of `model` to gradients by rows."""
     uses: dict[int, int] = {}
     for module in model.modules():

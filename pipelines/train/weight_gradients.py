@@ -38,10 +38,14 @@ class LinearLater:
                 # One cast a step: autocast's own cache ends with every micro-batch.
                 self._cast = self._layer.weight.detach().to(dtype)
             bias = None if self._layer.bias is None else self._layer.bias.to(dtype)
-            y: Tensor = _Linear.apply(x.to(dtype), self._layer.weight, self._cast, bias, self._seen)
+            y: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
+                x.to(dtype), self._layer.weight, self._cast, bias, self._seen
+            )
             return y
-        y = _Linear.apply(x, self._layer.weight, self._layer.weight.detach(), self._layer.bias, self._seen)
-        return y
+        plain: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
+            x, self._layer.weight, self._layer.weight.detach(), self._layer.bias, self._seen
+        )
+        return plain
 
     def compute(self) -> None:
         """Fill the gradients of the layer from what the backward put aside, and forget it."""
@@ -58,7 +62,7 @@ class LinearLater:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, seen: list[tuple[Tensor, Tensor]]
     ) -> Tensor:
         # `weight` is here only so that the output asks for a gradient even where `x` does not.
@@ -69,7 +73,7 @@ class _Linear(torch.autograd.Function):
             return F.linear(x, value, bias)
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, value = ctx.saved_tensors
         ctx.seen.append((x, dy))
         dx = dy @ value if ctx.needs_input_grad[0] else None

@@ -6,6 +6,7 @@ A stage acts as soon as what it waits for is there, lowest stage first: the mess
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from pipelines.config import TrainConfig
 from pipelines.model.load import config_of
-from pipelines.model.units import Units, find_units
+from pipelines.model.units import find_units
 from pipelines.plan.schedule import Action, make_schedule
 from pipelines.tasks import make_task
 from pipelines.train.device import Device
@@ -41,7 +42,7 @@ class OneProcess:
         bounds = [0, *cut, len(self.units)]
         weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
         self.stages = []
-        for j, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for j, (first, end) in enumerate(pairwise(bounds)):
             spec = StageSpec(
                 stage=j,
                 num_stages=len(bounds) - 1,
@@ -69,7 +70,9 @@ class OneProcess:
         while any(k < len(actions) for k, actions in zip(at, todo, strict=True)):
             moved = False
             for j, stage in enumerate(self.stages):
-                if at[j] < len(todo[j]) and self._act(j, stage, todo[j][at[j]], number, batches, num_targets, mail, squares):
+                if at[j] < len(todo[j]) and self._act(
+                    j, stage, todo[j][at[j]], number, batches, num_targets, mail, squares
+                ):
                     at[j] += 1
                     moved = True
             assert moved, "every stage waits"
@@ -112,7 +115,10 @@ class OneProcess:
 
 
 def probe() -> Batch:
-    return {"input_ids": torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]]), "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]])}
+    return {
+        "input_ids": torch.tensor([[5, 6, 7, 8], [5, 6, 0, 0]]),
+        "attention_mask": torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0]]),
+    }
 
 
 def micro_batches(num_steps: int, *, vocabulary: int = 60, classes: int = 5, seed: int = 1) -> list[list[Batch]]:
@@ -136,7 +142,9 @@ def micro_batches(num_steps: int, *, vocabulary: int = 60, classes: int = 5, see
     return steps
 
 
-def tiny(family: str, *, layers: int = 3, dropout: float = 0.1, dtype: torch.dtype = torch.float32, classes: int = 5) -> nn.Module:
+def tiny(
+    family: str, *, layers: int = 3, dropout: float = 0.1, dtype: torch.dtype = torch.float32, classes: int = 5
+) -> nn.Module:
     """A random-weight token classifier of a few layers."""
     import transformers
 

@@ -1,0 +1,143 @@
+"""Put a model on the cluster's HTTP port, say how to ask it, and take it off again."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import ray
+from ray import serve
+from ray.serve.schema import LoggingConfig
+
+from cluster.serving import ServeOptions, build
+from cluster.session import connect, disconnect
+from pipelines.config import Config, ServeConfig
+from pipelines.errors import UserError
+from pipelines.inference import registry
+from pipelines.inference.guard import hash_key
+from pipelines.tracking import tracking_uri
+
+KEY_VARIABLE = "MOTLEY_API_KEY"
+APPLICATION = "motley"
+EXAMPLE = '{"text": "Ada moved to Berlin."}'
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """The endpoint's key, and whether it was made just now."""
+
+    text: str
+    is_new: bool
+
+    @classmethod
+    def of(cls, given: str | None) -> Key:
+        return cls(given, is_new=False) if given else cls(secrets.token_urlsafe(32), is_new=True)
+
+
+def options(config: Config, model: str | None, *, key: str | None) -> ServeOptions:
+    """What the replicas are told; the model's alias is resolved here, so that all of them serve one version.
+
+    Args:
+        model: an address or folder; the config's registered model by its alias when left out.
+        key: what requests must bring; ignored with `serve.auth: none`.
+
+    Raises:
+        UserError: there is no such model.
+    """
+    track, settings = config.track, config.serve
+    uri = model or f"models:/{track.register_as or config.run.name}@{track.alias}"
+    store = tracking_uri(track) if uri.startswith("models:") else None
+    return ServeOptions(
+        model=registry.resolve(uri, tracking_uri=store).uri,
+        tracking_uri=store,
+        key_sha256=hash_key(key) if key and settings.auth == "key" else None,
+        replicas=settings.replicas,
+        cpus_per_replica=settings.cpus_per_replica,
+        max_batch_size=settings.max_batch_size,
+        batch_wait_ms=settings.batch_wait_ms,
+        max_texts=settings.max_texts,
+        max_characters=settings.max_characters,
+    )
+
+
+@contextmanager
+def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
+    """Serve inside the `with`; yields the endpoint's address.
+
+    On a cluster that was there before, only this application is taken off at the end.
+
+    Raises:
+        UserError: the port is taken, this machine has too few CPUs, or the cluster serves already.
+    """
+    started_here = connect()
+    try:
+        port = settings.port or _free_port(settings.host)
+        if started_here:
+            _check_machine(chosen, settings.host, port)
+        elif serve.status().proxies:
+            raise UserError(
+                "Ray Serve runs on this cluster already, at an address of its own: add the model there with "
+                "`serve run jobs.serve:build_app model=models:/NAME@ALIAS`."
+            )
+        serve.start(
+            http_options={"host": settings.host, "port": port}, logging_config=LoggingConfig(log_level="WARNING")
+        )
+        # What follows is Ray Serve's progress in its own words.
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        try:
+            serve.run(build(chosen), name=APPLICATION)
+            host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
+            yield f"http://{host}:{port}"
+        finally:
+            if started_here:
+                serve.shutdown()
+            else:
+                serve.delete(APPLICATION)
+    finally:
+        if started_here:
+            disconnect()
+
+
+def how_to_ask(url: str, key: Key | None) -> str:
+    """For the terminal: the address, where the key comes from, and a line to paste. A new key is shown here only."""
+    lines = [f"Serving at {url}; its documentation is at {url}/docs. Ctrl-C ends it."]
+    credential = ""
+    if key is None:
+        lines.append("It asks for no key (serve.auth=none): whoever reaches the port can use it.")
+    else:
+        credential = f' -H "Authorization: Bearer ${KEY_VARIABLE}"'
+        if key.is_new:
+            lines += [f"Its key is new and shown only this once ({KEY_VARIABLE} is not set here):"]
+            lines += [f"  export {KEY_VARIABLE}={key.text}"]
+        else:
+            lines.append(f"Its key is the one in {KEY_VARIABLE}.")
+    lines += ["Ask it:", f'  curl {url}/predict{credential} --json \'{{"text": "Ada moved to Berlin."}}\'']
+    return "\n".join(lines)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _check_machine(chosen: ServeOptions, host: str, port: int) -> None:
+    """Ray Serve would wait for ever for CPUs, and say little of a port."""
+    needed, there = chosen.replicas * chosen.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
+    if needed > there:
+        raise UserError(
+            f"Serving needs {needed:g} CPUs ({chosen.replicas} x {chosen.cpus_per_replica:g}) and this machine has "
+            f"{there:g}: set serve.replicas or serve.cpus_per_replica lower."
+        )
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"Cannot listen on {host}:{port} ({error.strerror}): set serve.port or serve.host."
+            ) from None

@@ -1,0 +1,42 @@
+"""The `motley` command: `motley JOB ...` is `python -m jobs.JOB ...`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+import typer
+
+# A job's module is imported when the job is called: `motley --help` waits for none of them.
+JOBS = {
+    "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
+    "serve": "Serve a registered model over HTTP.",
+    "addresses": "Fetch the demo data.",
+    "demo": "Train, track, register and serve an address parser.",
+}
+
+app = typer.Typer(
+    help="Fine-tune transformer models across the CPUs and GPUs of a Ray cluster, and serve the result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _handed_on(job: str) -> Callable[[typer.Context], None]:
+    def call(context: typer.Context) -> None:
+        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        command.command()(import_module(f"jobs.{job}").main)
+        command(args=context.args, prog_name=f"motley {job}")
+
+    return call
+
+
+# The job itself reads its arguments, --help among them.
+UNREAD = {"allow_extra_args": True, "ignore_unknown_options": True, "allow_interspersed_args": False}
+for _job, _help in JOBS.items():
+    app.command(_job, help=_help, add_help_option=False, context_settings=UNREAD)(_handed_on(_job))
+
+
+if __name__ == "__main__":
+    app()

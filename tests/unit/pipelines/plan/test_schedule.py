@@ -1,0 +1,48 @@
+import pytest
+
+from pipelines.errors import UserError
+from pipelines.plan.schedule import SCHEDULES, make_schedule
+
+
+def drawn(name: str, *, num_stages: int, num_micro_batches: int) -> list[str]:
+    schedule = make_schedule(name, num_stages=num_stages, num_micro_batches=num_micro_batches)
+    return [" ".join(str(action) for action in actions) for actions in schedule]
+
+
+def test_1f1b_draws_its_triangle() -> None:
+    assert drawn("1f1b", num_stages=3, num_micro_batches=4) == [
+        "F0 F1 F2 B0 F3 B1 B2 B3 W U",
+        "F0 F1 B0 F2 B1 F3 B2 B3 W U",
+        "F0 B0 F1 B1 F2 B2 F3 B3 W U",
+    ]
+
+
+def test_1f1b_with_fewer_micro_batches_than_stages_runs_them_all() -> None:
+    assert drawn("1f1b", num_stages=4, num_micro_batches=2) == [
+        "F0 F1 B0 B1 W U",
+        "F0 F1 B0 B1 W U",
+        "F0 F1 B0 B1 W U",
+        "F0 B0 F1 B1 W U",
+    ]
+
+
+def test_gpipe_runs_all_forwards_first() -> None:
+    assert drawn("gpipe", num_stages=2, num_micro_batches=3) == ["F0 F1 F2 B0 B1 B2 W U"] * 2
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("num_stages", [1, 2, 5])
+@pytest.mark.parametrize("num_micro_batches", [1, 4, 7])
+def test_every_schedule_runs_every_micro_batch_forward_then_backward_once(
+    name: str, num_stages: int, num_micro_batches: int
+) -> None:
+    for line in drawn(name, num_stages=num_stages, num_micro_batches=num_micro_batches):
+        actions = line.split()
+        assert sorted(actions[:-2]) == sorted(f"{kind}{i}" for kind in "FB" for i in range(num_micro_batches))
+        assert all(actions.index(f"F{i}") < actions.index(f"B{i}") for i in range(num_micro_batches))
+        assert actions[-2:] == ["W", "U"]
+
+
+def test_an_unknown_schedule_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(UserError, match=r"no schedule 'zigzag' \(plan.schedule\); known: 1f1b, gpipe"):
+        make_schedule("zigzag", num_stages=1, num_micro_batches=1)

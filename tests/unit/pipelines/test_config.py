@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import Config, known_keys, load_config
+from pipelines.errors import UserError
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_the_command_line_wins_over_the_file_and_the_file_over_the_defaults(tmp_path: Path) -> None:
+    source = write(tmp_path, "train: {epochs: 7, learning_rate: 1e-3}")
+    config = load_config(source, ["train.epochs=2", "data.test=null", "plan.devices=[cpu, gpu]"])
+    assert (config.train.epochs, config.train.learning_rate, config.train.batch_size) == (2, 1e-3, 16)
+    assert config.plan.devices == ("cpu", "gpu")
+
+
+def test_a_model_may_be_named_by_its_source_alone(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, "model: bert-base-cased")).model.source == "bert-base-cased"
+    assert load_config(write(tmp_path, "model: a"), ["model=b"]).model.source == "b"
+    config = load_config(write(tmp_path, "model: a"), ["model.dtype=float64"])
+    assert (config.model.source, config.model.dtype) == ("a", "float64")
+
+
+def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, "run: {name: x}"), ["plan.cut=[2, 3]", "plan.stages=3"])
+    assert load_config(write(tmp_path, config.to_yaml())) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "message"),
+    [
+        ("", "trian.epochs=3", "there is no key 'trian'; did you mean 'train'?"),
+        ("", "train.epoch=3", "there is no key 'train.epoch'; did you mean 'train.epochs'?"),
+        ("trian: {}", "run.seed=1", "there is no key 'trian'; did you mean 'train'?"),
+        ("", "train.epochs=many", "'train.epochs' is 'many': input should be a valid integer"),
+        ("", "train.epochs=0", "'train.epochs' is 0: input should be greater than or equal to 1"),
+        ("", "train.epochs", "'train.epochs' is not an override. Write key=value"),
+        ("", "run.seed.x=1", "'run.seed' is {'x': 1}: input should be a valid integer"),
+        ("run: 3", "run.seed=1", "goes below 'run', which is a value and not a section"),
+        ("- a", "run.seed=1", "holds a list where sections (run, model, data, ...) belong"),
+        ("a: [", "run.seed=1", "is not valid YAML"),
+    ],
+)
+def test_a_wrong_config_is_refused_with_the_place_and_the_remedy(
+    tmp_path: Path, text: str, override: str, message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        load_config(write(tmp_path, text), [override])
+    assert message in str(caught.value)
+
+
+def test_a_config_that_does_not_exist_is_refused_with_the_packaged_ones(tmp_path: Path) -> None:
+    write(tmp_path, "")
+    with pytest.raises(UserError, match=r"There is no config 'nr': .* packaged configs: config"):
+        load_config("nr", packaged=tmp_path)
+    assert load_config("config", packaged=tmp_path) == Config()
+
+
+def test_text_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"run: {name: \xff}")
+    with pytest.raises(UserError, match="is not UTF-8 text"):
+        load_config(str(tmp_path / "c.yaml"))
+
+
+def test_every_packaged_config_is_valid() -> None:
+    folder = Path(__file__).parents[3] / "jobs" / "configs"
+    for path in folder.glob("*.yaml"):
+        load_config(str(path))
+
+
+def test_keys_are_listed_in_dotted_form() -> None:
+    assert {"run.name", "model.source", "data.train", "train.epochs", "plan.stages"} <= set(known_keys())
