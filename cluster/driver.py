@@ -28,7 +28,7 @@ from pipelines.tasks import make_task
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
-from pipelines.train.optimizers import check_optimizer, learning_rate
+from pipelines.train.optimizers import learning_rate
 from pipelines.train.stage import StageSpec
 
 AHEAD = 2
@@ -81,8 +81,6 @@ class Driver:
         self._calls = 0
         self._done = 0
         task = make_task(config.train.task)
-        check_optimizer(config.train)
-        make_schedule(config.plan.schedule, num_stages=1, num_micro_batches=1)
         start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
         if start is not None:
             _check_same(start, _lasting(config))

@@ -115,7 +115,7 @@ def how_to_ask(url: str, key: Key | None) -> str:
             lines += [f"  export {KEY_VARIABLE}={key.text}"]
         else:
             lines.append(f"Its key is the one in {KEY_VARIABLE}.")
-    lines += ["Ask it:", f'  curl {url}/predict{credential} --json \'{{"text": "Ada moved to Berlin."}}\'']
+    lines += ["Ask it:", f"  curl {url}/predict{credential} -H 'Content-Type: application/json' -d '{EXAMPLE}'"]
     return "\n".join(lines)
 
 

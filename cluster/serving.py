@@ -8,11 +8,9 @@ request 3 --texts-'    of at most N texts  '--> ...
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from fastapi import FastAPI
 from ray import serve
@@ -20,8 +18,7 @@ from ray import serve
 from pipelines.inference import registry
 from pipelines.inference.api import Answer, Limits, create_api
 from pipelines.inference.entities import Entity
-
-logger = logging.getLogger(__name__)
+from pipelines.inference.rescue import predict_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +44,6 @@ class Served:
 
     num_texts: int
     num_passes: int
-
-
-class Reader(Protocol):
-    """What is served: a Predictor, or in a test something simpler."""
-
-    def predict(self, texts: Sequence[str]) -> list[list[Entity]]: ...
 
 
 def build(options: ServeOptions) -> serve.Application:
@@ -118,15 +109,3 @@ def batched(
         return list(await asyncio.gather(*(one(text) for text in texts)))
 
     return answer
-
-
-def predict_each(reader: Reader, texts: list[str]) -> list[list[Entity] | None]:
-    """Predict together; if that fails, one by one, so that a text the model fails on costs only its own request."""
-    try:
-        return list(reader.predict(texts))
-    except Exception as error:
-        if len(texts) > 1:
-            return [predict_each(reader, [text])[0] for text in texts]
-        # Neither the message nor the traceback: both may quote the text.
-        logger.error("The model failed on a text of %d characters: %s.", len(texts[0]), type(error).__name__)
-        return [None]

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from cluster.driver import Driver, Stopped, StopRequest
 from cluster.session import connect, disconnect
 from pipelines.config import Config
-from pipelines.errors import UserError
 from pipelines.inference.registry import register
+from pipelines.preflight import preflight
 from pipelines.report.recorder import Recorder
 
 
@@ -27,7 +23,7 @@ def train(config: Config) -> dict[str, Any]:
         UserError: the config cannot be run as it is; nothing was written.
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved and no actor is left.
     """
-    folder = _folder(config)
+    folder = preflight(config)
     recorder = Recorder(config, folder)
     stop = StopRequest()
     started_here = connect()
@@ -71,32 +67,6 @@ def _finish(config: Config, driver: Driver, recorder: Recorder) -> dict[str, Any
     summary = recorder.write_summary(model=registered, how_to_open=recorder.tracker.how_to_open())
     recorder.finish("FINISHED")
     return summary
-
-
-def _folder(config: Config) -> Path:
-    """Where the run goes: a folder that is new or empty, or the run's own when it is resumed.
-
-    Raises:
-        UserError: the folder holds something else, or cannot be written to.
-    """
-    name = f"{config.run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(config.run.output or Path("runs") / name).absolute()
-    resumed = config.checkpoint.resume is not None and Path(config.checkpoint.resume).absolute().is_relative_to(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not resumed):
-        raise UserError(
-            f"The output folder {folder} exists and is not empty. Choose another run.output, or go on with "
-            f"the run in it: checkpoint.resume={folder}."
-        )
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        with tempfile.TemporaryDirectory(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"The output folder {folder} cannot be written: {os.strerror(error.errno or 0)} ({nearest}). "
-            "Choose another run.output."
-        ) from None
-    return folder
 
 
 @contextmanager

@@ -58,6 +58,8 @@ def write_model(folder: Path, *, layers: int = 3, dropout: float = 0.1, slow: bo
     if slow:
         # A vocabulary without tokenizer.json of a kind that has no fast tokenizer.
         (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "CTRLTokenizer"}', encoding="utf-8")
+        (folder / "vocab.json").write_text('{"<unk>": 0, "a</w>": 1}', encoding="utf-8")
+        (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
         return folder
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]",

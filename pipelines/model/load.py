@@ -47,7 +47,7 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
         UserError: no such model, weights only as a pickle, or a kind of model the task cannot use.
     """
     where = resolve(source)
-    _refuse_pickle(where)
+    require_safetensors(where)
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     try:
@@ -74,7 +74,7 @@ def load_tokenizer(source: str) -> Any:
     try:
         # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
         tokenizer = AutoTokenizer.from_pretrained(where, add_prefix_space=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # TypeError: a folder that lacks a vocabulary
         raise UserError(
             f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
         ) from None
@@ -154,7 +154,12 @@ def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
             buffer.copy_(weights[key])
 
 
-def _refuse_pickle(where: str) -> None:
+def require_safetensors(where: str) -> None:
+    """Check that a local folder (a hub id is left alone) has its weights in safetensors.
+
+    Raises:
+        UserError: only pickles, or no weights at all.
+    """
     folder = Path(where)
     if not folder.is_dir() or any(folder.glob("*.safetensors")):
         return

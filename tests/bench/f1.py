@@ -19,7 +19,7 @@ from tests.bench import runs
 from tests.bench.inputs import MINILM
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
-KEY = "test.f1"
+KEY = "test.0.micro.f1"
 
 
 def arguments() -> argparse.Namespace:

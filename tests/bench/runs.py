@@ -47,9 +47,11 @@ def motley(data: Path, model: str, *, stages: int, **train: Any) -> dict[str, An
 
 
 def figure(summary: dict[str, Any], key: str) -> float:
-    """Read `throughput.useful_tokens_per_second` and the like."""
+    """Read `throughput.useful_tokens_per_second`, `test.0.micro.f1` and the like."""
     value: Any = summary
     for part in key.split("."):
+        if isinstance(value, list):
+            value = dict(zip(map(str, range(len(value))), value, strict=True))
         if not isinstance(value, dict) or part not in value:
             raise ValueError(f"summary.json has no {key!r}: {part!r} is missing among {sorted(value)}.")
         value = value[part]

@@ -69,7 +69,8 @@ def methods(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]
             batch_size=given.batch_size,
         )
         speed = runs.figure(summary, "throughput.useful_tokens_per_second")
-        return {**summary["throughput"], "useful_tokens_per_second": speed}
+        padding = runs.figure(summary, "data.train.padding_waste")
+        return {**summary["throughput"], "useful_tokens_per_second": speed, "padding_waste": padding}
 
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "script float32": lambda: plain("script", "float32"),

@@ -173,7 +173,6 @@ def test_bfloat16_and_accumulation_are_bitwise_equal_for_one_and_two_stages(
         ({"devices": "gpu"}, r"The plan asks for 0.5 CPUs and 2 GPUs \(2 stages\), but the cluster has .* 0 GPUs"),
         ({"stages": 6}, r"plan.stages is 6, but the model has only 5 units \(embeddings, .* at most 5 stages"),
         ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 stages of 5 units"),
-        ({"schedule": "2f2b"}, r"There is no schedule '2f2b' \(plan.schedule\); known: 1f1b, gpipe"),
     ],
 )
 def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(

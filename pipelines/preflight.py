@@ -1,0 +1,75 @@
+"""What can be told from a config before anything is started. It answers in a second, not after Ray is up."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from pathlib import Path
+
+from pipelines.config import Config, DataConfig
+from pipelines.data.hub import PREFIX
+from pipelines.data.labels import check_labels
+from pipelines.data.read import read_split
+from pipelines.data.sources import sources
+from pipelines.errors import UserError
+from pipelines.model.load import load_tokenizer, require_safetensors, resolve
+from pipelines.plan.plan import stage_devices
+from pipelines.plan.schedule import make_schedule
+from pipelines.tasks import make_task
+from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.optimizers import check_optimizer
+
+READ_TWICE = 32 * 2**20
+"""Bytes of data that are checked here already."""
+
+
+def preflight(config: Config) -> Path:
+    """Check names, paths and the output folder, and return the folder that the run will write.
+
+    Raises:
+        UserError: the first thing that cannot work.
+    """
+    make_task(config.train.task)
+    check_optimizer(config.train)
+    stage_devices(config.plan)
+    make_schedule(config.plan.schedule, num_stages=config.plan.stages, num_micro_batches=1)
+    if config.checkpoint.resume is not None:
+        open_checkpoint(config.checkpoint.resume)
+    folder = _folder(config)
+    if not (config.data.path or "").startswith(PREFIX):
+        _check_rows(config.data)
+    require_safetensors(resolve(config.model.source))
+    load_tokenizer(config.model.source)
+    return folder
+
+
+def _check_rows(data: DataConfig) -> None:
+    """Read what is small enough to be read twice: the data shards read and check everything once more."""
+    found = {split: source for split, source in sources(data).items() if not source.startswith(PREFIX)}
+    if all(Path(source).is_file() for source in found.values()):
+        size = sum(Path(source).stat().st_size for source in found.values())
+        if size <= READ_TWICE:
+            check_labels({split: read_split(source, split=split, data=data).labels for split, source in found.items()})
+
+
+def _folder(config: Config) -> Path:
+    """Where the run goes: a folder that is new or empty, or the run's own when it is resumed."""
+    name = f"{config.run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder = Path(config.run.output or Path("runs") / name).absolute()
+    resumed = config.checkpoint.resume is not None and Path(config.checkpoint.resume).absolute().is_relative_to(folder)
+    if folder.is_dir() and any(folder.iterdir()) and not resumed:
+        raise UserError(
+            f"The output folder {folder} exists and is not empty. Choose another run.output, or go on with "
+            f"the run in it: checkpoint.resume={folder}."
+        )
+    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        with tempfile.TemporaryDirectory(dir=nearest):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"The output folder {folder} cannot be written: {nearest} is refused with {os.strerror(error.errno or 0)!r}. "
+            "Choose another run.output."
+        ) from None
+    return folder
