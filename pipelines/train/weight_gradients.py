@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+
+from pipelines.train.product import product
 
 
 class LinearLater:
@@ -55,7 +56,7 @@ class LinearLater:
         x = torch.cat([x.flatten(0, -2) for x, _ in self._seen])
         dy = torch.cat([dy.flatten(0, -2) for _, dy in self._seen])
         self._seen.clear()
-        self._layer.weight.grad = (dy.t() @ x).to(self._layer.weight.dtype)
+        self._layer.weight.grad = product(dy.t(), x.t()).to(self._layer.weight.dtype)
         if self._layer.bias is not None and self._layer.bias.requires_grad:
             self._layer.bias.grad = dy.sum(0, dtype=self._layer.bias.dtype)
 
@@ -70,13 +71,13 @@ class _Linear(torch.autograd.Function):
         ctx.save_for_backward(x, value)
         ctx.seen = seen
         with torch.autocast(x.device.type, enabled=False):
-            return F.linear(x, value, bias)
+            return product(x, value, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, value = ctx.saved_tensors
         ctx.seen.append((x, dy))
-        dx = dy @ value if ctx.needs_input_grad[0] else None
+        dx = product(dy, value.t()) if ctx.needs_input_grad[0] else None
         return dx, None, None, None, None
 
 

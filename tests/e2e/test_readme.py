@@ -1,7 +1,7 @@
 """The README's commands: marked blocks run as they stand, all others must name what exists.
 
-A block marked `<!-- test: NAME -->` runs in a copy of the project; NAME is one of RUN below. Of every other ```bash block
-each command is taken apart: jobs, options, keys, files and make's targets must be there.
+A block marked `<!-- test: NAME -->` runs in a copy of the project; NAME is one of RUN below. The commands of every bash
+block are taken apart: jobs, options, keys, files and make's targets must be there.
 """
 
 from __future__ import annotations
@@ -268,6 +268,7 @@ def test_the_training_commands_leave_a_model_and_a_summary(trained: Path) -> Non
     assert any((folder / "checkpoints").iterdir())
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README asks with curl")
 @pytest.mark.timeout(2 * SECONDS)
 def test_the_serving_commands_answer_a_request(trained: Path, tmp_path: Path) -> None:
     port = free_port()
