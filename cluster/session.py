@@ -28,7 +28,8 @@ def connect(*, num_cpus: int | None = None, num_gpus: int | None = None) -> bool
         num_cpus=None if joins else num_cpus,
         num_gpus=None if joins else num_gpus,
         include_dashboard=None if joins else False,
-        log_to_driver=True,
+        # What actors print stays in their log files; what matters comes back as an error.
+        log_to_driver=False,
         logging_level=logging.WARNING,
     )
     return not joins

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from jobs.exits import user_errors_exit_2
-from pipelines.config import load_config
+from pipelines.config import Config, load_config
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -35,21 +36,32 @@ def main(
     if dry_run:
         typer.echo(settings.to_yaml(), nl=False)
         return
+    summary = run(settings)
+    if as_json:
+        typer.echo(json.dumps(summary))
+    else:
+        report(summary)
+
+
+def run(settings: Config) -> dict[str, Any]:
+    """Train and return the summary; a run that is stopped ends the process with 128 + the signal's number."""
     # Imported here so that --help and a wrong config answer at once.
     from cluster.driver import Stopped
     from cluster.training import train
 
     try:
-        summary = train(settings)
+        return train(settings)
     except Stopped as stopped:
         typer.echo(f"Stopped. Go on with: checkpoint.resume={stopped.checkpoint}", err=True)
         raise SystemExit(128 + stopped.signal) from None
-    if as_json:
-        typer.echo(json.dumps(summary))
-        return
-    model = summary["model"]
+
+
+def report(summary: Mapping[str, Any]) -> None:
+    """Say where everything is."""
+    model, speed = summary["model"], summary["throughput"]["useful_tokens_per_second"]
     typer.echo(f"run folder   {summary['folder']}")
-    typer.echo(f"MLflow run   {summary['mlflow']['run_id']}   open it: {summary['how_to_open']}")
+    typer.echo(f"speed        {speed:,.0f} useful tokens/s, {summary['seconds']:.0f} s in all")
+    typer.echo(f"MLflow run   {summary['mlflow']['run_id']}; open it: {summary['how_to_open']}")
     typer.echo(f"registered   {model['name']} version {model['version']}, alias {model['alias']}")
 
 

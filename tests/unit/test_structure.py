@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.main import JOBS
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOORS = ("pipelines", "cluster", "jobs")
 # What each floor must not import, neither at the top of a module nor inside a function.
@@ -72,6 +74,14 @@ def test_no_file_is_longer_than_400_lines() -> None:
 def test_every_job_is_shorter_than_80_lines() -> None:
     jobs = {path.name: num_lines(path) for path in (ROOT / "jobs").glob("*.py") if path.name != "__init__.py"}
     assert {name: length for name, length in jobs.items() if length >= LONGEST_JOB} == {}
+
+
+def test_the_motley_command_knows_every_job() -> None:
+    functions = {
+        path.stem: {node.name for node in tree_of(path).body if isinstance(node, ast.FunctionDef)}
+        for path in (ROOT / "jobs").glob("*.py")
+    }
+    assert {job for job, names in functions.items() if "main" in names} == set(JOBS)
 
 
 def test_every_folder_of_modules_is_a_package() -> None:
