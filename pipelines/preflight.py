@@ -69,7 +69,7 @@ def _folder(config: Config) -> Path:
             pass
     except OSError as error:
         raise UserError(
-            f"The output folder {folder} cannot be written: {nearest} is refused with {os.strerror(error.errno or 0)!r}. "
+            f"The output folder {folder} cannot be written: {nearest} refuses ({os.strerror(error.errno or 0)}). "
             "Choose another run.output."
         ) from None
     return folder

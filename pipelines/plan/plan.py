@@ -56,8 +56,8 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
     bounds = [0, *cut, len(units)]
     if len(cut) != config.stages - 1 or any(a >= b for a, b in pairwise(bounds)):
         raise UserError(
-            f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give {config.stages - 1} "
-            f"rising numbers between 1 and {len(units) - 1}."
+            f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give "
+            f"{config.stages - 1} rising numbers between 1 and {len(units) - 1}."
         )
     devices = stage_devices(config)
     stages = []
