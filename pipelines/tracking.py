@@ -9,7 +9,6 @@ SQLite takes one writer on one host, which is why no actor writes here.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import shlex
 import sqlite3
@@ -20,12 +19,14 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from pipelines.mlflow_store import IMPATIENT, SQLITE, WHERE_TO, environment, explained, quiet, shown, without_password
+
+# isort: split
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from mlflow.tracking.context.registry import resolve_tags
-from sqlalchemy.exc import SQLAlchemyError
 
 from pipelines.config import Config, TrackConfig
 from pipelines.errors import UserError
@@ -38,14 +39,8 @@ MOST_PARAMS_IN_BATCH = 100
 MOST_CHARACTERS_IN_PARAM = 6000
 SECONDS_TO_FINISH = 120.0
 SECONDS_BETWEEN_SAMPLES = 5
-SQLITE = "sqlite:///"
-WHERE_TO = "Or set track.uri to a server (http://HOST:PORT) or another file (sqlite:///PATH.db)."
-# MLflow's own patience (7 retries of up to 120 s) suits a server that restarts in the middle of a run;
-# at its beginning a wrong address must show at once.
-IMPATIENT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 # MLflow prints the run's address when a run ends, with the password; `how_to_open` is without.
 SILENT = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
-CHATTY = ("mlflow.store.db.utils", "mlflow.system_metrics", "alembic")
 
 
 def tracking_uri(track: TrackConfig) -> str:
@@ -79,7 +74,7 @@ class Tracker:
         self._monitor: SystemMetricsMonitor | None = None
         self._told = False
         self._finished = False
-        self._writer = Writer(self._write, f"Metrics of the run {run_id} for MLflow at {_shown(uri)}")
+        self._writer = Writer(self._write, f"Metrics of the run {run_id} for MLflow at {shown(uri)}")
 
     @classmethod
     def start(cls, config: Config, *, run_name: str) -> Tracker:
@@ -92,14 +87,14 @@ class Tracker:
             UserError: MLflow cannot be reached or used at the URI, which the message names.
         """
         uri = tracking_uri(config.track)
-        with _environment(IMPATIENT), _quiet(), _explained(uri, opening=True):
+        with environment(IMPATIENT), quiet(), explained(uri, opening=True):
             _check_sqlite(uri)
             client = MlflowClient(uri)
             experiment_id = _experiment(client, uri, config.track.experiment or config.run.name)
             run = client.create_run(experiment_id, run_name=run_name, tags=resolve_tags())
         tracker = cls(client, uri, experiment_id, run.info.run_id)
         try:
-            with _quiet(), _explained(uri):
+            with quiet(), explained(uri):
                 tracker._log_config(config)
                 if config.track.system_metrics:
                     tracker._monitor = SystemMetricsMonitor(tracker.run_id, SECONDS_BETWEEN_SAMPLES, tracking_uri=uri)
@@ -125,8 +120,8 @@ class Tracker:
     def how_to_open(self) -> str:
         """The run's address on a server, or the command that shows a database."""
         if urlsplit(self._uri).scheme in ("http", "https"):
-            return f"{_shown(self._uri).rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
-        return f"mlflow ui --backend-store-uri {shlex.quote(_shown(self._uri))}"
+            return f"{shown(self._uri).rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
+        return f"mlflow ui --backend-store-uri {shlex.quote(shown(self._uri))}"
 
     def plan(self, plan: Mapping[str, Any]) -> None:
         """Store the plan as the artifact `plan.json`."""
@@ -174,13 +169,13 @@ class Tracker:
         except Exception:
             # The monitor is left to itself: its thread ends when it cannot write. And the store that failed before
             # may fail again, which the first error says.
-            with suppress(MlflowException), _environment({**IMPATIENT, **SILENT}):
+            with suppress(MlflowException), environment({**IMPATIENT, **SILENT}):
                 self._client.set_terminated(self._run_id, "FAILED")
             if not self._told:
-                with _explained(self._uri):
+                with explained(self._uri):
                     raise
             return
-        with _quiet(), _environment(SILENT), _explained(self._uri):
+        with quiet(), environment(SILENT), explained(self._uri):
             if self._monitor is not None:
                 self._monitor.finish()
             self._client.set_terminated(self._run_id, status)
@@ -193,16 +188,14 @@ class Tracker:
     @contextmanager
     def _raising(self) -> Iterator[None]:
         """First what the thread met, whatever this call is for; then the call's own errors."""
-        with _explained(self._uri):
+        with explained(self._uri):
             if self._writer.error is not None:
                 self._told = True
                 raise self._writer.error
             yield
 
     def _log_config(self, config: Config) -> None:
-        if config.track.uri is not None:
-            track = config.track.model_copy(update={"uri": _shown(config.track.uri)})
-            config = config.model_copy(update={"track": track})
+        config = without_password(config)
         self._client.log_text(self._run_id, config.to_yaml(), "config.yaml")
         params = [Param(key, text) for key, text in _flat(config.model_dump(mode="json"))]
         for start in range(0, len(params), MOST_PARAMS_IN_BATCH):
@@ -222,7 +215,7 @@ def _experiment(client: MlflowClient, uri: str, name: str) -> str:
     assert found is not None
     if found.lifecycle_stage != "active":
         raise UserError(
-            f"The MLflow experiment {name!r} at {_shown(uri)} was deleted. Restore it (mlflow experiments restore "
+            f"The MLflow experiment {name!r} at {shown(uri)} was deleted. Restore it (mlflow experiments restore "
             f"--experiment-id {found.experiment_id}) or set track.experiment to another name."
         )
     return str(found.experiment_id)
@@ -250,49 +243,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]
             # Cut to MLflow's limit; config.yaml has it whole.
             text = value if isinstance(value, str) else json.dumps(value)
             yield f"{prefix}{key}", text[:MOST_CHARACTERS_IN_PARAM]
-
-
-def _shown(uri: str) -> str:
-    """`uri` as it may be shown: without user and password."""
-    before, at, host = urlsplit(uri).netloc.rpartition("@")
-    return uri.replace(f"{before}{at}{host}", f"***@{host}", 1) if at else uri
-
-
-@contextmanager
-def _explained(uri: str, *, opening: bool = False) -> Iterator[None]:
-    """Turn what the user can mend about the store into a UserError; once it is open, a refused value is a bug."""
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, sqlite3.Error, ImportError) as error:
-        if not opening and getattr(error, "error_code", None) == "INVALID_PARAMETER_VALUE":
-            raise
-        said = str(error).replace(uri, _shown(uri)).rstrip(".")
-        raise UserError(
-            f"MLflow cannot be used at {_shown(uri)}: {said}. Check that it is there and lets you write. {WHERE_TO}"
-        ) from None
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Set variables for a while, except those that the user has set."""
-    added = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        yield
-    finally:
-        for name in added:
-            del os.environ[name]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hide the INFO lines of making a database and of the monitor; warnings stay."""
-    loggers = [logging.getLogger(name) for name in CHATTY]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(max(logging.WARNING, logger.level))
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

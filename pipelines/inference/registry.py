@@ -16,6 +16,9 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from pipelines.mlflow_store import asking, shown
+
+# isort: split
 import mlflow.artifacts
 import mlflow.pyfunc
 from mlflow import MlflowClient
@@ -29,7 +32,6 @@ from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Sche
 import pipelines
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
-from pipelines.inference.store import asking, shown
 
 # What predicting imports; MLflow would find out by loading the model in another process.
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")

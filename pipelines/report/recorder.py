@@ -14,6 +14,7 @@ from statistics import median
 from typing import Any
 
 from pipelines.config import Config
+from pipelines.mlflow_store import without_password
 from pipelines.report import pictures
 from pipelines.report.entities import EntityReport
 from pipelines.report.observer import Beginning, StepNumbers
@@ -45,7 +46,7 @@ class Recorder:
         # First what can fail: a store that cannot be reached leaves no folder behind.
         self.tracker = Tracker.start(self._config, run_name=self.folder.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(self._config.to_yaml(), encoding="utf-8")
+        (self.folder / "config.yaml").write_text(without_password(self._config).to_yaml(), encoding="utf-8")
         self.tracker.plan(beginning.plan)
         self._summary = {
             "name": self._config.run.name,

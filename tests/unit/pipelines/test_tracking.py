@@ -25,7 +25,8 @@ from pipelines.tracking import Tracker, tracking_uri
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
-        monkeypatch.delenv(name)
+        if name != "MLFLOW_DISABLE_TELEMETRY":  # Not the user's: pipelines.mlflow_store has set it.
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="module")

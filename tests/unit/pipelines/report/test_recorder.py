@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from pipelines.config import Config, TrackConfig
+from pipelines.report.observer import Beginning
+from pipelines.report.recorder import Recorder
+
+FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "words_cut": 0, "words_unseen": 0, "tags_repaired": 0}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address, with a password, of an MLflow server, and what it was sent.
+
+    A fake, because only servers have passwords and a real one takes many seconds to start. Artifacts go straight to
+    the folder `stored`, as with a server whose artifacts lie on a shared disk.
+    """
+    run = {
+        "info": {
+            "run_id": "abc",
+            "run_uuid": "abc",
+            "experiment_id": "1",
+            "status": "RUNNING",
+            "lifecycle_stage": "active",
+            "artifact_uri": (tmp_path / "stored").as_uri(),
+        },
+        "data": {},
+    }
+    answers = {
+        "experiments/get-by-name": {"experiment": {"experiment_id": "1", "name": "e", "lifecycle_stage": "active"}},
+        "runs/create": {"run": run},
+        "runs/get": {"run": run},
+        "runs/update": {"run_info": run["info"]},
+        "runs/log-batch": {},
+    }
+    sent: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            sent.append(self.rfile.read(int(self.headers["Content-Length"] or 0)).decode())
+            found = answers.get(self.path.partition("?")[0].partition("/mlflow/")[2])
+            body = json.dumps(found or {}).encode()
+            self.send_response(404 if found is None else 200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = answer
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://me:secret@127.0.0.1:{httpd.server_port}", sent
+        httpd.shutdown()
+        thread.join()
+
+
+def test_the_run_folder_and_mlflow_keep_the_same_config_without_the_password(
+    server: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    uri, sent = server
+    recorder = Recorder(Config(track=TrackConfig(uri=uri, system_metrics=False)), tmp_path / "run")
+    try:
+        recorder.begin(Beginning(1, 0, 1, {"stages": []}, {"train": FACTS}, ["O"]))
+    finally:
+        recorder.finish("FINISHED")
+    text = (tmp_path / "run" / "config.yaml").read_text()
+    assert yaml.safe_load(text)["track"]["uri"] == uri.replace("me:secret", "***")
+    assert (tmp_path / "stored" / "config.yaml").read_text() == text
+    assert any("track.uri" in body for body in sent)
+    assert "secret" not in "".join(sent)
