@@ -20,7 +20,6 @@ def simulate(schedule: Sequence[Sequence[Action]], duration: Duration) -> list[l
     Raises:
         ValueError: the schedule waits for itself.
     """
-    num_stages = len(schedule)
     times: list[list[tuple[float, float]]] = [[] for _ in schedule]
     ended: dict[tuple[int, Action], float] = {}
     progress = True
@@ -29,7 +28,7 @@ def simulate(schedule: Sequence[Sequence[Action]], duration: Duration) -> list[l
         for j, actions in enumerate(schedule):
             while len(times[j]) < len(actions):
                 action = actions[len(times[j])]
-                waits = [ended.get((k, wanted)) for k, wanted in _waits_for(j, action, num_stages)]
+                waits = [ended.get((k, wanted)) for k, wanted in _waits_for(j, action, schedule)]
                 if any(wait is None for wait in waits):
                     break
                 ready = [wait for wait in waits if wait is not None]
@@ -49,11 +48,12 @@ def step_time(schedule: Sequence[Sequence[Action]], duration: Duration) -> float
     return max(stage[-1][1] for stage in simulate(schedule, duration) if stage)
 
 
-def _waits_for(j: int, action: Action, num_stages: int) -> list[tuple[int, Action]]:
+def _waits_for(j: int, action: Action, schedule: Sequence[Sequence[Action]]) -> list[tuple[int, Action]]:
+    num_stages = len(schedule)
     if action.kind == "forward" and j > 0:
         return [(j - 1, action)]
     if action.kind == "backward":
         return [(j + 1, action)] if j < num_stages - 1 else [(j, Action("forward", action.micro_batch))]
     if action.kind == "update":
-        return [(k, Action("weights")) for k in range(num_stages)]
+        return [(k, [a for a in schedule[k] if a.kind == "weights"][-1]) for k in range(num_stages)]
     return []

@@ -6,12 +6,16 @@ when the clock may be read.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Names of glibc's malloc.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Device:
     def settle(self) -> None:
         """Make this process use the device, and use it the same way every time."""
         torch.set_num_threads(self.threads)
+        _keep_memory()
         if self.kind.type == "cuda":
             torch.cuda.set_device(self.kind)
             torch.backends.cuda.matmul.allow_tf32 = False
@@ -63,3 +68,15 @@ class Device:
         if self.kind.type == "cuda":
             return torch.cuda.get_device_name(self.kind)
         return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def _keep_memory() -> None:
+    """Let glibc keep the memory that tensors free.
+
+    By default it gives large blocks back to the kernel and gets them again, zeroed page by page, in the
+    next micro-batch, which cost a stage about a tenth of its time. No-op where there is no glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["forward", "backward", "weights", "update"]
-"""`forward` and `backward` belong to a micro-batch; `weights` (its weight gradients) and `update` to the step."""
+"""`weights` computes the weight gradients of the micro-batches up to the named one; `update` belongs to the step."""
 
 
 @dataclass(frozen=True, slots=True)

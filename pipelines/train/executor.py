@@ -62,15 +62,19 @@ class Executor:
                 start = time.time()
                 tensors = stage.backward(i, received)
             elif action.kind == "weights":
+                assert i is not None
                 start = time.time()
-                squares = stage.weights()
+                stage.weights(i)
+                if i == len(batches) - 1:
+                    squares = stage.squared_norms()
             else:
                 norm = self._agree(order.step, squares)
                 start = time.time()
                 stage.update(order.step, norm)
             stage.device.wait()
             events.append(Event(action.kind, i, start, time.time()))
-            if i is not None and tensors:
+            if tensors:
+                assert i is not None
                 sent += self._send(+1 if action.kind == "forward" else -1, order.step, i, tensors)
         loss = stage.take_loss() if stage.is_last else None
         return StageReport(self._j, order.step, tuple(events), loss, norm, sent)

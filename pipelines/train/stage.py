@@ -22,7 +22,7 @@ from pipelines.train.device import Device
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.sparse import by_rows
-from pipelines.train.weight_gradients import compute_all, defer
+from pipelines.train.weight_gradients import Clock, defer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,8 @@ class Stage:
         fill(model, weights)
         model.to(device.kind)
         self._rows = by_rows(model)
-        self._later = defer(model)
+        self._clock = Clock()
+        self._later = defer(model, self._clock)
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
         named = dict(model.named_parameters())
         self.parameters = {name: named[name] for name in owned}
@@ -102,12 +103,17 @@ class Stage:
     def backward(self, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took."""
         arrived, sent = self._waiting.pop(i)
+        self._clock.micro_batch = i
         torch.autograd.backward(sent, [self.device.take(g) for g in gradients] if gradients else None)
         return [self.device.give(_gradient(tensor)) for tensor in arrived]
 
-    def weights(self) -> list[float]:
-        """The weight gradients that the backwards left for later; returns each gradient's squared norm."""
-        compute_all(self._later)
+    def weights(self, i: int) -> None:
+        """The weight gradients that the backwards of the micro-batches up to `i` left for later."""
+        for layer in self._later:
+            layer.compute(i)
+
+    def squared_norms(self) -> list[float]:
+        """Of each parameter's gradient, when all backwards and weight gradients are done."""
         rows = {id(table): gradient.collect() for table, gradient in self._rows if table.grad is not None}
         parts = [rows.get(id(p), p.grad) for p in self.parameters.values() if p.grad is not None]
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
@@ -136,6 +142,8 @@ class Stage:
         rate = learning_rate(step, self.spec.num_steps, self.spec.train)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        for layer in self._later:
+            layer.forget_cast()
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
 

@@ -2,16 +2,15 @@
 
 The backward of `y = x W' + b` has two halves: dx = dy W, which the stage before waits for, and
 dW = dy' x, which nobody waits for (Qi et al., Zero Bubble Pipeline Parallelism, 2023, section 2). Here
-the backward does the first half and puts (x, dy) aside; `compute` does the second half for all
-micro-batches in one product. Three things follow: the wait for the slowest stage is filled with work,
-a product over all tokens of the step is faster than many small ones that each read and write the whole
-gradient, and the sum runs in the order of the micro-batches whatever order the schedule ran them in.
-The price is memory: the inputs of all micro-batches of the step live until then.
+the backward does the first half and puts (x, dy) aside; `compute` does the second half for many
+micro-batches in one product. Three things follow: waiting time is filled with work, a product over
+many tokens is faster than many small ones that each read and write the whole gradient, and the sum runs
+in the order of the micro-batches whatever order the schedule ran them in. The price is memory: the
+inputs of these micro-batches live until then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -20,13 +19,37 @@ from torch import Tensor, nn
 from pipelines.train.product import product
 
 
+class Notes:
+    """What the backwards of one layer put aside, by micro-batch."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._kept: list[tuple[int, Tensor, Tensor]] = []
+
+    def add(self, x: Tensor, dy: Tensor) -> None:
+        self._kept.append((self._clock.micro_batch, x, dy))
+
+    def take(self, last: int) -> list[tuple[Tensor, Tensor]]:
+        """(x, dy) of the micro-batches up to `last`, in their order; they are forgotten here."""
+        taken = sorted((note for note in self._kept if note[0] <= last), key=lambda note: note[0])
+        self._kept = [note for note in self._kept if note[0] > last]
+        return [(x, dy) for _, x, dy in taken]
+
+
+class Clock:
+    """Which micro-batch the stage is running backward."""
+
+    def __init__(self) -> None:
+        self.micro_batch = 0
+
+
 class LinearLater:
     """Stands in for the forward of one nn.Linear while it is trained."""
 
-    def __init__(self, layer: nn.Linear) -> None:
+    def __init__(self, layer: nn.Linear, clock: Clock) -> None:
         self._layer = layer
         self._plain = layer.forward
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self._notes = Notes(clock)
         self._cast: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -40,48 +63,57 @@ class LinearLater:
                 self._cast = self._layer.weight.detach().to(dtype)
             bias = None if self._layer.bias is None else self._layer.bias.to(dtype)
             y: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
-                x.to(dtype), self._layer.weight, self._cast, bias, self._seen
+                x.to(dtype), self._layer.weight, self._cast, bias, self._notes
             )
             return y
         plain: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
-            x, self._layer.weight, self._layer.weight.detach(), self._layer.bias, self._seen
+            x, self._layer.weight, self._layer.weight.detach(), self._layer.bias, self._notes
         )
         return plain
 
-    def compute(self) -> None:
-        """Fill the gradients of the layer from what the backward put aside, and forget it."""
-        self._cast = None
-        if not self._seen:
+    def compute(self, last: int) -> None:
+        """Add to the layer's gradients what the micro-batches up to `last` left."""
+        taken = self._notes.take(last)
+        if not taken:
             return
-        x = torch.cat([x.flatten(0, -2) for x, _ in self._seen])
-        dy = torch.cat([dy.flatten(0, -2) for _, dy in self._seen])
-        self._seen.clear()
-        self._layer.weight.grad = product(dy.t(), x.t()).to(self._layer.weight.dtype)
-        if self._layer.bias is not None and self._layer.bias.requires_grad:
-            self._layer.bias.grad = dy.sum(0, dtype=self._layer.bias.dtype)
+        x = torch.cat([x.flatten(0, -2) for x, _ in taken])
+        dy = torch.cat([dy.flatten(0, -2) for _, dy in taken])
+        weight, bias = self._layer.weight, self._layer.bias
+        _add(weight, product(dy.t(), x.t()))
+        if bias is not None and bias.requires_grad:
+            _add(bias, dy.sum(0, dtype=bias.dtype))
+
+    def forget_cast(self) -> None:
+        """The weight is about to change."""
+        self._cast = None
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, seen: list[tuple[Tensor, Tensor]]
-    ) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, notes: Notes) -> Tensor:
         # `weight` is here only so that the output asks for a gradient even where `x` does not.
         del weight
         ctx.save_for_backward(x, value)
-        ctx.seen = seen
+        ctx.notes = notes
         with torch.autocast(x.device.type, enabled=False):
             return product(x, value, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, value = ctx.saved_tensors
-        ctx.seen.append((x, dy))
+        ctx.notes.add(x, dy)
         dx = product(dy, value.t()) if ctx.needs_input_grad[0] else None
         return dx, None, None, None, None
 
 
-def defer(model: nn.Module) -> list[LinearLater]:
+def _add(parameter: Tensor, gradient: Tensor) -> None:
+    if parameter.grad is None:
+        parameter.grad = gradient.to(parameter.dtype)
+    else:
+        parameter.grad += gradient
+
+
+def defer(model: nn.Module, clock: Clock) -> list[LinearLater]:
     """Put every trained linear layer of `model` whose weight no other layer shares behind a LinearLater."""
     count: dict[int, int] = {}
     for module in model.modules():
@@ -92,12 +124,7 @@ def defer(model: nn.Module) -> list[LinearLater]:
     for module in model.modules():
         # Subclasses (quantised, adapters) have a forward of their own, which must stay.
         if type(module) is nn.Linear and module.weight.requires_grad and count[id(module.weight)] == 1:
-            stand_in = LinearLater(module)
+            stand_in = LinearLater(module, clock)
             module.forward = stand_in  # type: ignore[assignment]
             later.append(stand_in)
     return later
-
-
-def compute_all(layers: Iterable[LinearLater]) -> None:
-    for layer in layers:
-        layer.compute()

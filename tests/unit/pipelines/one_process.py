@@ -102,7 +102,10 @@ class OneProcess:
                 return False
             mail[j - 1, "backward", i] = stage.backward(i, mail.pop((j, "backward", i), []))
         elif action.kind == "weights":
-            squares[j] = stage.weights()
+            assert i is not None
+            stage.weights(i)
+            if i == len(batches) - 1:
+                squares[j] = stage.squared_norms()
         else:
             if len(squares) < len(self.stages):
                 return False
