@@ -15,6 +15,20 @@ from torch.nn import functional as F
 ONE_DNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
+ROWS = 16
+"""Rows are filled up to a multiple of this: oneDNN compiles a kernel for every new shape, for about as long
+as the product itself takes, and micro-batches would bring a new number of rows nearly every time."""
+
+
+def filled(x: Tensor) -> Tensor:
+    """`x` [..., n] as [rows, n], with rows of zeros at the end where a CPU's product wants them."""
+    flat = x.flatten(0, -2)
+    lacking = -flat.shape[0] % ROWS
+    if x.device.type != "cpu" or not lacking:
+        return flat
+    return torch.cat([flat, flat.new_zeros(lacking, flat.shape[1])])
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`x weight' + bias`: [..., n] times [m, n] gives [..., m]. Either may be a transposed view."""
     if ONE_DNN and x.dtype == torch.float32 and x.device.type == "cpu" and x.numel():

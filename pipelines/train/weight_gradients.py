@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.train.product import product
+from pipelines.train.product import filled, product
 
 
 class Notes:
@@ -76,8 +76,7 @@ class LinearLater:
         taken = self._notes.take(last)
         if not taken:
             return
-        x = torch.cat([x.flatten(0, -2) for x, _ in taken])
-        dy = torch.cat([dy.flatten(0, -2) for _, dy in taken])
+        x, dy = (torch.cat(rows) for rows in zip(*taken, strict=True))
         weight, bias = self._layer.weight, self._layer.bias
         _add(weight, product(dy.t(), x.t()))
         if bias is not None and bias.requires_grad:
@@ -93,16 +92,22 @@ class _Linear(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, notes: Notes) -> Tensor:
         # `weight` is here only so that the output asks for a gradient even where `x` does not.
         del weight
-        ctx.save_for_backward(x, value)
-        ctx.notes = notes
+        rows = filled(x)
+        ctx.save_for_backward(rows, value)
+        ctx.notes, ctx.shape = notes, x.shape
         with torch.autocast(x.device.type, enabled=False):
-            return product(x, value, bias)
+            y = product(rows, value, bias)
+        kept: Tensor = y[: x.shape[:-1].numel()].unflatten(0, x.shape[:-1])
+        return kept
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
         x, value = ctx.saved_tensors
+        dy = filled(dy)
         ctx.notes.add(x, dy)
-        dx = product(dy, value.t()) if ctx.needs_input_grad[0] else None
+        if not ctx.needs_input_grad[0]:
+            return None, None, None, None, None
+        dx = product(dy, value.t())[: ctx.shape[:-1].numel()].unflatten(0, ctx.shape[:-1])
         return dx, None, None, None, None
 
 
