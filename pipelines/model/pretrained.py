@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.config import Config
+from pipelines.errors import UserError
 from pipelines.model.load import config_of, load_model, load_tokenizer, quiet
-from pipelines.model.units import find_units
+from pipelines.model.units import Units, find_units, one_unit
 from pipelines.tasks.task import Task
 
 
@@ -34,11 +35,20 @@ class Pretrained:
             seed=config.run.seed,
             **task.model_options(labels),
         )
-        probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
-        self.units = find_units(self._model, probe)
+        try:
+            self.units = self._find_units()
+        except UserError:
+            # Uncut, any model will do. One that can be cut keeps its units even so: dropout goes by unit.
+            if config.plan.stages > 1:
+                raise
+            self.units = one_unit(self._model)
         self.config = config_of(self._model)
         self.padding = task.padding(self.tokenizer)
         self.max_length = min(config.data.max_length, self.tokenizer.model_max_length, _positions(self._model))
+
+    def _find_units(self) -> Units:
+        probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
+        return find_units(self._model, probe)
 
     def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters, and all buffers that a checkpoint holds."""

@@ -88,6 +88,12 @@ def find_units(model: nn.Module, inputs: Mapping[str, Tensor]) -> Units:
     return Units(tuple(Unit(path, tuple(used), sum(sizes[p] for p in used), length) for path, used, length in rows))
 
 
+def one_unit(model: nn.Module) -> Units:
+    """All of `model` as a single unit, for a run with one stage: any model will do."""
+    names = tuple(name for name, _ in model.named_parameters())
+    return Units((Unit("model", names, sum(p.numel() for p in model.parameters())),))
+
+
 def _stacks_in_order(model: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, list[str]]:
     """Outermost module lists whose every entry runs exactly once, in order, with the entries' paths."""
     lists = {

@@ -183,6 +183,27 @@ def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_model_that_cannot_be_cut_is_refused_with_two_stages_and_trains_with_one(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    from transformers import AlbertConfig, AlbertModel, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(given["model"])
+    tokenizer.save_pretrained(tmp_path / "albert")
+    AlbertModel(
+        # All layers share one set of weights, so its only block runs three times.
+        AlbertConfig(
+            vocab_size=len(tokenizer), embedding_size=16, hidden_size=32, num_attention_heads=2,
+            intermediate_size=64, num_hidden_layers=3, max_position_embeddings=64,
+        )
+    ).save_pretrained(tmp_path / "albert")  # fmt: skip
+    model: dict[str, Any] = {"source": str(tmp_path / "albert")}
+    with pytest.raises(UserError, match=r"AlbertForTokenClassification cannot be cut: .* plan.stages=1"):
+        run(config(given, model=model), tmp_path / "cut")
+    watcher = run(config(given, model=model, plan={"stages": 1}), tmp_path / "uncut")
+    assert watcher.steps[-1].loss < watcher.steps[0].loss
+
+
 def test_a_checkpoint_of_another_run_is_refused(given: dict[str, str], tmp_path: Path) -> None:
     run(config(given, train={"max_steps": 2}), tmp_path / "first")
     with pytest.raises(UserError, match=r"comes from another run: its train is"):
