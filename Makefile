@@ -10,7 +10,7 @@ DATA ?= .data/addresses
 # Tests use a Ray of their own on this machine, no hub, and report nothing to anyone.
 TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
 # A suite that has not ended by then has failed (seconds).
-TEST_LIMIT := 780
+TEST_LIMIT := 1800
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint bench install clean

@@ -104,7 +104,7 @@ class PlanConfig(Section):
     """The first unit of every stage after the first; found from the units' costs when left out."""
     schedule: str = "1f1b"
     """The order of every stage's actions; see pipelines/plan/schedule.py."""
-    timeout: float = Field(default=60, gt=0)
+    timeout: float = Field(default=300, gt=0)
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
 
 
