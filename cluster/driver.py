@@ -14,11 +14,11 @@ from typing import Any
 
 from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
+from cluster.evaluation import Evaluation
 from pipelines.config import Config
-from pipelines.data.batches import Step, epoch_steps, evaluation_batches, padding_waste
+from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
-from pipelines.errors import UserError
 from pipelines.model.pretrained import Pretrained
 from pipelines.plan.plan import make_plan
 from pipelines.plan.schedule import Action, make_schedule
@@ -29,13 +29,11 @@ from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpo
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.resume import check_same, check_unfinished, lasting
 from pipelines.train.stage import StageSpec
 
 AHEAD = 2
 """Steps on their way at once: while one runs, the next one's rows are already at the stages."""
-
-GROUP = 16
-"""Micro-batches evaluated by one call."""
 
 
 class Stopped(Exception):
@@ -78,12 +76,11 @@ class Driver:
         self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
         self._timeout = config.plan.timeout
         self._previous_end = 0.0
-        self._calls = 0
         self._done = 0
         task = make_task(config.train.task)
         start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
         if start is not None:
-            _check_same(start, _lasting(config))
+            check_same(start, lasting(config))
         self._data = DataCrew(config.data, timeout=self._timeout)
         self._crew: StageCrew | None = None
         try:
@@ -101,11 +98,12 @@ class Driver:
             self._steps_per_epoch = len(self._epoch(0))
             wanted = config.train.epochs * self._steps_per_epoch
             self.num_steps = min(wanted, config.train.max_steps or wanted)
-            self._facts = _lasting(config) | {"labels": self.labels}
+            self._facts = lasting(config) | {"labels": self.labels}
             if start is not None:
-                _check_same(start, self._facts)
-                _check_unfinished(start, self.num_steps)
+                check_same(start, self._facts)
+                check_unfinished(start, self.num_steps)
                 self._done = start.step
+            self._evaluation = Evaluation(self._data, self._crew, token_budget=config.train.token_budget)
             seats = self._crew.meet()
             self._build(start)
             observer.begin(self._beginning(summaries, seats))
@@ -238,40 +236,11 @@ class Driver:
     def _score(self, split: str) -> None:
         if split not in self._lengths:
             return
-        gold, predicted = self._answers(split)
+        assert self._crew is not None
+        gold, predicted = self._evaluation.tags(split, self._lengths[split].lengths, self.labels)
         report = make_task(self._config.train.task).report(gold, predicted)
         epoch = -(-self._done // self._steps_per_epoch)
         self._observer.scored(split, epoch=epoch, step=self._done, report=report)
-
-    def _answers(self, split: str) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
-        """True and predicted tags of every word of a split; a word that the model never saw counts as `O`."""
-        assert self._crew is not None
-        batches = evaluation_batches(self._lengths[split].lengths, token_budget=self._config.train.token_budget)
-        gold = self._data.gold(split)
-        answers: dict[int, Any] = {}
-        waiting: deque[tuple[list[Any], Any]] = deque()
-
-        def land() -> None:
-            assert self._crew is not None
-            group, refs = waiting.popleft()
-            for batch, rows in zip(group, self._crew.finish_evaluation(refs), strict=True):
-                answers.update(zip(batch.rows, rows, strict=True))
-
-        for at in range(0, len(batches), GROUP):
-            group = batches[at : at + GROUP]
-            self._calls += 1
-            waiting.append((group, self._crew.start_evaluation(-self._calls, self._data.hand_out(split, group))))
-            if len(waiting) > AHEAD:
-                land()
-        while waiting:
-            land()
-        predicted: list[Sequence[str]] = []
-        for row, (tags, words) in enumerate(gold):
-            guess = ["O"] * len(tags)
-            for word, answer in zip(words, answers[row], strict=True):
-                guess[word] = self.labels[int(answer)]
-            predicted.append(guess)
-        return [tags for tags, _ in gold], predicted
 
     # -- getting ready --------------------------------------------------------------------------
 
@@ -312,31 +281,6 @@ class Driver:
         first = self._epoch(0)
         data["train"]["padding_waste"] = round(padding_waste(first, self._lengths["train"].lengths), 4)
         return Beginning(self.num_steps, self._done, self._config.train.epochs, plan, data, self.labels)
-
-
-def _lasting(config: Config) -> dict[str, Any]:
-    """What a resumed run may not change: it would not be the same run. Plan and length may change."""
-    return {
-        "seed": config.run.seed,
-        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps"}),
-    }
-
-
-def _check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:
-    for name, value in facts.items():
-        if start.facts.get(name) != value:
-            raise UserError(
-                f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
-                f"this run's is {value!r}. Use the config it was made with, or start afresh without checkpoint.resume."
-            )
-
-
-def _check_unfinished(start: Checkpoint, num_steps: int) -> None:
-    if start.step >= num_steps:
-        raise UserError(
-            f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {num_steps}: "
-            "there is nothing to do. Raise train.epochs or train.max_steps."
-        )
 
 
 def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:

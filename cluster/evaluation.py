@@ -1,0 +1,65 @@
+"""Ask the stages for their answers to a whole split."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from cluster.crew import DataCrew, StageCrew
+from pipelines.data.batches import evaluation_batches
+
+GROUP = 16
+"""Micro-batches evaluated by one call."""
+
+AHEAD = 2
+"""Calls on their way while the answers to an earlier one are read."""
+
+
+class Evaluation:
+    """Forward passes over a split, without training."""
+
+    def __init__(self, data: DataCrew, crew: StageCrew, *, token_budget: int) -> None:
+        self._data, self._crew, self._token_budget = data, crew, token_budget
+        self._calls = 0
+
+    def tags(
+        self, split: str, lengths: Sequence[int], labels: Sequence[str]
+    ) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
+        """True and predicted tags of every word of a split; a word that the model never saw counts as `O`.
+
+        Args:
+            lengths: of the split's rows, in sub-words.
+            labels: what the model's classes stand for.
+        """
+        answers = self._answers(split, lengths)
+        gold = self._data.gold(split)
+        predicted: list[Sequence[str]] = []
+        for row, (tags, words) in enumerate(gold):
+            guess = ["O"] * len(tags)
+            for word, answer in zip(words, answers[row], strict=True):
+                guess[word] = labels[int(answer)]
+            predicted.append(guess)
+        return [tags for tags, _ in gold], predicted
+
+    def _answers(self, split: str, lengths: Sequence[int]) -> dict[int, Any]:
+        """For each row the classes of its targets."""
+        batches = evaluation_batches(lengths, token_budget=self._token_budget)
+        answers: dict[int, Any] = {}
+        waiting: deque[tuple[list[Any], Any]] = deque()
+
+        def land() -> None:
+            group, refs = waiting.popleft()
+            for batch, rows in zip(group, self._crew.finish_evaluation(refs), strict=True):
+                answers.update(zip(batch.rows, rows, strict=True))
+
+        for at in range(0, len(batches), GROUP):
+            group = batches[at : at + GROUP]
+            # Negative, so that no message of an evaluation is taken for one of a step.
+            self._calls -= 1
+            waiting.append((group, self._crew.start_evaluation(self._calls, self._data.hand_out(split, group))))
+            if len(waiting) > AHEAD:
+                land()
+        while waiting:
+            land()
+        return answers
