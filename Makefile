@@ -43,8 +43,8 @@ $(INSTALLED): pyproject.toml requirements.lock requirements-demo.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Motley needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV): some minutes, once."
-	@$(PIP) -c requirements.lock setuptools wheel
-	@$(PIP) -c requirements.lock -e '.[test,bench]'
+	@$(PIP) -c requirements.lock setuptools setuptools-scm wheel
+	@$(PIP) -c requirements.lock --no-build-isolation -e '.[test,bench]'
 	@$(PIP) --no-deps --require-hashes -r requirements-demo.txt
 	@touch $@
 
