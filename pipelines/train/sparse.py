@@ -1,11 +1,15 @@
-"""Embedding tables get gradients for the rows that were looked up, not for the whole vocabulary.
+"""Embedding tables are trained by the rows that were looked up, not by the whole vocabulary.
 
-A dense gradient of the table is as large as the table and mostly zero, and autograd would write and
-add one for every micro-batch. The optimizer still sees a dense gradient, so that its result is that of
-the plain loop (rows without a gradient keep moving by their momentum).
+A dense gradient of the table is as large as the table and mostly zero, and autograd would write and add
+one for every micro-batch. And a row that no example has looked up yet has neither gradient nor momentum,
+so an optimizer leaves it as it is: it need not be visited. The rows that were looked up sit one behind
+the other in a tensor that grows, which is what the optimizer sees, so the result is that of the plain
+loop to the last bit (a row that was looked up once keeps moving by its momentum).
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -13,41 +17,104 @@ from torch import Tensor, nn
 SMALLEST = 1024
 """Tables with fewer rows stay dense: nothing would be gained."""
 
+LANES = 16
+"""Rows of a multiple of this many values: then no value is computed by a kernel's remainder loop, which
+may round otherwise, wherever its row sits."""
 
-class RowGradients:
-    """The gradient of one embedding table, by rows."""
 
-    def __init__(self, table: Tensor) -> None:
-        self._table = table
-        self._dense: Tensor | None = None
-        self._rows: Tensor | None = None
+class RowTable:
+    """One embedding table, and the rows of it that are trained so far."""
 
-    def collect(self) -> Tensor:
-        """Sum what the micro-batches left, put it into `table.grad` (dense), and return its rows [n, width].
+    def __init__(self, table: nn.Parameter) -> None:
+        self.table = table
+        self.packed = nn.Parameter(table.detach()[:0].clone())
+        """The rows [n, width] that the optimizer sees, in the order in which they were first looked up."""
+        self._rows = torch.empty(0, dtype=torch.int64, device=table.device)
+        self._slots = torch.full((len(table),), -1, dtype=torch.int64, device=table.device)
+        self._gradient = torch.empty_like(self.packed)
+        self._filled: Tensor | None = None
 
-        The rows are a view of all of the gradient that is not zero: enough for its norm.
+    def collect(self, optimizer: torch.optim.Optimizer) -> Tensor:
+        """Sum what the micro-batches left into `packed.grad`, and return the rows of it that are not zero [m, width].
+
+        They come in the table's own order, whenever they were first looked up: enough for a norm that does
+        not depend on what was looked up before.
         """
-        sparse = self._table.grad
+        sparse = self.table.grad
         assert sparse is not None
         sparse = sparse.coalesce()
-        if self._dense is None:
-            self._dense = torch.zeros_like(self._table)
-        elif self._rows is not None:
-            self._dense[self._rows] = 0
-        self._rows, values = sparse.indices()[0], sparse.values()
-        self._dense[self._rows] = values
-        self._table.grad = self._dense
+        self.table.grad = None
+        rows, values = sparse.indices()[0], sparse.values()
+        self._admit(rows[self._slots[rows] < 0], optimizer)
+        if self._filled is not None:
+            self._gradient[self._filled] = 0
+        self._filled = self._slots[rows]
+        self._gradient[self._filled] = values
+        self.packed.grad = self._gradient[: len(self._rows)]
         return values
 
     def scale(self, factor: float) -> None:
         """Multiply the collected gradient."""
-        assert self._dense is not None
-        assert self._rows is not None
-        self._dense[self._rows] *= factor
+        assert self._filled is not None
+        self._gradient[self._filled] *= factor
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Bring the table up to date after the optimizer's step."""
+        self.table.index_copy_(0, self._rows, self.packed)
+
+    def moments(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The optimizer's state of `packed` as that of the whole table: nothing was seen of the other rows."""
+        return {key: self._spread(value) if value.dim() else value for key, value in state.items()}
+
+    def take_moments(self, state: Mapping[str, Tensor], optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+        """The other way round: admit the rows that have a state, and return it as that of `packed`."""
+        seen = torch.zeros(len(self.table), dtype=torch.bool, device=self.table.device)
+        for value in state.values():
+            if value.dim():
+                seen |= (value != 0).any(1)
+        self._admit(seen.nonzero()[:, 0], optimizer)
+        return {key: value[self._rows] if value.dim() else value for key, value in state.items()}
+
+    @torch.no_grad()
+    def _admit(self, rows: Tensor, optimizer: torch.optim.Optimizer) -> None:
+        """Add rows that have no slot yet, with a state of zeros."""
+        if not len(rows):
+            return
+        self._slots[rows] = torch.arange(len(self._rows), len(self._rows) + len(rows), device=rows.device)
+        self._rows = torch.cat([self._rows, rows])
+        size = len(self._rows)
+        self.packed.data = _grown(self.packed.data, size)
+        self.packed.data[-len(rows) :] = self.table[rows]
+        if len(self._gradient) < size:
+            self._gradient = _grown(self._gradient, min(2 * size, len(self.table)))
+        state = optimizer.state.get(self.packed, {})
+        for key, value in state.items():
+            if isinstance(value, Tensor) and value.dim():
+                state[key] = _grown(value, size)
+
+    def _spread(self, value: Tensor) -> Tensor:
+        whole = torch.zeros_like(self.table)
+        whole[self._rows] = value
+        return whole
 
 
-def by_rows(model: nn.Module) -> list[tuple[Tensor, RowGradients]]:
-    """Switch the large, trained, unshared embedding tables of `model` to gradients by rows."""
+def _grown(tensor: Tensor, size: int) -> Tensor:
+    """A tensor with `size` rows, zeros behind those of `tensor`; it moves only when its memory is too small."""
+    width = tensor.shape[1]
+    held = tensor.untyped_storage().nbytes() // tensor.element_size() // width
+    if held >= size:
+        return tensor.as_strided((size, width), (width, 1))
+    larger = tensor.new_zeros(2 * size, width)
+    larger[: len(tensor)] = tensor
+    return larger[:size]
+
+
+def by_rows(model: nn.Module, *, weight_decay: float) -> list[RowTable]:
+    """Switch the large, trained, unshared embedding tables of `model` to training by rows.
+
+    Not where weights decay: that moves every row in every step.
+    """
     uses: dict[int, int] = {}
     for module in model.modules():
         for parameter in module._parameters.values():
@@ -57,7 +124,9 @@ def by_rows(model: nn.Module) -> list[tuple[Tensor, RowGradients]]:
     for module in model.modules():
         if type(module) is not nn.Embedding or not module.weight.requires_grad or module.max_norm is not None:
             continue
-        if module.num_embeddings >= SMALLEST and uses[id(module.weight)] == 1:
+        large = module.num_embeddings >= SMALLEST and module.embedding_dim % LANES == 0
+        if large and uses[id(module.weight)] == 1 and weight_decay == 0:
             module.sparse = True
-            found.append((module.weight, RowGradients(module.weight)))
+            assert isinstance(module.weight, nn.Parameter)
+            found.append(RowTable(module.weight))
     return found

@@ -19,6 +19,7 @@ from pipelines.model.load import fill, skeleton
 from pipelines.model.units import Units
 from pipelines.tasks import make_task
 from pipelines.train.device import Device
+from pipelines.train.dropout import hasten
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.sparse import by_rows
@@ -56,13 +57,16 @@ class Stage:
         owned = spec.units.parameters(spec.first, spec.end)
         fill(model, weights)
         model.to(device.kind)
-        self._rows = by_rows(model)
+        self._tables = by_rows(model, weight_decay=spec.train.weight_decay)
+        hasten(model)
         self._clock = Clock()
         self._later = defer(model, self._clock)
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
         named = dict(model.named_parameters())
         self.parameters = {name: named[name] for name in owned}
-        self._optimizer = make_optimizer(self.parameters.items(), spec.train)
+        packed = {id(table.table): table.packed for table in self._tables}
+        self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
+        self._optimizer = make_optimizer(self._trained.items(), spec.train)
         self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
 
@@ -114,8 +118,10 @@ class Stage:
 
     def squared_norms(self) -> list[float]:
         """Of each parameter's gradient, when all backwards and weight gradients are done."""
-        rows = {id(table): gradient.collect() for table, gradient in self._rows if table.grad is not None}
-        parts = [rows.get(id(p), p.grad) for p in self.parameters.values() if p.grad is not None]
+        rows = {
+            id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None
+        }
+        parts = [g for p in self.parameters.values() if (g := rows.get(id(p), p.grad)) is not None]
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
         return [norm * norm for norm in norms]
 
@@ -133,18 +139,19 @@ class Stage:
         clip = self.spec.train.clip
         factor = 1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))
         if factor < 1.0:
-            by_row = {id(table): gradient for table, gradient in self._rows}
-            dense = [p.grad for p in self.parameters.values() if p.grad is not None and id(p) not in by_row]
-            torch._foreach_mul_(dense, factor)
-            for table, gradient in self._rows:
-                if table.grad is not None:
-                    gradient.scale(factor)
+            torch._foreach_mul_([p.grad for p in self.parameters.values() if p.grad is not None], factor)
+            for table in self._tables:
+                if table.packed.grad is not None:
+                    table.scale(factor)
         rate = learning_rate(step, self.spec.num_steps, self.spec.train)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         for layer in self._later:
             layer.forget_cast()
         self._optimizer.step()
+        for table in self._tables:
+            if table.packed.grad is not None:
+                table.write_back()
         self._optimizer.zero_grad(set_to_none=True)
 
     def take_loss(self) -> float:
@@ -174,21 +181,26 @@ class Stage:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Copies of the weights, and of the optimizer's state as `NAME/KEY`, on the host."""
         weights = {name: self.device.give(p).clone() for name, p in self.parameters.items()}
+        tables = {id(table.packed): table for table in self._tables}
         moments = {}
-        for name, parameter in self.parameters.items():
-            for key, value in self._optimizer.state.get(parameter, {}).items():
+        for name, trained in self._trained.items():
+            state = self._optimizer.state.get(trained, {})
+            state = tables[id(trained)].moments(state) if id(trained) in tables else state
+            for key, value in state.items():
                 moments[f"{name}/{key}"] = self.device.give(torch.as_tensor(value)).clone()
         return weights, moments
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
         """Take up an optimizer's state that `state` gave, of this or of any other cut."""
-        for name, parameter in self.parameters.items():
+        tables = {id(table.packed): table for table in self._tables}
+        for name, trained in self._trained.items():
             prefix = f"{name}/"
             mine = {k.removeprefix(prefix): v.clone() for k, v in moments.items() if k.startswith(prefix)}
-            if mine:
-                self._optimizer.state[parameter] = {
-                    k: v.to(self.device.kind) if v.dim() else v for k, v in mine.items()
-                }
+            state = {k: v.to(self.device.kind) if v.dim() else v for k, v in mine.items()}
+            if state and id(trained) in tables:
+                state = tables[id(trained)].take_moments(state, self._optimizer)
+            if state:
+                self._optimizer.state[trained] = state
 
 
 def global_norm(squares: Iterable[float]) -> float:
