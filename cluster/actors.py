@@ -79,6 +79,22 @@ class StageShell:
         assert self._executor is not None
         return self._executor.evaluate(call, self._batches(parts))
 
+    def run_batches(self, order: StepOrder, batches: Sequence[Mapping[str, Tensor]]) -> StageReport:
+        """One step on micro-batches that no data shard holds."""
+        assert self._executor is not None
+        return self._executor.run(order, batches)
+
+    def evaluate_batches(self, call: int, batches: Sequence[Mapping[str, Tensor]]) -> list[Any]:
+        assert self._executor is not None
+        return self._executor.evaluate(call, batches)
+
+    def take_gradients(self) -> dict[str, Tensor]:
+        """The gradients of a step that had no update; forgets them."""
+        assert self._stage is not None
+        gradients = self._stage.gradients()
+        self._stage.forget_gradients()
+        return gradients
+
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         assert self._stage is not None
         return self._stage.state()

@@ -136,6 +136,24 @@ class StageCrew:
         answers: list[Any] = wait_for(calls, to="evaluate", timeout=self._timeout)[-1]
         return answers
 
+    def run_batches(self, orders: Sequence[StepOrder], batches: Sequence[Mapping[str, Tensor]]) -> list[StageReport]:
+        """One step on micro-batches that no data shard holds, from its start to its end."""
+        calls = {
+            f"stage {j}": stage.run_batches.remote(order, batches)
+            for j, (stage, order) in enumerate(zip(self._stages, orders, strict=True))
+        }
+        return wait_for(calls, to=f"run step {orders[0].step}", timeout=self._timeout)
+
+    def evaluate_batches(self, call: int, batches: Sequence[Mapping[str, Tensor]]) -> list[Any]:
+        """The answers to each of these micro-batches, row by row."""
+        answers: list[Any] = self._all("evaluate_batches", call, batches, to="evaluate")[-1]
+        return answers
+
+    def take_gradients(self) -> dict[str, Tensor]:
+        """All stages' gradients after a step without an update; forgets them."""
+        parts = self._all("take_gradients", to="give its gradients")
+        return {name: gradient for part in parts for name, gradient in part.items()}
+
     def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         """Each stage's (weights, optimizer state), fetched when it is asked for."""
         for j, stage in enumerate(self._stages):

@@ -20,13 +20,12 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.plan import make_plan
+from pipelines.plan.plan import borrowed_and_lent, make_plan, shared_parameters
 from pipelines.plan.schedule import Action, make_schedule
-from pipelines.plan.simulate import step_time
+from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
 from pipelines.tasks import make_task
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.resume import check_same, check_unfinished, lasting
@@ -92,6 +91,7 @@ class Driver:
             self._punctuation = summaries["train"].punctuation
             self.model = Pretrained(config, task, self.labels)
             self.plan = make_plan(self.model.units, config.plan)
+            self.model.prove([stage.first for stage in self.plan.stages[1:]])
             self._lengths = self._data.encode(
                 config.train.task, config.model.source, self.labels, self.model.max_length
             )
@@ -225,7 +225,7 @@ class Driver:
                 learning_rate=learning_rate(flight.number, self.num_steps, self._config.train),
                 num_tokens=sum(lengths[row] for row in flight.step.rows),
                 seconds=end - begin,
-                ideal_seconds=_ideal(flight.schedule, reports),
+                ideal_seconds=ideal_seconds(flight.schedule, [report.events for report in reports]),
                 bytes_sent=sum(report.bytes_sent for report in reports),
                 reports=reports,
             )
@@ -247,7 +247,10 @@ class Driver:
     def _build(self, start: Checkpoint | None) -> None:
         assert self._crew is not None
         specs, parts = [], []
+        bounds = [*(stage.first for stage in self.plan.stages), len(self.model.units)]
+        shared = shared_parameters(self.model.units, bounds)
         for stage in self.plan.stages:
+            borrowed, lent = borrowed_and_lent(shared, stage.stage)
             specs.append(
                 StageSpec(
                     stage=stage.stage,
@@ -255,14 +258,19 @@ class Driver:
                     first=stage.first,
                     end=stage.end,
                     units=self.model.units,
+                    head=make_task(self._config.train.task),
+                    model_class=self.model.model_class,
                     model_config=self.model.config,
                     dtype=self._config.model.dtype,
                     train=self._config.train,
                     seed=self._config.run.seed,
                     num_steps=self.num_steps,
+                    borrowed=borrowed,
+                    lent=lent,
                 )
             )
-            parts.append(self.model.units.parameters(stage.first, stage.end))
+            units = self.model.units
+            parts.append((*units.parameters(stage.first, stage.end), *units.constants))
 
         def states() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
             for names in parts:
@@ -293,12 +301,3 @@ def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:
         "words_cut": lengths.num_words_cut,
         "words_unseen": lengths.num_words_unseen,
     }
-
-
-def _ideal(schedule: list[list[Action]], reports: Sequence[StageReport]) -> float:
-    lasted = {
-        (report.stage, action): event.end - event.start
-        for report, actions in zip(reports, schedule, strict=True)
-        for action, event in zip(actions, report.events, strict=True)
-    }
-    return step_time(schedule, lambda j, action: lasted[j, action])

@@ -1,40 +1,53 @@
 """Run some units of a model by the model's own forward, and only these.
 
     stage 0            stage 1            stage 2
-    embeddings  run    embeddings  -      embeddings  -       `-` costs nothing: its weights are stand-ins
-    block 0     run    block 0     skip   block 0     skip    `skip` gives back what the stage before sent
-    block 1     stop   block 1     skip   block 1     skip    `stop` ends the forward after this block
-                       block 2     stop   block 2     skip
+    embeddings  run    embeddings  -      embeddings  -       `-` computes nothing that counts: its weights
+    block 0     run    block 0     skip   block 0     skip        are stand-ins that take no memory
+    block 1     stop   block 1     skip   block 1     skip    `skip` gives back what the stage before sent
+                       block 2     stop   block 2     skip    `stop` ends the forward after this block
                                           block 3     run
                                           head        run
 
-Every stage calls the whole forward on the micro-batch's small inputs (token ids, masks), so that masks,
-positions and the loop over the blocks stay the model's own code. What crosses a cut is the output of
-the last block that ran, whatever its structure; and if the cut is right behind the embeddings, the
-first floating-point argument of the first block.
+Every stage calls the whole forward on the micro-batch's own inputs (token ids, masks, pixels), so that
+masks, positions and the loop over the blocks stay the model's own code. What crosses is pipelines/model/
+units.py's to say. What came from the stage before and is wanted behind this one too is sent on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from pipelines.model.units import FIRST, LAST, Units
+from pipelines.model.structure import NUMBER, TENSOR, take_apart
+from pipelines.model.units import FIRST, Boundary, Key, Leaf, Units
 from pipelines.train.randomness import Stream
 
 
 class _Stop(Exception):
-    """Carries the output of a chunk's last block out of the model's forward."""
+    """Ends the model's forward: everything that is to be sent is there."""
 
-    def __init__(self, output: Any) -> None:
-        super().__init__()
-        self.output = output
+
+class _Arrival(torch.autograd.Function):
+    """What arrived, as the model meets it: not a leaf of the graph, which a model must not change in place."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:  # noqa: ARG004
+        same: Tensor = tensor.new_empty(0).set_(tensor)  # type: ignore[call-overload]
+        return same
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # noqa: ARG004
+        return gradient
 
 
 class Chunk(nn.Module):
-    """Units `first` to `end - 1` of `model`. The model is changed: its blocks now obey this chunk."""
+    """Units `first` to `end - 1` of `model`. The model is changed: its blocks obey this chunk until `release`."""
 
     def __init__(self, model: nn.Module, units: Units, first: int, end: int) -> None:
         super().__init__()
@@ -43,34 +56,55 @@ class Chunk(nn.Module):
         self.model = model
         self.first, self.end = first, end
         self.is_first, self.is_last = first == 0, end == len(units)
-        self._blocks = units.blocks
-        self._outputs = [unit.num_outputs for unit in units.all]
-        self._received: list[Tensor] = []
+        self._from = None if self.is_first else units.boundaries[first - 1]
+        self._to = None if self.is_last else units.boundaries[end - 1]
+        self._structures = units.structures or {}
+        self._skipped = set(self._from.skipped) if self._from else set()
+        self._counts: Counter[str] = Counter()
+        self._values: dict[Leaf, Any] = {}
+        self._pretending: set[Key] = set()
         self._stream: Stream | None = None
-        for k, path in enumerate(units.blocks, start=1):
-            block = model.get_submodule(path)
-            block.forward = self._obeying(k, block.forward)
+        # Every chunk counts the same calls and restarts the generator at the same places, whatever it runs.
+        calls = {key for boundary in units.boundaries for key in (boundary.at, *boundary.skipped)}
+        asides = {key for boundary in units.boundaries for keys in boundary.asides.values() for key in keys}
+        self._places = calls - asides
+        self._own: dict[str, Any] = {}
+        for path in sorted({path for path, _ in calls | asides}):
+            module = model.get_submodule(path)
+            self._own[path] = module.__dict__.get("forward")
+            module.forward = self._obeying(path, module.forward)
+
+    def release(self) -> None:
+        """Give the model back as it was."""
+        for path, forward in self._own.items():
+            module = self.model.get_submodule(path)
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
 
     def forward(self, inputs: Mapping[str, Tensor], received: Sequence[Tensor], stream: Stream | None = None) -> Any:
         """Run the chunk on one micro-batch.
 
         Args:
-            inputs: the model's small inputs, [rows, length] each; the same on every stage.
+            inputs: the micro-batch as the model's forward takes it; the same on every stage.
             received: what the chunk before sent; empty for the first one.
             stream: where dropout draws from; None leaves the generator alone (evaluation).
 
         Returns:
             The model's own output from the last chunk; a list of tensors to send from any other.
         """
-        self._received = list(received)
         self._stream = stream
+        self._counts.clear()
+        self._values = self._unpacked(received)
         try:
             self._enter(FIRST)
             output = self.model(**inputs)
-        except _Stop as stop:
-            return _tensors(stop.output)
+        except _Stop:
+            assert self._to is not None
+            return self._packed(self._to)
         finally:
-            self._received, self._stream = [], None
+            self._stream, self._values = None, {}
         assert self.is_last, "the forward ended without reaching the end of the chunk"
         return output
 
@@ -78,38 +112,152 @@ class Chunk(nn.Module):
         if self._stream is not None:
             self._stream.enter(place)
 
-    def _obeying(self, k: int, run: Callable[..., Any]) -> Callable[..., Any]:
-        """What unit `k`, a block, does on this stage in place of its own forward."""
-        name, last, is_tensor = self._blocks[k - 1], k == len(self._blocks), self._outputs[k] is None
+    # -- what modules do in place of their own forward ------------------------------------------
 
-        def skip(*args: Any, **kwargs: Any) -> Any:  # noqa: ARG001
-            # Each skipped block gives back the same; the last one's answer is the one that counts.
-            self._enter(LAST if last else f"behind {name}")
-            return self._received[0] if is_tensor else tuple(self._received)
-
-        def own(*args: Any, **kwargs: Any) -> Any:
-            if k == 1 and self.end == 1:
-                raise _Stop(args[_carrier(args)])
-            if k == 1 and self.first == 1:
-                at = _carrier(args)
-                args = (*args[:at], self._received[0], *args[at + 1 :])
-            self._enter(name)
-            output = run(*args, **kwargs)
-            if k == self.end - 1:
-                raise _Stop(output)
-            self._enter(LAST if last else f"behind {name}")
+    def _obeying(self, path: str, run: Callable[..., Any]) -> Callable[..., Any]:
+        def obey(*args: Any, **kwargs: Any) -> Any:
+            key = (path, self._counts[path])
+            if key in self._pretending:
+                return self._returned(key)
+            self._counts[path] += 1
+            if key in self._skipped:
+                output = self._skip(key)
+                self._note_shapes(key, output)
+            else:
+                args, kwargs = self._at_entry(key, args, kwargs)
+                if key in self._places:
+                    self._enter(f"{path}#{key[1]}")
+                output = run(*args, **kwargs)
+                self._note(key, output)
+            if self._to is not None and key == self._to.at:
+                raise _Stop
+            if key in self._places:
+                self._enter(f"behind {path}#{key[1]}")
             return output
 
-        return skip if k < self.first else own
+        return obey
+
+    def _at_entry(self, key: Key, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """The boundary before the first block: hand over the block's argument, or take it up."""
+        for boundary in (self._from, self._to):
+            if boundary is None or not boundary.at_entry or key != boundary.at:
+                continue
+            leaves, spec = tree_flatten((args, kwargs))
+            (leaf,) = boundary.leaves
+            if boundary is self._to:
+                self._values[leaf] = leaves[leaf.index]
+                raise _Stop
+            leaves[leaf.index] = self._values[leaf]
+            args, kwargs = tree_unflatten(leaves, spec)
+        return args, kwargs
+
+    def _skip(self, key: Key) -> Any:
+        assert self._from is not None
+        for aside in self._from.asides.get(key, ()):
+            # Called, and not only looked up: hooks on such a module collect what it returns.
+            self._pretending.add(aside)
+            self.model.get_submodule(aside[0])()
+            self._pretending.discard(aside)
+            self._counts[aside[0]] += 1
+        return self._returned(key)
+
+    def _returned(self, key: Key) -> Any:
+        """What a call that runs on an earlier stage returned, with stand-ins for what is not wanted here."""
+        structure = self._structures[key]
+        leaves = [self._values.get(Leaf(key, at)) for at in range(len(structure.kinds))]
+        for at, kind in enumerate(structure.kinds):
+            if kind == TENSOR and leaves[at] is None:
+                leaves[at] = self._stand_in(at)
+            elif kind == NUMBER and leaves[at] is None:
+                leaves[at] = 0
+        return structure.build(leaves)
+
+    def _stand_in(self, index: int) -> Tensor:
+        """A value that nothing behind depends on, shaped like what the last call before this chunk returned."""
+        assert self._from is not None
+        tensors = {leaf: value for leaf, value in self._values.items() if isinstance(value, Tensor)}
+        like = tensors.get(Leaf(self._from.at, index))
+        if like is None:
+            like = next(iter(tensors.values()))
+        return _nothing(like.shape, like.dtype, like.device)
+
+    # -- what crosses ---------------------------------------------------------------------------
+
+    def _note(self, key: Key, output: Any) -> None:
+        """Keep what of a call's output is to be sent.
+
+        Raises:
+            RuntimeError: the output is shaped otherwise than when the model was looked at.
+        """
+        if self._to is None or not any(leaf.call == key for leaf in self._to.leaves):
+            return
+        structure, leaves = take_apart(output)
+        if key in self._structures and structure.spec != self._structures[key].spec:
+            raise RuntimeError(
+                f"{key[0]} returned {structure.spec}, but {self._structures[key].spec} when the model was cut"
+            )
+        self._values |= {
+            Leaf(leaf.call, leaf.index): leaves[leaf.index] for leaf in self._to.leaves if leaf.call == key
+        }
+
+    def _note_shapes(self, key: Key, output: Any) -> None:
+        """What was made up here has a shape that the next stage may have to make up too."""
+        if self._to is None or not any(leaf.call == key and leaf.shape_only for leaf in self._to.leaves):
+            return
+        _, leaves = take_apart(output)
+        for leaf in self._to.leaves:
+            if leaf.call == key and leaf.shape_only:
+                self._values[Leaf(key, leaf.index)] = leaves[leaf.index]
+
+    def _packed(self, boundary: Boundary) -> list[Tensor]:
+        packed = []
+        for leaf in boundary.leaves:
+            value = self._values[Leaf(leaf.call, leaf.index)]
+            if leaf.shape_only:
+                packed.append(torch.tensor([_DTYPES.index(value.dtype), *value.shape]))
+            else:
+                packed.append(value if isinstance(value, Tensor) else torch.tensor(value))
+        return packed
+
+    def _unpacked(self, received: Sequence[Tensor]) -> dict[Leaf, Any]:
+        if self._from is None:
+            return {}
+        values: dict[Leaf, Any] = {}
+        for leaf, value in zip(self._from.leaves, received, strict=True):
+            structure = None if self._from.at_entry else self._structures[leaf.call]
+            place = Leaf(leaf.call, leaf.index)
+            if leaf.shape_only:
+                dtype, *shape = value.tolist()
+                values[place] = _nothing(torch.Size(shape), _DTYPES[dtype], self._device)
+            elif structure is not None and structure.kinds[leaf.index] == NUMBER:
+                values[place] = value.item()
+            else:
+                values[place] = _Arrival.apply(value) if value.requires_grad else value  # type: ignore[no-untyped-call]
+        return values
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
 
-def _carrier(args: Sequence[Any]) -> int:
-    """Which positional argument of the first block carries the hidden states."""
-    for at, arg in enumerate(args):
-        if isinstance(arg, Tensor) and arg.is_floating_point():
-            return at
-    raise RuntimeError("the first block gets no floating-point tensor as a positional argument")
+_DTYPES = (
+    torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
+    torch.uint8, torch.bool, torch.complex64, torch.complex128,
+)  # fmt: skip
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    return [output] if isinstance(output, Tensor) else list(output)
+def _nothing(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A tensor of NaN, or of zeros where there is none."""
+    return torch.full(
+        shape, float("nan") if dtype.is_floating_point or dtype.is_complex else 0, dtype=dtype, device=device
+    )
+
+
+@contextmanager
+def chunk_of(model: nn.Module, units: Units, first: int, end: int) -> Iterator[Chunk]:
+    """A chunk of a model that is wanted whole again afterwards."""
+    chunk = Chunk(model, units, first, end)
+    try:
+        yield chunk
+    finally:
+        chunk.release()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import copy
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -111,7 +111,8 @@ def _parameters_without_storage() -> Iterator[None]:
     register = nn.Module.register_parameter
 
     def registering(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
-        if parameter is not None:
+        # One that is there already is being tied: it must stay the same.
+        if parameter is not None and not parameter.is_meta:
             parameter = nn.Parameter(parameter.to("meta"), requires_grad=parameter.requires_grad)
         register(module, name, parameter)
 
@@ -122,36 +123,60 @@ def _parameters_without_storage() -> Iterator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def skeleton(config: Mapping[str, Any], *, auto_class: Any, dtype: str) -> nn.Module:
-    """The model of a configuration (`config.to_dict()`), its parameters on the meta device."""
-    from transformers import AutoConfig
+def skeleton(config: Any, *, model_class: str, dtype: str) -> nn.Module:
+    """The model of a configuration (a transformers config), its parameters on the meta device.
+
+    Args:
+        model_class: the class's name in transformers, for example BertForTokenClassification.
+    """
+    import transformers
     from transformers.initialization import no_init_weights
 
-    values = dict(config)
-    made = AutoConfig.for_model(values.pop("model_type"), **values)
     with _parameters_without_storage(), no_init_weights():
-        model: nn.Module = auto_class.from_config(made, dtype=DTYPES[dtype])
+        model: nn.Module = getattr(transformers, model_class)._from_config(copy.deepcopy(config), dtype=DTYPES[dtype])
+        # Without initialisation nothing is tied yet.
+        model.tie_weights()  # type: ignore[operator]
+    for parameter in model.parameters():
+        # Some models ask for float32 by name.
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(DTYPES[dtype])
     return model
 
 
-def fill(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Give the skeleton's named parameters and buffers their values; every other parameter gets a stand-in.
+def fill(model: nn.Module, weights: Mapping[str, Tensor], device: torch.device | None = None) -> None:
+    """Give the skeleton's parameters and buffers their values, by name; every other parameter gets a stand-in.
 
-    A stand-in has the shape but takes no memory and is never trained.
+    All of it goes to `device`, the CPU when left out.
+
+    A stand-in has the shape but takes no memory and is never trained. It holds NaN, so that what was
+    computed with it by mistake cannot pass for a result.
     """
-    for key, parameter in list(model.named_parameters()):
-        path, _, name = key.rpartition(".")
+    filled: dict[int, nn.Parameter] = {}
+    for key, parameter in model.named_parameters():
         value = weights.get(key)
         if value is None:
-            stand_in = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
-            filled = nn.Parameter(stand_in, requires_grad=False)
+            nothing = float("nan") if parameter.is_floating_point() else 0
+            # Made where it belongs: a stand-in that moves to another device would take memory there.
+            stand_in = torch.full((), nothing, dtype=parameter.dtype, device=device).expand(parameter.shape)
+            filled[id(parameter)] = nn.Parameter(stand_in, requires_grad=False)
         else:
             # A copy: what comes from Ray's object store is read-only and shared.
-            filled = nn.Parameter(value.to(parameter.dtype).clone(), requires_grad=parameter.requires_grad)
-        model.get_submodule(path)._parameters[name] = filled
-    for key, buffer in model.named_buffers():
+            own = value.to(device, copy=True)
+            filled[id(parameter)] = nn.Parameter(own, requires_grad=parameter.requires_grad)
+    for module in model.modules():
+        # A tied parameter sits in several modules: each gets the same one.
+        for name, held in module._parameters.items():
+            if held is not None:
+                module._parameters[name] = filled.get(id(held), held)
+    for key, buffer in list(model.named_buffers()):
+        path, _, name = key.rpartition(".")
         if key in weights:
-            buffer.copy_(weights[key])
+            model.get_submodule(path)._buffers[name] = weights[key].to(device, copy=True)
+        elif buffer.is_meta:
+            # Made like a parameter, and so without storage.
+            model.get_submodule(path)._buffers[name] = torch.zeros(buffer.shape, dtype=buffer.dtype, device=device)
+        else:
+            model.get_submodule(path)._buffers[name] = buffer.to(device)
 
 
 def require_safetensors(where: str) -> None:
@@ -181,6 +206,6 @@ def _hub_hint(where: str) -> str:
     return f"If the hub cannot be reached from here, give a local folder.{offline}"
 
 
-def config_of(model: nn.Module) -> dict[str, Any]:
-    """The model's configuration as plain JSON values, ready for `skeleton`."""
-    return dict(json.loads(model.config.to_json_string(use_diff=False)))  # type: ignore[union-attr, operator]
+def config_of(model: nn.Module) -> Any:
+    """A copy of the model's configuration, ready for `skeleton`."""
+    return copy.deepcopy(model.config)

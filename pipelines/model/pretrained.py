@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.model.load import config_of, load_model, load_tokenizer, quiet
+from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
+from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
+from pipelines.model.verify import verify
 from pipelines.tasks.task import Task
 
 
@@ -35,20 +38,37 @@ class Pretrained:
             seed=config.run.seed,
             **task.model_options(labels),
         )
+        refuse_running_statistics(self._model)
         try:
             self.units = self._find_units()
+        except ChangesItself:
+            raise
         except UserError:
             # Uncut, any model will do. One that can be cut keeps its units even so: dropout goes by unit.
             if config.plan.stages > 1:
                 raise
             self.units = one_unit(self._model)
         self.config = config_of(self._model)
+        self.model_class = type(self._model).__name__
         self.padding = task.padding(self.tokenizer)
         self.max_length = min(config.data.max_length, self.tokenizer.model_max_length, _positions(self._model))
 
     def _find_units(self) -> Units:
+        return find_units(self._model, self._probe())
+
+    def prove(self, cut: Sequence[int]) -> None:
+        """Check that the model, cut before the units `cut`, answers as it does in one piece.
+
+        Raises:
+            UserError: it does not, so it must not be trained like that.
+        """
+        if cut:
+            refuse_dropped_blocks(self._model)
+            verify(self._model, self.units, cut, self._probe())
+
+    def _probe(self) -> dict[str, Tensor]:
         probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
-        return find_units(self._model, probe)
+        return dict(probe)
 
     def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters, and all buffers that a checkpoint holds."""
@@ -56,8 +76,7 @@ class Pretrained:
         return {name: parameters[name].detach() for name in names} | self.buffers()
 
     def buffers(self) -> dict[str, Tensor]:
-        parameters = {name for name, _ in self._model.named_parameters(remove_duplicate=False)}
-        return {name: value for name, value in self._model.state_dict().items() if name not in parameters}
+        return dict(self._model.named_buffers())
 
     def save(self, folder: Path, weights: Mapping[str, Tensor], *, punctuation: str) -> None:
         """Write the model with `weights` (the parameters that no unit reads stay as they were) for `from_pretrained`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -67,7 +68,6 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
         stages.append(
             StagePlan(j, first, end, tuple(names[first:end]), size, devices[j], config.cpus_per_stage, round(part, 4))
         )
-    _refuse_split_parameters(units, stages)
     return Plan(tuple(stages), config.schedule)
 
 
@@ -85,13 +85,28 @@ def stage_devices(config: PlanConfig) -> tuple[str, ...]:
     return devices
 
 
-def _refuse_split_parameters(units: Units, stages: list[StagePlan]) -> None:
-    """A parameter that two stages read would need its gradients summed; until then it must not be split."""
-    owner: dict[str, int] = {}
-    for stage in stages:
-        for name in units.parameters(stage.first, stage.end):
-            if owner.setdefault(name, stage.stage) != stage.stage:
-                raise UserError(
-                    f"The parameter {name} is used by stage {owner[name]} and by stage {stage.stage}, and shared "
-                    "parameters cannot be cut yet. Use plan.stages=1, or a plan.cut that keeps its units together."
-                )
+def shared_parameters(units: Units, bounds: Sequence[int]) -> dict[str, tuple[int, ...]]:
+    """The parameters that several stages need, with these stages; the first of them owns and updates it.
+
+    Args:
+        bounds: the first unit of every stage, and the number of units.
+    """
+    holders: dict[str, list[int]] = {}
+    for j, (first, end) in enumerate(pairwise(bounds)):
+        for name in units.parameters(first, end):
+            holders.setdefault(name, []).append(j)
+    return {name: tuple(stages) for name, stages in holders.items() if len(stages) > 1}
+
+
+def borrowed_and_lent(
+    shared: Mapping[str, tuple[int, ...]], j: int
+) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
+    """What stage `j` borrows, by owner, and what it lends, by borrower."""
+    borrowed: dict[int, tuple[str, ...]] = {}
+    lent: dict[int, tuple[str, ...]] = {}
+    for name, (owner, *borrowers) in shared.items():
+        if j in borrowers:
+            borrowed[owner] = (*borrowed.get(owner, ()), name)
+        elif j == owner:
+            lent |= {borrower: (*lent.get(borrower, ()), name) for borrower in borrowers}
+    return dict(sorted(borrowed.items())), dict(sorted(lent.items()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipelines.plan.schedule import Action
+from pipelines.train.events import Event
 
 Duration = Callable[[int, Action], float]
 """Seconds that stage `j` takes for an action."""
@@ -46,6 +47,16 @@ def simulate(schedule: Sequence[Sequence[Action]], duration: Duration) -> list[l
 def step_time(schedule: Sequence[Sequence[Action]], duration: Duration) -> float:
     """Seconds from the first action's start to the last one's end."""
     return max(stage[-1][1] for stage in simulate(schedule, duration) if stage)
+
+
+def ideal_seconds(schedule: Sequence[Sequence[Action]], measured: Sequence[Sequence[Event]]) -> float:
+    """The step's time if its actions took what was `measured` of each stage, with nothing between them."""
+    lasted = {
+        (j, action): event.end - event.start
+        for j, (actions, events) in enumerate(zip(schedule, measured, strict=True))
+        for action, event in zip(actions, events, strict=True)
+    }
+    return step_time(schedule, lambda j, action: lasted[j, action])
 
 
 def _waits_for(j: int, action: Action, schedule: Sequence[Sequence[Action]]) -> list[tuple[int, Action]]:

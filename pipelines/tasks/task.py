@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from torch import Tensor
-
 from pipelines.data.examples import Encoded, TaggedSentence
+from pipelines.tasks.head import Head
 
 
-class Task(ABC):
+class Task(Head):
     """A kind of learning: how an example is encoded, what is lost, and how good the answers are."""
 
     @property
@@ -34,14 +31,6 @@ class Task(ABC):
     @abstractmethod
     def padding(self, tokenizer: Any) -> dict[str, int]:
         """What each column of a micro-batch, `labels` among them, is padded with."""
-
-    @abstractmethod
-    def loss_sum(self, output: Any, labels: Tensor) -> Tensor:
-        """The loss summed over the valid targets of a micro-batch; the engine divides by the step's number of them."""
-
-    @abstractmethod
-    def answers(self, output: Any, labels: Tensor) -> list[npt.NDArray[np.int32]]:
-        """For each row the predicted classes of its valid targets."""
 
     @abstractmethod
     def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:

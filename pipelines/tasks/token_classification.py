@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pipelines.data.examples import Encoded, TaggedSentence
 from pipelines.data.pack import IGNORE
+from pipelines.tasks.head import Batch
 from pipelines.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -78,15 +79,20 @@ class TokenClassification(Task):
             "labels": IGNORE,
         }
 
-    def loss_sum(self, output: Any, labels: Tensor) -> Tensor:
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in batch.items() if name != "labels"}
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
         logits = output.logits
         logits = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
-        return F.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=IGNORE, reduction="sum")
+        targets = batch["labels"].flatten()
+        return F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORE, reduction="sum")
 
-    def answers(self, output: Any, labels: Tensor) -> list[npt.NDArray[np.int32]]:
+    def answers(self, output: Any, batch: Batch) -> list[npt.NDArray[np.int32]]:
+        """The predicted class of every valid target."""
         best = output.logits.argmax(-1)
-        valid = labels != IGNORE
+        valid = batch["labels"] != IGNORE
         return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
 
     def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> EntityReport:

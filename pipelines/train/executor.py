@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +29,10 @@ class StepOrder:
     """Valid targets of the whole step, over all micro-batches: what the loss is divided by."""
 
 
+Want = tuple[int, Tag]
+"""A message that a stage waits for, and from which stage."""
+
+
 class Executor:
     """Joins a stage to its neighbours."""
 
@@ -46,6 +50,17 @@ class Executor:
             TimeoutError: a neighbour did not send in time.
             FloatingPointError: the gradients are not finite; nothing was changed.
         """
+        step = self.step(order, batches)
+        try:
+            wanted = next(step)
+            while True:
+                wanted = step.send(self._transport.receive(*wanted))
+        except StopIteration as end:
+            report: StageReport = end.value
+            return report
+
+    def step(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], StageReport]:
+        """One step that stops at every message it waits for, and goes on when it is given it."""
         stage, events, sent, norm = self._stage, [], 0, 0.0
         squares: list[float] = []
         for action in order.actions:
@@ -53,12 +68,12 @@ class Executor:
             tensors: list[Tensor] = []
             if action.kind == "forward":
                 assert i is not None
-                received = [] if stage.is_first else self._receive(-1, order.step, i)
+                received = [] if stage.is_first else (yield self._wants(-1, order.step, i))
                 start = time.time()
                 tensors = stage.forward(order.step, i, batches[i], received, order.num_targets)
             elif action.kind == "backward":
                 assert i is not None
-                received = [] if stage.is_last else self._receive(+1, order.step, i)
+                received = [] if stage.is_last else (yield self._wants(+1, order.step, i))
                 start = time.time()
                 tensors = stage.backward(i, received)
             elif action.kind == "weights":
@@ -66,11 +81,13 @@ class Executor:
                 start = time.time()
                 stage.weights(i)
                 if i == len(batches) - 1:
+                    yield from self._sum_shared(order.step)
                     squares = stage.squared_norms()
             else:
-                norm = self._agree(order.step, squares)
+                norm = yield from self._agree(order.step, squares)
                 start = time.time()
                 stage.update(order.step, norm)
+                yield from self._renew_shared(order.step)
             stage.device.wait()
             events.append(Event(action.kind, i, start, time.time()))
             if tensors:
@@ -87,7 +104,7 @@ class Executor:
         """
         answers = []
         for i, batch in enumerate(batches):
-            received = [] if self._stage.is_first else self._receive(-1, call, i)
+            received = [] if self._stage.is_first else self._transport.receive(*self._wants(-1, call, i))
             result = self._stage.evaluate(batch, received)
             if self._stage.is_last:
                 answers.append(result)
@@ -95,20 +112,38 @@ class Executor:
                 self._send(+1, call, i, result)
         return answers
 
-    def _receive(self, side: int, step: int, i: int) -> list[Tensor]:
-        return self._transport.receive(self._j + side, Tag(step, "activations" if side < 0 else "gradients", i))
+    def _wants(self, side: int, step: int, i: int) -> Want:
+        return self._j + side, Tag(step, "activations" if side < 0 else "gradients", i)
 
     def _send(self, side: int, step: int, i: int, tensors: Sequence[Tensor]) -> int:
         return self._transport.send(self._j + side, Tag(step, "activations" if side > 0 else "gradients", i), tensors)
 
-    def _agree(self, step: int, squares: Sequence[float]) -> float:
+    def _sum_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
+        """Gradients of shared parameters go to their owner, which adds them stage by stage."""
+        tag = Tag(step, "shared gradients")
+        for owner in self._stage.spec.borrowed:
+            self._transport.send(owner, tag, self._stage.borrowed_gradients(owner))
+        for borrower in self._stage.spec.lent:
+            self._stage.add_gradients(borrower, (yield borrower, tag))
+
+    def _renew_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
+        """Shared parameters come back from their owner as the update left them."""
+        tag = Tag(step, "shared weights")
+        for borrower in self._stage.spec.lent:
+            self._transport.send(borrower, tag, self._stage.lent_weights(borrower))
+        for owner in self._stage.spec.borrowed:
+            self._stage.take_weights(owner, (yield owner, tag))
+
+    def _agree(self, step: int, squares: Sequence[float]) -> Generator[Want, list[Tensor], float]:
         """The global norm: stage 0, which is the last to finish its backwards, gathers and tells."""
         mine = torch.tensor(squares, dtype=torch.float64)
         others = range(1, self._num_stages)
         if self._j != 0:
             self._transport.send(0, Tag(step, "norms"), [mine])
-            return float(self._transport.receive(0, Tag(step, "norm"))[0])
-        gathered = [mine, *(self._transport.receive(k, Tag(step, "norms"))[0] for k in others)]
+            return float((yield 0, Tag(step, "norm"))[0])
+        gathered = [mine]
+        for k in others:
+            gathered += yield k, Tag(step, "norms")
         norm = global_norm(value for part in gathered for value in part.tolist())
         for k in others:
             self._transport.send(k, Tag(step, "norm"), [torch.tensor(norm, dtype=torch.float64)])

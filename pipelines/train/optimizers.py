@@ -24,7 +24,8 @@ def _groups(parameters: Named, weight_decay: float) -> list[dict[str, object]]:
         groups.append({"params": decayed, "weight_decay": weight_decay})
     if others:
         groups.append({"params": others, "weight_decay": 0.0})
-    return groups
+    # A stage may only borrow what it uses, and torch makes no optimizer of nothing.
+    return groups or [{"params": [nn.Parameter(torch.empty(0))], "weight_decay": 0.0}]
 
 
 def _adamw(parameters: Named, train: TrainConfig) -> torch.optim.Optimizer:

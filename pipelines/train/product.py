@@ -24,7 +24,7 @@ def filled(x: Tensor) -> Tensor:
     """`x` [..., n] as [rows, n], with rows of zeros at the end where a CPU's product wants them."""
     flat = x.flatten(0, -2)
     lacking = -flat.shape[0] % ROWS
-    if x.device.type != "cpu" or not lacking:
+    if x.device.type != "cpu" or x.dtype == torch.float64 or not lacking:
         return flat
     return torch.cat([flat, flat.new_zeros(lacking, flat.shape[1])])
 

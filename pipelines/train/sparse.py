@@ -9,7 +9,7 @@ loop to the last bit (a row that was looked up once keeps moving by its momentum
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,8 @@ class RowTable:
         """
         sparse = self.table.grad
         assert sparse is not None
-        sparse = sparse.coalesce()
+        # Dense where the model reads the table otherwise than by looking rows up.
+        sparse = sparse.coalesce() if sparse.is_sparse else sparse.to_sparse(1).coalesce()
         self.table.grad = None
         rows, values = sparse.indices()[0], sparse.values()
         self._admit(rows[self._slots[rows] < 0], optimizer)
@@ -52,6 +53,11 @@ class RowTable:
         self._gradient[self._filled] = values
         self.packed.grad = self._gradient[: len(self._rows)]
         return values
+
+    def gradient(self) -> Tensor:
+        """The collected gradient, of the whole table."""
+        assert self.packed.grad is not None
+        return self._spread(self.packed.grad)
 
     def scale(self, factor: float) -> None:
         """Multiply the collected gradient."""
@@ -110,10 +116,11 @@ def _grown(tensor: Tensor, size: int) -> Tensor:
     return larger[:size]
 
 
-def by_rows(model: nn.Module, *, weight_decay: float) -> list[RowTable]:
+def by_rows(model: nn.Module, *, weight_decay: float, but: Collection[int] = ()) -> list[RowTable]:
     """Switch the large, trained, unshared embedding tables of `model` to training by rows.
 
-    Not where weights decay: that moves every row in every step.
+    Not where weights decay: that moves every row in every step. `but` holds the ids of parameters that
+    other stages share, which the model alone does not tell.
     """
     uses: dict[int, int] = {}
     for module in model.modules():
@@ -125,7 +132,8 @@ def by_rows(model: nn.Module, *, weight_decay: float) -> list[RowTable]:
         if type(module) is not nn.Embedding or not module.weight.requires_grad or module.max_norm is not None:
             continue
         large = module.num_embeddings >= SMALLEST and module.embedding_dim % LANES == 0
-        if large and uses[id(module.weight)] == 1 and weight_decay == 0:
+        alone = uses[id(module.weight)] == 1 and id(module.weight) not in but
+        if large and alone and weight_decay == 0:
             module.sparse = True
             assert isinstance(module.weight, nn.Parameter)
             found.append(RowTable(module.weight))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from pipelines.config import TrainConfig
 from pipelines.model.cut import Chunk
 from pipelines.model.load import fill, skeleton
 from pipelines.model.units import Units
-from pipelines.tasks import make_task
+from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
 from pipelines.train.optimizers import learning_rate, make_optimizer
@@ -37,12 +37,20 @@ class StageSpec:
     end: int
     """The unit behind its last."""
     units: Units
-    model_config: Mapping[str, Any]
+    head: Head
+    model_class: str
+    """Its name in transformers."""
+    model_config: Any
+    """The model's configuration, a transformers config."""
     dtype: str
     train: TrainConfig
     seed: int
     num_steps: int
     """Steps of the whole run, for the learning rate."""
+    borrowed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Shared parameters that another stage owns and updates, by that stage."""
+    lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Shared parameters of this stage that other stages use too, by those stages."""
 
 
 class Stage:
@@ -52,18 +60,18 @@ class Stage:
         """Build the chunk and fill it with `weights`, by fully qualified name."""
         device.settle()
         self.spec, self.device = spec, device
-        self._task = make_task(spec.train.task)
-        model = skeleton(spec.model_config, auto_class=self._task.auto_class, dtype=spec.dtype)
-        owned = spec.units.parameters(spec.first, spec.end)
-        fill(model, weights)
-        model.to(device.kind)
-        self._tables = by_rows(model, weight_decay=spec.train.weight_decay)
+        model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype)
+        fill(model, weights, device.kind)
+        named = dict(model.named_parameters())
+        self._borrowed = {name: named[name] for names in spec.borrowed.values() for name in names}
+        needed = spec.units.parameters(spec.first, spec.end)
+        self.parameters = {name: named[name] for name in needed if name not in self._borrowed}
+        shared = {id(named[name]) for part in (spec.borrowed, spec.lent) for names in part.values() for name in names}
+        self._tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
         hasten(model)
         self._clock = Clock()
         self._later = defer(model, self._clock)
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
-        named = dict(model.named_parameters())
-        self.parameters = {name: named[name] for name in owned}
         packed = {id(table.table): table.packed for table in self._tables}
         self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
         self._optimizer = make_optimizer(self._trained.items(), spec.train)
@@ -86,18 +94,19 @@ class Stage:
         """Forward of micro-batch `i`; returns what the next stage needs (nothing from the last one).
 
         Args:
-            batch: the micro-batch's small inputs and `labels`, [rows, length] each, on the host.
+            batch: the micro-batch, inputs and labels, on the host.
             received: what the stage before sent.
             num_targets: valid targets of the whole step, which the loss is divided by.
         """
         self._mode(training=True)
-        arrived = [self.device.take(tensor).requires_grad_() for tensor in received]
-        inputs = {name: self.device.take(column) for name, column in batch.items() if name != "labels"}
+        arrived = [self.device.take(tensor) for tensor in received]
+        arrived = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in arrived]
+        here = {name: self.device.take(column) for name, column in batch.items()}
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with self.device.precision(self.spec.train.precision):
-            output = self._chunk(inputs, arrived, stream)
+            output = self._chunk(self.spec.head.inputs(here), arrived, stream)
         if self.is_last:
-            loss = self._task.loss_sum(output, self.device.take(batch["labels"])) / num_targets
+            loss = self.spec.head.loss_sum(output, here) / num_targets
             self._losses[i] = loss.detach()
             self._waiting[i] = (arrived, [loss])
             return []
@@ -105,16 +114,61 @@ class Stage:
         return [self.device.give(tensor) for tensor in output]
 
     def backward(self, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took."""
+        """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took.
+
+        One for each floating-point tensor, in their order; zeros where nothing depended on it.
+        """
         arrived, sent = self._waiting.pop(i)
         self._clock.micro_batch = i
-        torch.autograd.backward(sent, [self.device.take(g) for g in gradients] if gradients else None)
-        return [self.device.give(_gradient(tensor)) for tensor in arrived]
+        if gradients:
+            floats = [tensor for tensor in sent if tensor.is_floating_point()]
+            pairs = [(t, self.device.take(g)) for t, g in zip(floats, gradients, strict=True) if t.requires_grad]
+            sent, taken = [t for t, _ in pairs], [g for _, g in pairs]
+            torch.autograd.backward(sent, taken)
+        else:
+            torch.autograd.backward(sent)
+        return [self.device.give(_gradient(tensor)) for tensor in arrived if tensor.is_floating_point()]
 
     def weights(self, i: int) -> None:
         """The weight gradients that the backwards of the micro-batches up to `i` left for later."""
         for layer in self._later:
             layer.compute(i)
+
+    def borrowed_gradients(self, owner: int) -> list[Tensor]:
+        """This stage's part of the gradients of what it borrows from `owner`; forgets it."""
+        parameters = [self._borrowed[name] for name in self.spec.borrowed[owner]]
+        parts = [self.device.give(_gradient(parameter)) for parameter in parameters]
+        for parameter in parameters:
+            parameter.grad = None
+        return parts
+
+    def add_gradients(self, borrower: int, parts: Sequence[Tensor]) -> None:
+        """Add to the gradients of what this stage lends what `borrower` found for them."""
+        for name, part in zip(self.spec.lent[borrower], parts, strict=True):
+            parameter = self.parameters[name]
+            mine = self.device.take(part)
+            parameter.grad = mine if parameter.grad is None else parameter.grad + mine
+
+    def lent_weights(self, borrower: int) -> list[Tensor]:
+        """What `borrower` uses of this stage's parameters, after an update."""
+        return [self.device.give(self.parameters[name]).clone() for name in self.spec.lent[borrower]]
+
+    @torch.no_grad()
+    def take_weights(self, owner: int, values: Sequence[Tensor]) -> None:
+        """Take up what `owner` made of the parameters that this stage borrows."""
+        for name, value in zip(self.spec.borrowed[owner], values, strict=True):
+            self._borrowed[name].copy_(self.device.take(value))
+
+    def gradients(self) -> dict[str, Tensor]:
+        """Copies of this stage's gradients as they are, on the host; for whoever wants to compare them."""
+        found = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
+        names = {id(p): name for name, p in self.parameters.items()}
+        found |= {names[id(t.table)]: t.gradient() for t in self._tables if t.packed.grad is not None}
+        return {name: self.device.give(gradient).clone() for name, gradient in found.items()}
+
+    def forget_gradients(self) -> None:
+        """As `update` does, which is not to come."""
+        self._optimizer.zero_grad(set_to_none=True)
 
     def squared_norms(self) -> list[float]:
         """Of each parameter's gradient, when all backwards and weight gradients are done."""
@@ -139,7 +193,9 @@ class Stage:
         clip = self.spec.train.clip
         factor = 1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))
         if factor < 1.0:
-            torch._foreach_mul_([p.grad for p in self.parameters.values() if p.grad is not None], factor)
+            # Nothing at all on a stage that borrows all of its parameters.
+            if gradients := [p.grad for p in self.parameters.values() if p.grad is not None]:
+                torch._foreach_mul_(gradients, factor)
             for table in self._tables:
                 if table.packed.grad is not None:
                     table.scale(factor)
@@ -152,7 +208,7 @@ class Stage:
         for table in self._tables:
             if table.packed.grad is not None:
                 table.write_back()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.forget_gradients()
 
     def take_loss(self) -> float:
         """The step's loss (last stage only): the micro-batches' parts added in their order."""
@@ -165,11 +221,11 @@ class Stage:
     def evaluate(self, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
         """Forward without training; answers (a list of arrays, one a row) from the last stage, else what to send."""
         self._mode(training=False)
-        inputs = {name: self.device.take(column) for name, column in batch.items() if name != "labels"}
+        here = {name: self.device.take(column) for name, column in batch.items()}
         with self.device.precision(self.spec.train.precision):
-            output = self._chunk(inputs, [self.device.take(tensor) for tensor in received])
+            output = self._chunk(self.spec.head.inputs(here), [self.device.take(tensor) for tensor in received])
         if self.is_last:
-            return self._task.answers(output, self.device.take(batch["labels"]))
+            return self.spec.head.answers(output, here)
         return [self.device.give(tensor) for tensor in output]
 
     def _mode(self, *, training: bool) -> None:

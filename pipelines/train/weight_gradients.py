@@ -97,7 +97,9 @@ class _Linear(torch.autograd.Function):
         ctx.notes, ctx.shape = notes, x.shape
         with torch.autocast(x.device.type, enabled=False):
             y = product(rows, value, bias)
-        kept: Tensor = y[: x.shape[:-1].numel()].unflatten(0, x.shape[:-1])
+        # Not a view, as autograd sees it: a model may change what a layer returned in place.
+        shape = (*x.shape[:-1], y.shape[-1])
+        kept: Tensor = y.new_empty(0).set_(y.untyped_storage(), 0, shape, y.new_empty(shape, device="meta").stride())
         return kept
 
     @staticmethod

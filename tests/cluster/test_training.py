@@ -183,22 +183,36 @@ def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_model_that_cannot_be_cut_is_refused_with_two_stages_and_trains_with_one(
-    given: dict[str, str], tmp_path: Path
-) -> None:
+def test_stages_that_share_their_weights_learn_what_one_stage_learns(given: dict[str, str], tmp_path: Path) -> None:
     from transformers import AlbertConfig, AlbertModel, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(given["model"])
     tokenizer.save_pretrained(tmp_path / "albert")
-    AlbertModel(
-        # All layers share one set of weights, so its only block runs three times.
-        AlbertConfig(
-            vocab_size=len(tokenizer), embedding_size=16, hidden_size=32, num_attention_heads=2,
-            intermediate_size=64, num_hidden_layers=3, max_position_embeddings=64,
-        )
-    ).save_pretrained(tmp_path / "albert")  # fmt: skip
-    model: dict[str, Any] = {"source": str(tmp_path / "albert")}
-    with pytest.raises(UserError, match=r"AlbertForTokenClassification cannot be cut: .* plan.stages=1"):
+    # All layers share one set of weights: every stage holds it, and the first one updates it.
+    sizes = {"embedding_size": 16, "hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64}
+    albert = AlbertConfig(vocab_size=len(tokenizer), num_hidden_layers=3, max_position_embeddings=64, **sizes)
+    AlbertModel(albert).save_pretrained(tmp_path / "albert")
+    model = {"source": str(tmp_path / "albert"), "dtype": "float64"}
+    for stages in (1, 3):
+        run(config(given, model=model, plan={"stages": stages}), tmp_path / str(stages))
+    one, three = weights(tmp_path / "1"), weights(tmp_path / "3")
+    assert one.keys() == three.keys()
+    for name, value in one.items():
+        assert ((three[name] - value).abs().max() / value.abs().max().clamp(min=1e-3)).item() <= 1e-10, name
+
+
+def test_a_model_that_cannot_be_cut_is_refused_with_two_stages_and_trains_with_one(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer, IBertConfig, IBertModel
+
+    tokenizer = AutoTokenizer.from_pretrained(given["model"])
+    tokenizer.save_pretrained(tmp_path / "ibert")
+    sizes = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 64}
+    ibert = IBertConfig(vocab_size=len(tokenizer), max_position_embeddings=66, **sizes)
+    IBertModel(ibert).save_pretrained(tmp_path / "ibert")
+    model: dict[str, Any] = {"source": str(tmp_path / "ibert")}
+    with pytest.raises(UserError, match=r"IBertForTokenClassification cannot be cut before unit .* plan.stages=1"):
         run(config(given, model=model), tmp_path / "cut")
     watcher = run(config(given, model=model, plan={"stages": 1}), tmp_path / "uncut")
     assert watcher.steps[-1].loss < watcher.steps[0].loss

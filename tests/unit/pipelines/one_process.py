@@ -5,7 +5,7 @@ A stage acts as soon as what it waits for is there, lowest stage first: the mess
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,14 +14,44 @@ from torch import Tensor, nn
 
 from pipelines.config import TrainConfig
 from pipelines.model.load import config_of
-from pipelines.model.units import find_units
-from pipelines.plan.schedule import Action, make_schedule
+from pipelines.model.units import Units, find_units
+from pipelines.plan.plan import borrowed_and_lent, shared_parameters
+from pipelines.plan.schedule import make_schedule
 from pipelines.tasks import make_task
+from pipelines.tasks.head import Head
 from pipelines.train.device import Device
-from pipelines.train.stage import Stage, StageSpec, global_norm
+from pipelines.train.events import StageReport
+from pipelines.train.executor import Executor, StepOrder, Want
+from pipelines.train.stage import Stage, StageSpec
+from pipelines.train.transport import Tag, Transport
 
 CPU = Device(torch.device("cpu"), threads=1)
 Batch = dict[str, Tensor]
+
+
+class Mail:
+    """Messages by receiver, sender and tag."""
+
+    def __init__(self) -> None:
+        self.box: dict[tuple[int, int, Tag], list[Tensor]] = {}
+
+    def of(self, stage: int) -> Transport:
+        return Post(self, stage)
+
+
+class Post:
+    """What one stage sees of the mail."""
+
+    def __init__(self, mail: Mail, stage: int) -> None:
+        self._mail, self._stage = mail, stage
+
+    def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
+        # Copies, as between processes.
+        self._mail.box[stage, self._stage, tag] = [tensor.clone() for tensor in tensors]
+        return sum(tensor.nbytes for tensor in tensors)
+
+    def receive(self, stage: int, tag: Tag) -> list[Tensor]:
+        return self._mail.box.pop((self._stage, stage, tag))
 
 
 class OneProcess:
@@ -37,81 +67,65 @@ class OneProcess:
         schedule: str = "1f1b",
         num_steps: int = 20,
         seed: int = 7,
+        head: Head | None = None,
+        units: Units | None = None,
     ) -> None:
-        self.units = find_units(model, probe())
+        self.units = units or find_units(model, probe())
+        self.head = head or make_task("token-classification")
         bounds = [0, *cut, len(self.units)]
-        weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        self.stages = []
+        shared = shared_parameters(self.units, bounds)
+        values = {n: v.detach().clone() for n, v in (*model.named_parameters(), *model.named_buffers())}
+        buffers = [name for name, _ in model.named_buffers()]
+        self.stages, self._executors, mail = [], [], Mail()
+        self._mail = mail
         for j, (first, end) in enumerate(pairwise(bounds)):
+            borrowed, lent = borrowed_and_lent(shared, j)
             spec = StageSpec(
                 stage=j,
                 num_stages=len(bounds) - 1,
                 first=first,
                 end=end,
                 units=self.units,
+                head=self.head,
+                model_class=type(model).__name__,
                 model_config=config_of(model),
                 dtype=dtype,
                 train=train,
                 seed=seed,
                 num_steps=num_steps,
+                borrowed=borrowed,
+                lent=lent,
             )
-            owned = {n: weights[n] for n in self.units.parameters(first, end)}
-            self.stages.append(Stage(spec, owned, CPU))
+            needed = {n: values[n] for n in (*self.units.parameters(first, end), *self.units.constants, *buffers)}
+            self.stages.append(Stage(spec, needed, CPU))
+            self._executors.append(Executor(self.stages[-1], mail.of(j)))
         self.schedule = schedule
-        self.order: list[str] = []
 
-    def step(self, number: int, batches: Sequence[Batch]) -> float:
-        """One step; returns its loss."""
-        num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
+    def step(
+        self, number: int, batches: Sequence[Batch], *, num_targets: int | None = None, update: bool = True
+    ) -> float:
+        """One step, or all of it but the update; returns its loss."""
+        if num_targets is None:
+            num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
         todo = make_schedule(self.schedule, num_stages=len(self.stages), num_micro_batches=len(batches))
-        mail: dict[tuple[int, str, int], list[Tensor]] = {}
-        squares: dict[int, list[float]] = {}
-        at = [0] * len(self.stages)
-        while any(k < len(actions) for k, actions in zip(at, todo, strict=True)):
-            moved = False
-            for j, stage in enumerate(self.stages):
-                if at[j] < len(todo[j]) and self._act(
-                    j, stage, todo[j][at[j]], number, batches, num_targets, mail, squares
-                ):
-                    at[j] += 1
-                    moved = True
-            assert moved, "every stage waits"
-        return self.stages[-1].take_loss()
-
-    def _act(
-        self,
-        j: int,
-        stage: Stage,
-        action: Action,
-        number: int,
-        batches: Sequence[Batch],
-        num_targets: int,
-        mail: dict[tuple[int, str, int], list[Tensor]],
-        squares: dict[int, list[float]],
-    ) -> bool:
-        i = action.micro_batch
-        if action.kind == "forward":
-            assert i is not None
-            if not stage.is_first and (j, "forward", i) not in mail:
-                return False
-            sent = stage.forward(number, i, batches[i], mail.pop((j, "forward", i), []), num_targets)
-            mail[j + 1, "forward", i] = sent
-        elif action.kind == "backward":
-            assert i is not None
-            if not stage.is_last and (j, "backward", i) not in mail:
-                return False
-            mail[j - 1, "backward", i] = stage.backward(i, mail.pop((j, "backward", i), []))
-        elif action.kind == "weights":
-            assert i is not None
-            stage.weights(i)
-            if i == len(batches) - 1:
-                squares[j] = stage.squared_norms()
-        else:
-            if len(squares) < len(self.stages):
-                return False
-            stage.update(number, global_norm(value for part in squares.values() for value in part))
-        self.order.append(f"{j}{action}")
-        return True
+        todo = todo if update else [[action for action in actions if action.kind != "update"] for actions in todo]
+        running: dict[int, Generator[Want, list[Tensor], StageReport]] = {}
+        waiting: dict[int, Want] = {}
+        loss = float("nan")
+        for j, executor in enumerate(self._executors):
+            running[j] = executor.step(StepOrder(number, tuple(todo[j]), num_targets), batches)
+        ready: dict[int, list[Tensor] | None] = dict.fromkeys(running)
+        while running:
+            assert ready, f"every stage waits: {waiting}"
+            for j, message in ready.items():
+                try:
+                    waiting[j] = running[j].send(message) if message is not None else next(running[j])
+                except StopIteration as end:
+                    del running[j]
+                    loss = end.value.loss if end.value.loss is not None else loss
+            ready = {j: self._mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self._mail.box}
+        assert not self._mail.box, "messages that nobody wanted"
+        return loss
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value for stage in self.stages for name, value in stage.state()[0].items()}

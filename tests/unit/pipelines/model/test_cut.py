@@ -1,24 +1,29 @@
+"""Chunks one behind the other are the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
 import torch
+from torch import nn
 
-from pipelines.model.cut import Chunk
+from pipelines.errors import UserError
+from pipelines.model.cut import Chunk, chunk_of
 from pipelines.model.load import config_of, fill, skeleton
 from pipelines.model.units import find_units
-from pipelines.tasks import make_task
-from tests.unit.pipelines.model.test_units import INPUTS, Blocks
+from pipelines.model.verify import verify
+from tests.unit.pipelines.model.test_units import INPUTS, Block, Blocks, Experts, TwoStacks
 from tests.unit.pipelines.one_process import probe, tiny
 
-AUTO = make_task("token-classification").auto_class
 
-
-def chunks(model, cut: list[int]) -> list[Chunk]:
+def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
     units = find_units(model, probe())
     weights = model.state_dict()
     made = []
     for first, end in pairwise([0, *cut, len(units)]):
-        part = skeleton(config_of(model), auto_class=AUTO, dtype="float32")
+        part = skeleton(config_of(model), model_class=type(model).__name__, dtype="float32")
         fill(part, {name: weights[name] for name in units.parameters(first, end)})
         made.append(Chunk(part, units, first, end).eval())
     return made
@@ -45,19 +50,77 @@ def test_a_chunk_holds_its_own_parameters_and_no_others() -> None:
         assert own == {name for name, p in held.items() if p.requires_grad}
         # A stand-in stores one value, whatever its shape; one-value parameters aside.
         assert stored - own == {name for name in stored if held[name].numel() == 1}
+        assert all(p.isnan().all() for name, p in held.items() if name not in own)
 
 
-def test_a_tuple_that_a_block_returns_crosses_the_cut_as_a_tuple() -> None:
-    model = Blocks([0, 1, 2], answer=tuple)
+@pytest.mark.parametrize("make", [lambda: Blocks([2, 0, 0, 1], share=True), TwoStacks, Experts])
+def test_every_cut_of_an_unusual_model_gives_its_answer_and_its_gradients(make) -> None:
+    model = make()
     units = find_units(model, INPUTS)
-    whole = model(**INPUTS)
-    first = Blocks([0, 1, 2], answer=tuple)
-    first.load_state_dict(model.state_dict())
-    sent = Chunk(first, units, 0, 2)(INPUTS, [])
-    assert torch.equal(Chunk(model, units, 2, 5)(INPUTS, sent), whole)
+    plain = model(**INPUTS)
+    plain.square().sum().backward()
+    expected = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    for cut in range(1, len(units)):
+        model.zero_grad()
+        verify(model, units, [cut], INPUTS)
+        with chunk_of(model, units, 0, cut) as chunk:
+            sent = chunk(INPUTS, [])
+        arrived = [t.detach().requires_grad_(t.is_floating_point()) for t in sent]
+        with chunk_of(model, units, cut, len(units)) as chunk:
+            answer = chunk(INPUTS, arrived)
+        assert torch.equal(answer, plain)
+        answer.square().sum().backward()
+        pairs = [(t, a.grad) for t, a in zip(sent, arrived, strict=True) if t.requires_grad and a.grad is not None]
+        torch.autograd.backward([t for t, _ in pairs], [g for _, g in pairs])
+        found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient)
+
+
+def test_a_released_model_is_as_it_was() -> None:
+    model = Blocks([0, 1, 2])
+    plain = model(**INPUTS)
+    with chunk_of(model, find_units(model, INPUTS), 0, 2) as chunk:
+        chunk(INPUTS, [])
+    assert torch.equal(model(**INPUTS), plain)
+    assert all("forward" not in module.__dict__ for module in model.modules())
+
+
+def test_a_model_may_change_what_arrived_in_place() -> None:
+    class Changing(Block):
+        def forward(self, x: torch.Tensor) -> object:
+            x += 1
+            return super().forward(x)
+
+    model = Blocks([0, 1, 2])
+    model.blocks[1] = Changing()
+    verify(model, find_units(model, INPUTS), [2], INPUTS)
 
 
 def test_a_chunk_outside_the_model_is_refused() -> None:
     model = tiny("bert")
     with pytest.raises(ValueError, match="units 2 to 2 of 5 are no chunk"):
         Chunk(model, find_units(model, probe()), 2, 2)
+
+
+def test_pieces_that_answer_otherwise_are_refused() -> None:
+    class Leaving(Block):
+        """Leaves a number for others, outside autograd's sight."""
+
+        left = torch.zeros(4)
+
+        def forward(self, x: torch.Tensor) -> object:
+            self.left = x.detach().mean((0, 1))
+            return super().forward(x)
+
+    class Reading(Blocks):
+        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+            return super().forward(input_ids) + self.blocks[0].left
+
+    model = Reading([0, 1, 2])
+    model.blocks[0] = Leaving()
+    units = find_units(model, INPUTS)
+    verify(model, units, [1], INPUTS)
+    with pytest.raises(UserError, match=r"Reading cannot be cut before unit 3: the pieces answer otherwise"):
+        verify(model, units, [3], INPUTS)

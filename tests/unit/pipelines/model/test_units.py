@@ -1,9 +1,13 @@
+"""Units and what crosses between them, found without knowing the architecture."""
+
+from __future__ import annotations
+
 import pytest
 import torch
 from torch import nn
 
 from pipelines.errors import UserError
-from pipelines.model.units import find_units
+from pipelines.model.units import Leaf, Units, find_units
 from tests.unit.pipelines.one_process import probe, tiny
 
 FAMILIES = {
@@ -12,6 +16,7 @@ FAMILIES = {
     "distilbert": "distilbert.transformer.layer",
     "electra": "electra.encoder.layer",
 }
+INPUTS = {"input_ids": torch.tensor([[1, 2]])}
 
 
 @pytest.mark.parametrize(("family", "stack"), FAMILIES.items())
@@ -30,10 +35,22 @@ def test_every_parameter_belongs_to_exactly_one_unit(family: str) -> None:
     assert units.parameters(4, 5) == ("classifier.weight", "classifier.bias")
 
 
+class Block(nn.Module):
+    """A residual block that answers as `answer` says."""
+
+    def __init__(self, answer: type | None = None) -> None:
+        super().__init__()
+        self.linear, self.answer = nn.Linear(4, 4), answer
+
+    def forward(self, x: torch.Tensor) -> object:
+        y = x + self.linear(x)
+        return {None: y, tuple: (y,), dict: {"y": y}}[self.answer]
+
+
 class Blocks(nn.Module):
     """A stack whose blocks run as `order` says; `share` ties the head to the embedding."""
 
-    def __init__(self, order: list[int], *, share: bool = False, answer: object = None) -> None:
+    def __init__(self, order: list[int], *, share: bool = False, answer: type | None = None) -> None:
         super().__init__()
         self.embedding = nn.Embedding(10, 4)
         self.blocks = nn.ModuleList(Block(answer) for _ in range(3))
@@ -43,62 +60,161 @@ class Blocks(nn.Module):
         x = self.embedding(input_ids)
         for k in self.order:
             x = self.blocks[k](x)
-            x = x[0] if isinstance(x, tuple) else x
+            x = x if isinstance(x, torch.Tensor) else next(iter(x.values() if isinstance(x, dict) else x))
         return x @ self.embedding.weight.t() if self.share else x
 
 
-class Block(nn.Module):
-    def __init__(self, answer: object) -> None:
-        super().__init__()
-        self.linear, self.answer = nn.Linear(4, 4), answer
-
-    def forward(self, x: torch.Tensor) -> object:
-        y = self.linear(x)
-        return {None: y, tuple: (y,), dict: {"y": y}}[self.answer]
+def crossing(units: Units) -> list[list[str]]:
+    """For each boundary what crosses it, as `module` or `module[leaf]`; shapes in brackets."""
+    return [[_shown(leaf) for leaf in boundary.leaves] for boundary in units.boundaries]
 
 
-INPUTS = {"input_ids": torch.tensor([[1, 2]])}
+def _shown(leaf: Leaf) -> str:
+    text = leaf.call[0] + (f"#{leaf.call[1] + 1}" if leaf.call[1] else "") + (f"[{leaf.index}]" if leaf.index else "")
+    return f"({text})" if leaf.shape_only else text
 
 
-def test_a_parameter_that_two_units_read_belongs_to_both() -> None:
+@pytest.mark.parametrize("answer", [None, tuple, dict])
+def test_the_last_output_crosses_each_boundary_whatever_its_structure(answer: type | None) -> None:
+    units = find_units(Blocks([0, 1, 2], answer=answer), INPUTS)
+    # Before the first block its argument crosses, behind each block its output.
+    assert crossing(units) == [["blocks.0"], ["blocks.0"], ["blocks.1"], ["blocks.2"]]
+    assert [boundary.at_entry for boundary in units.boundaries] == [True, False, False, False]
+    assert [boundary.skipped for boundary in units.boundaries][2] == (("blocks.0", 0), ("blocks.1", 0))
+
+
+def test_a_parameter_that_two_units_lead_to_belongs_to_both() -> None:
     units = find_units(Blocks([0, 1, 2], share=True), INPUTS)
     assert units.all[0].parameters == ("embedding.weight",)
     assert units.all[-1].parameters == ("embedding.weight",)
 
 
-def test_what_a_block_returns_is_remembered() -> None:
-    assert [u.num_outputs for u in find_units(Blocks([0, 1, 2], answer=tuple), INPUTS).all] == [None, 1, 1, 1, None]
+def test_blocks_run_in_any_order_and_more_than_once() -> None:
+    units = find_units(Blocks([2, 0, 0, 1]), INPUTS)
+    assert [unit.name for unit in units.all][1:-1] == ["blocks.2", "blocks.0", "blocks.0#2", "blocks.1"]
+    assert units.all[2].parameters == units.all[3].parameters
 
 
-@pytest.mark.parametrize("order", [[0, 1, 1, 2], [2, 1, 0], [0, 2]])
-def test_blocks_that_do_not_run_once_each_in_order_cannot_be_cut(order: list[int]) -> None:
-    with pytest.raises(UserError, match=r"Blocks cannot be cut: none of its module lists .* plan.stages=1"):
-        find_units(Blocks(order), INPUTS)
+class TwoStacks(nn.Module):
+    """An encoder whose output, behind a norm, every block of a decoder reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = Encoder()
+        self.decoder = nn.ModuleList(Reader() for _ in range(2))
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        memory = self.encoder(input_ids)
+        x = memory.new_ones(memory.shape)
+        for block in self.decoder:
+            x = block(x, memory)
+        return x
 
 
-def test_blocks_that_return_something_else_than_tensors_cannot_be_cut() -> None:
-    class Dicts(Blocks):
-        def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            x = self.embedding(input_ids)
-            for block in self.blocks:
-                x = block(x)["y"]
-            return x
+class Encoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 4)
+        self.blocks = nn.ModuleList(Block() for _ in range(2))
+        self.norm = nn.LayerNorm(4)
 
-    with pytest.raises(UserError, match=r"Dicts cannot be cut: its block blocks.0 returns a dict"):
-        find_units(Dicts([], answer=dict), INPUTS)
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        x = self.embedding(ids)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
 
 
-def test_two_stacks_cannot_be_cut_yet() -> None:
-    class Two(Blocks):
+class Reader(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor, memory: torch.Tensor) -> torch.Tensor:
+        return x + self.linear(memory)
+
+
+def test_an_encoders_output_crosses_every_boundary_of_the_decoder_and_its_norm_stays_with_its_last_block() -> None:
+    units = find_units(TwoStacks(), INPUTS)
+    assert crossing(units)[1:] == [
+        ["encoder.blocks.0"],
+        ["encoder"],
+        ["encoder", "decoder.0"],
+        ["decoder.1"],
+    ]
+    assert units.all[2].parameters == (
+        "encoder.blocks.1.linear.weight",
+        "encoder.blocks.1.linear.bias",
+        "encoder.norm.weight",
+        "encoder.norm.bias",
+    )
+
+
+class Experts(nn.Module):
+    """Blocks whose routers' logits a loss collects by a hook, and with an expert that no input reaches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(10, 4)
+        self.blocks = nn.ModuleList(Routed() for _ in range(2))
+        self.collected: list[torch.Tensor] = []
+        for block in self.blocks:
+            block.router.register_forward_hook(lambda _, __, logits: self.collected.append(logits))
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        self.collected = []
+        x = self.embedding(input_ids)
+        for block in self.blocks:
+            x = block(x)
+        return x.sum() + torch.stack(self.collected).square().sum()
+
+
+class Routed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.router = nn.Linear(4, 2)
+        self.experts = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.experts[0](x) * self.router(x).softmax(-1)[..., :1]
+
+
+def test_a_routers_logits_that_the_loss_collects_cross_too_and_an_unused_expert_stays_with_its_block() -> None:
+    units = find_units(Experts(), INPUTS)
+    assert crossing(units)[1:] == [
+        ["blocks.0", "blocks.0.router"],
+        ["blocks.0.router", "blocks.1", "blocks.1.router"],
+    ]
+    assert "blocks.0.experts.1.weight" in units.all[1].parameters
+    assert units.boundaries[2].asides == {
+        ("blocks.0", 0): (("blocks.0.router", 0),),
+        ("blocks.1", 0): (("blocks.1.router", 0),),
+    }
+
+
+def test_what_one_block_leaves_on_the_side_for_another_cannot_be_crossed() -> None:
+    class Peeking(Block):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.side = x * self.linear.weight.sum()
+            return x + self.linear(x)
+
+    model = Blocks([0, 1, 2])
+    model.blocks = nn.ModuleList(Peeking() for _ in range(3))
+    plain = model.forward
+    model.forward = lambda input_ids: plain(input_ids) + model.blocks[0].side  # type: ignore[method-assign]
+    units = find_units(model, INPUTS)
+    # Only before the first block: behind it, its side effect would be missing.
+    assert [boundary.at_entry for boundary in units.boundaries] == [True]
+
+
+def test_a_model_without_lists_of_blocks_cannot_be_cut() -> None:
+    class Flat(nn.Module):
         def __init__(self) -> None:
-            super().__init__([0, 1, 2])
-            self.more = nn.ModuleList(nn.Linear(4, 4) for _ in range(2))
+            super().__init__()
+            self.embedding = nn.Embedding(10, 4)
 
         def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-            x = super().forward(input_ids)
-            for layer in self.more:
-                x = layer(x)
-            return x
+            return self.embedding(input_ids)
 
-    with pytest.raises(UserError, match=r"it has 2 stacks of blocks \(blocks, more\)"):
-        find_units(Two(), INPUTS)
+    with pytest.raises(UserError, match=r"Flat cannot be cut: none of its module lists .* plan.stages=1"):
+        find_units(Flat(), INPUTS)

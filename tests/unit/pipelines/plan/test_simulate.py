@@ -1,7 +1,8 @@
 import pytest
 
 from pipelines.plan.schedule import SCHEDULES, Action, make_schedule
-from pipelines.plan.simulate import simulate, step_time
+from pipelines.plan.simulate import ideal_seconds, simulate, step_time
+from pipelines.train.events import Event
 
 SECONDS = {"forward": 1.0, "backward": 2.0, "weights": 0.0, "update": 0.0}
 
@@ -50,3 +51,15 @@ def test_an_update_waits_for_the_weight_gradients_of_all_stages() -> None:
     schedule = make_schedule("1f1b", num_stages=2, num_micro_batches=1)
     times = simulate(schedule, lambda j, action: 10.0 if (j, action.kind) == (1, "weights") else 1.0)
     assert [spans[-1][0] for spans in times] == [13.0, 13.0]
+
+
+def test_the_ideal_step_replays_what_was_measured_without_the_waits() -> None:
+    schedule = make_schedule("gpipe", num_stages=2, num_micro_batches=1)
+    measured = [
+        [Event("forward", 0, 10.0, 11.0), Event("backward", 0, 17.0, 19.0), Event("weights", 0, 20.0, 20.5)],
+        [Event("forward", 0, 12.0, 14.0), Event("backward", 0, 14.5, 16.5), Event("weights", 0, 16.5, 17.0)],
+    ]
+    for events in measured:
+        events.append(Event("update", None, 21.0, 22.0))
+    # 1 + 2 forwards, 2 + 2 backwards, half a second of weights, 1 of update.
+    assert ideal_seconds(schedule, measured) == 8.5

@@ -1,0 +1,27 @@
+"""What a stage must know of a task: what goes into the model, and what is lost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+Batch = Mapping[str, Tensor]
+
+
+class Head(ABC):
+    """Loss and answers of one kind of model."""
+
+    @abstractmethod
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """What of a micro-batch the model's forward takes."""
+
+    @abstractmethod
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """The loss summed over the valid targets of a micro-batch; the engine divides by the step's number of them."""
+
+    @abstractmethod
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """For each row an array: what the model says of it."""
