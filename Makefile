@@ -13,7 +13,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench install clean
+.PHONY: help demo test lint census bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -29,6 +29,9 @@ lint: $(INSTALLED) ## style, format and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+census: $(INSTALLED) ## cut every architecture of transformers and write docs/models.md; some minutes
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m tests.census
 
 bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
