@@ -10,6 +10,7 @@ import typer
 # A job's module is imported when the job is called: `motley --help` waits for none of them.
 JOBS = {
     "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
+    "check": "Cut a model over actors and compare it, step by step, with the plain model.",
     "serve": "Serve a registered model over HTTP.",
     "addresses": "Fetch the demo data.",
     "demo": "Train, track, register and serve an address parser.",

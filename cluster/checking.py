@@ -1,0 +1,221 @@
+"""Cut a model over real actors, train it beside the plain model, and say how far apart they end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from cluster.crew import StageCrew
+from cluster.session import connect, disconnect
+from pipelines.check.compare import BOUNDS, MIXED, Report, Results, StageFacts, compare
+from pipelines.check.load import Subject, load_subject
+from pipelines.check.plain import Plain
+from pipelines.config import PlanConfig, TrainConfig
+from pipelines.errors import UserError
+from pipelines.model.examples import example_batches
+from pipelines.model.load import config_of
+from pipelines.model.units import Units, find_units
+from pipelines.model.verify import verify
+from pipelines.plan.plan import Plan, borrowed_and_lent, make_plan, shared_parameters
+from pipelines.plan.schedule import make_schedule
+from pipelines.tasks.own_loss import OwnLoss
+from pipelines.train.executor import StepOrder
+from pipelines.train.stage import StageSpec
+
+NUM_MICRO_BATCHES = 4
+TRAIN = TrainConfig(learning_rate=1e-3, warmup=0.0, decay="constant", clip=1.0)
+Batches = list[dict[str, Tensor]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A model with all that is needed to run it cut and plain."""
+
+    source: str
+    subject: Subject
+    dtype: str
+    steps: int
+    batches: Batches
+    plain: Plain
+    logits: Mapping[str, Tensor]
+    """The plain model's, before any training."""
+    units: Units
+    plan: Plan
+    config: PlanConfig
+
+    @property
+    def model(self) -> nn.Module:
+        return self.subject.model
+
+
+def check(source: str, *, task: str | None, stages: int, dtype: str, steps: int) -> Report:
+    """Load a model, train it cut and plain, and compare.
+
+    Raises:
+        UserError: no such model, or one that cannot be tried out or cut.
+    """
+    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps)
+    # First the actors: they get the weights that the plain model then changes.
+    cut = run_cut(trial)
+    return judge(trial, cut, run_plain(trial))
+
+
+def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: int) -> Trial:
+    """Load a model and find where to cut it.
+
+    Raises:
+        UserError: no such model, or one that cannot be tried out or cut.
+    """
+    if dtype not in BOUNDS:
+        raise UserError(f"There is no precision {dtype!r} (--dtype); known: {', '.join(BOUNDS)}.")
+    subject = load_subject(source, task=task, dtype=dtype)
+    batches = example_batches(subject.model, subject.task, count=NUM_MICRO_BATCHES)
+    plain = Plain(subject.model, subject.task, batches, TRAIN)
+    logits = plain.logits()
+    units = find_units(subject.model, batches[0])
+    # All stages together take about one CPU: equality is asked for, not speed.
+    config = PlanConfig(stages=stages, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
+    plan = make_plan(units, config)
+    verify(subject.model, units, [stage.first for stage in plan.stages[1:]], batches[0])
+    return Trial(source, subject, dtype, steps, batches, plain, logits, units, plan, config)
+
+
+def run_plain(trial: Trial) -> Results:
+    """Train the plain model, here."""
+    plain = trial.plain
+    losses = [plain.backward()]
+    gradients = plain.gradients()
+    plain.forget_gradients()
+    losses += [plain.step() for _ in range(trial.steps)]
+    return Results(trial.logits, losses, gradients, plain.weights())
+
+
+def run_cut(trial: Trial) -> Results:
+    """The same on actors; the model here, not trained yet, only gives them their weights."""
+    started_here = connect()
+    try:
+        # The task is for the library's classes that actors load while they start; any will do.
+        crew = StageCrew(trial.config, TRAIN.task, may_grow=not started_here)
+        try:
+            return _train(trial, crew)
+        finally:
+            crew.close()
+    finally:
+        if started_here:
+            disconnect()
+
+
+def judge(trial: Trial, cut: Results, plain: Results) -> Report:
+    """Compare, by the bounds for the model's precision."""
+    differences, left_out = compare(cut, plain, trial.plain.quietest, BOUNDS[trial.dtype])
+    # Most models that compute in float32 inside do so in the same way cut and uncut, and keep the narrow bounds.
+    wider = not all(found.ok for found in differences) and trial.dtype == "float64" and trial.plain.float32_inside()
+    if wider:
+        differences, left_out = compare(cut, plain, trial.plain.quietest, MIXED)
+    return Report(
+        model=trial.source,
+        model_class=type(trial.model).__name__,
+        task=trial.subject.task,
+        dtype=trial.dtype,
+        steps=trial.steps,
+        num_micro_batches=len(trial.batches),
+        silenced=trial.subject.silenced,
+        wider_for_float32=wider,
+        losses=tuple(plain.losses),
+        num_weights=sum(p.numel() for p in trial.model.parameters()),
+        weights_left_out=left_out,
+        stages=_facts(trial),
+        differences=differences,
+    )
+
+
+def _train(trial: Trial, crew: StageCrew) -> Results:
+    crew.meet()
+    crew.build(_specs(trial), {}, _states(trial))
+    answers = crew.evaluate_batches(-1, trial.batches)
+    logits = {
+        f"micro-batch {i} row {r}": torch.tensor(row) for i, rows in enumerate(answers) for r, row in enumerate(rows)
+    }
+    schedule = make_schedule(
+        trial.config.schedule, num_stages=len(trial.plan.stages), num_micro_batches=len(trial.batches)
+    )
+    losses = []
+    gradients: dict[str, Tensor] = {}
+    for step in range(trial.steps + 1):
+        # The first pass goes without its update, so that the gradients are still there afterwards.
+        kept = [[action for action in actions if step or action.kind != "update"] for actions in schedule]
+        orders = [StepOrder(step, tuple(actions), trial.plain.num_targets) for actions in kept]
+        loss = crew.run_batches(orders, trial.batches)[-1].loss
+        assert loss is not None
+        losses.append(loss)
+        if step == 0:
+            gradients = crew.take_gradients()
+    placed = {name for unit in trial.units.all for name in unit.parameters}
+    # What no unit needs is on no stage, and stays as it was.
+    weights = {name: p.detach().clone() for name, p in trial.model.named_parameters() if name not in placed}
+    weights |= {name: value for part, _ in crew.states() for name, value in part.items()}
+    return Results(logits, losses, gradients, weights)
+
+
+def _specs(trial: Trial) -> list[StageSpec]:
+    units, stages = trial.units, trial.plan.stages
+    shared = shared_parameters(units, [*(stage.first for stage in stages), len(units)])
+    specs = []
+    for stage in stages:
+        borrowed, lent = borrowed_and_lent(shared, stage.stage)
+        specs.append(
+            StageSpec(
+                stage=stage.stage,
+                num_stages=len(stages),
+                first=stage.first,
+                end=stage.end,
+                units=units,
+                head=OwnLoss(trial.subject.task),
+                model_class=type(trial.model).__name__,
+                model_config=config_of(trial.model),
+                dtype=trial.dtype,
+                train=TRAIN,
+                seed=0,
+                num_steps=trial.steps + 1,
+                borrowed=borrowed,
+                lent=lent,
+            )
+        )
+    return specs
+
+
+def _states(trial: Trial) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+    for first, end in _bounds(trial):
+        yield _held(trial, first, end), {}
+
+
+def _held(trial: Trial, first: int, end: int) -> dict[str, Tensor]:
+    parameters = dict(trial.model.named_parameters())
+    names = (*trial.units.parameters(first, end), *trial.units.constants)
+    return {name: parameters[name].detach() for name in names} | dict(trial.model.named_buffers())
+
+
+def _bounds(trial: Trial) -> list[tuple[int, int]]:
+    return list(pairwise([*(stage.first for stage in trial.plan.stages), len(trial.units)]))
+
+
+def _facts(trial: Trial) -> tuple[StageFacts, ...]:
+    facts = []
+    named = dict(trial.model.named_parameters())
+    for j, (first, end) in enumerate(_bounds(trial)):
+        units, held = trial.units.all[first:end], _held(trial, first, end)
+        facts.append(
+            StageFacts(
+                stage=j,
+                first=units[0].name,
+                last=units[-1].name,
+                num_units=len(units),
+                num_parameters=sum(value.numel() for name, value in held.items() if name in named),
+                num_bytes=sum(value.nbytes for value in held.values()),
+            )
+        )
+    return tuple(facts)

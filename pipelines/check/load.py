@@ -1,0 +1,123 @@
+"""Load somebody's model for a check: with the class of its task, and without any randomness of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pipelines.errors import UserError
+from pipelines.model.load import DTYPES, load_model, quiet, resolve
+
+TASKS = {
+    "token-classification": ("AutoModelForTokenClassification", "TOKEN_CLASSIFICATION"),
+    "sequence-classification": ("AutoModelForSequenceClassification", "SEQUENCE_CLASSIFICATION"),
+    "question-answering": ("AutoModelForQuestionAnswering", "QUESTION_ANSWERING"),
+    # Before masked-lm: some classes for text from text can do both.
+    "seq2seq-lm": ("AutoModelForSeq2SeqLM", "SEQ_TO_SEQ_CAUSAL_LM"),
+    "causal-lm": ("AutoModelForCausalLM", "CAUSAL_LM"),
+    "masked-lm": ("AutoModelForMaskedLM", "MASKED_LM"),
+    "image-classification": ("AutoModelForImageClassification", "IMAGE_CLASSIFICATION"),
+    "audio-classification": ("AutoModelForAudioClassification", "AUDIO_CLASSIFICATION"),
+}
+"""The class that loads a task's models, and the middle of its mapping's name in transformers."""
+
+_RANDOM = re.compile(r"drop|mask_(time|feature)_prob|jitter")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is checked."""
+
+    model: nn.Module
+    task: str
+    silenced: tuple[str, ...]
+    """Probabilities of the configuration that were not 0, and are now."""
+
+
+def load_subject(source: str, *, task: str | None, dtype: str) -> Subject:
+    """The model with its weights; a head that the checkpoint lacks is drawn from seed 0.
+
+    Raises:
+        UserError: no such model, weights only as a pickle, or a task that is unknown or cannot be guessed.
+    """
+    import transformers
+
+    if task is not None and task not in TASKS:
+        raise UserError(f"There is no task {task!r} (--task); known: {', '.join(TASKS)}.")
+    where = resolve(source)
+    try:
+        with quiet():
+            config = transformers.AutoConfig.from_pretrained(where)
+    except (OSError, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"The configuration of {source!r} cannot be read: {reason} Give a model that transformers knows."
+        ) from None
+    task = task or guess_task(getattr(config, "architectures", None) or ())
+    silenced = silence(config)
+    model = load_model(
+        source,
+        auto_class=getattr(transformers, TASKS[task][0]),
+        dtype=dtype,
+        seed=0,
+        config=config,
+        # The grouped kernels do not know float64.
+        experts_implementation="eager",
+    )
+    for parameter in model.parameters():
+        # Some models ask for float32 by name; stages do not heed them either.
+        if parameter.is_floating_point():
+            parameter.data = parameter.data.to(DTYPES[dtype])
+    return Subject(model, task, silenced)
+
+
+def guess_task(architectures: tuple[str, ...] | list[str]) -> str:
+    """The task of the first of a configuration's `architectures`.
+
+    Raises:
+        UserError: none is named, or it has none of the tasks' heads.
+    """
+    from transformers.models.auto import modeling_auto
+
+    for task, (_, mapping) in TASKS.items():
+        for names in getattr(modeling_auto, f"MODEL_FOR_{mapping}_MAPPING_NAMES").values():
+            if architectures and architectures[0] in ((names,) if isinstance(names, str) else names):
+                return task
+    found = f"names {architectures[0]}" if architectures else "names no architecture"
+    raise UserError(
+        f"The model's config.json {found}, from which no task can be guessed. Say which head to train: --task and one "
+        f"of {', '.join(TASKS)}."
+    )
+
+
+def silence(config: Any) -> tuple[str, ...]:
+    """Set every dropout, layer drop, SpecAugment and jitter to 0 and caches off; return what was not 0."""
+    changed = []
+    for path, inner in _configs(config, ""):
+        for name, value in list(vars(inner).items()):
+            if isinstance(value, bool) or not _RANDOM.search(name):
+                continue
+            if isinstance(value, int | float) and value:
+                setattr(inner, name, type(value)(0))
+                changed.append(f"{path}{name}")
+            elif isinstance(value, list) and value and all(isinstance(v, float) for v in value) and any(value):
+                setattr(inner, name, [0.0] * len(value))
+                changed.append(f"{path}{name}")
+        if getattr(inner, "apply_spec_augment", False):
+            inner.apply_spec_augment = False
+            changed.append(f"{path}apply_spec_augment")
+        if hasattr(inner, "use_cache"):
+            inner.use_cache = False
+    config.use_cache = False
+    return tuple(changed)
+
+
+def _configs(config: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, config
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type"):
+            yield from _configs(value, f"{path}{name}.")
