@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -138,12 +137,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
     # As in an activated environment: a job's `python` is found on the PATH of the cluster.
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    context = ray.init(
-        address="local", num_cpus=4, include_dashboard=True, dashboard_port=port, logging_level="WARNING"
-    )
+    # Ray itself looks for a free port for the dashboard, at the moment when it takes it.
+    context = ray.init(address="local", num_cpus=4, include_dashboard=True, logging_level="WARNING")
     yield f"http://{context.dashboard_url}"
     ray.shutdown()
 
