@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,6 +70,9 @@ class StageShell:
         self._stage.restore(moments)
         self._transport.connect(addresses)
         self._executor = Executor(self._stage, self._transport)
+        # What is there now stays; the collector need not look through it in the middle of a step.
+        gc.collect()
+        gc.freeze()
 
     def run_step(self, order: StepOrder, *parts: Sequence[Packed]) -> StageReport:
         """One step; each of `parts` is what one data shard holds of the step's micro-batches."""

@@ -20,10 +20,11 @@ from pipelines.model.examples import example_batches
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
-from pipelines.plan.plan import Plan, borrowed_and_lent, make_plan, shared_parameters
+from pipelines.plan.plan import Plan, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.executor import StepOrder
+from pipelines.train.specs import stage_specs
 from pipelines.train.stage import StageSpec
 
 NUM_MICRO_BATCHES = 4
@@ -162,30 +163,17 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
 
 
 def _specs(trial: Trial) -> list[StageSpec]:
-    units, stages = trial.units, trial.plan.stages
-    shared = shared_parameters(units, [*(stage.first for stage in stages), len(units)])
-    specs = []
-    for stage in stages:
-        borrowed, lent = borrowed_and_lent(shared, stage.stage)
-        specs.append(
-            StageSpec(
-                stage=stage.stage,
-                num_stages=len(stages),
-                first=stage.first,
-                end=stage.end,
-                units=units,
-                head=OwnLoss(trial.subject.task),
-                model_class=type(trial.model).__name__,
-                model_config=config_of(trial.model),
-                dtype=trial.dtype,
-                train=TRAIN,
-                seed=0,
-                num_steps=trial.steps + 1,
-                borrowed=borrowed,
-                lent=lent,
-            )
-        )
-    return specs
+    return stage_specs(
+        trial.units,
+        trial.plan.stages,
+        head=OwnLoss(trial.subject.task),
+        model_class=type(trial.model).__name__,
+        model_config=config_of(trial.model),
+        dtype=trial.dtype,
+        train=TRAIN,
+        seed=0,
+        num_steps=trial.steps + 1,
+    )
 
 
 def _states(trial: Trial) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:

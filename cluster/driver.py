@@ -20,7 +20,7 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.plan import borrowed_and_lent, make_plan, shared_parameters
+from pipelines.plan.plan import make_plan
 from pipelines.plan.schedule import Action, make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
@@ -29,7 +29,7 @@ from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpo
 from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.resume import check_same, check_unfinished, lasting
-from pipelines.train.stage import StageSpec
+from pipelines.train.specs import held, stage_specs
 
 AHEAD = 2
 """Steps on their way at once: while one runs, the next one's rows are already at the stages."""
@@ -246,34 +246,21 @@ class Driver:
 
     def _build(self, start: Checkpoint | None) -> None:
         assert self._crew is not None
-        specs, parts = [], []
-        bounds = [*(stage.first for stage in self.plan.stages), len(self.model.units)]
-        shared = shared_parameters(self.model.units, bounds)
-        for stage in self.plan.stages:
-            borrowed, lent = borrowed_and_lent(shared, stage.stage)
-            specs.append(
-                StageSpec(
-                    stage=stage.stage,
-                    num_stages=len(self.plan.stages),
-                    first=stage.first,
-                    end=stage.end,
-                    units=self.model.units,
-                    head=make_task(self._config.train.task),
-                    model_class=self.model.model_class,
-                    model_config=self.model.config,
-                    dtype=self._config.model.dtype,
-                    train=self._config.train,
-                    seed=self._config.run.seed,
-                    num_steps=self.num_steps,
-                    borrowed=borrowed,
-                    lent=lent,
-                )
-            )
-            units = self.model.units
-            parts.append((*units.parameters(stage.first, stage.end), *units.constants))
+        specs = stage_specs(
+            self.model.units,
+            self.plan.stages,
+            head=make_task(self._config.train.task),
+            model_class=self.model.model_class,
+            model_config=self.model.config,
+            dtype=self._config.model.dtype,
+            train=self._config.train,
+            seed=self._config.run.seed,
+            num_steps=self.num_steps,
+        )
 
         def states() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-            for names in parts:
+            for spec in specs:
+                names = held(self.model.units, spec)
                 if start is None:
                     yield self.model.weights(names), {}
                 else:

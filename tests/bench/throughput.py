@@ -21,6 +21,9 @@ from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_secti
 
 Rounds = list[dict[str, dict[str, Any]]]
 
+MICRO_BATCHES = {"float32": 4, "bfloat16": 2}
+"""Pieces of a batch: a micro-batch costs every layer a fixed time, which weighs more where products take less."""
+
 PAIRS = [
     ("motley float32", "script float32"),
     ("motley float32", "longest float32"),
@@ -67,6 +70,7 @@ def methods(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]
             epochs=1000,  # max_steps ends the run
             precision=precision,
             batch_size=given.batch_size,
+            micro_batches=MICRO_BATCHES[precision],
         )
         speed = runs.figure(summary, "throughput.useful_tokens_per_second")
         padding = runs.figure(summary, "data.train.padding_waste")
@@ -133,7 +137,8 @@ def report(rounds: Rounds, given: argparse.Namespace) -> str:
 
 {machine()}.
 Model {shown(given.model)}, batches of {given.batch_size}, {given.steps} steps of which the first 5 are not measured,
-Motley with {given.stages} stages of one CPU; medians (extremes) of {given.rounds} rounds.
+Motley with {given.stages} stages of one CPU, {MICRO_BATCHES["float32"]} micro-batches in float32 and
+{MICRO_BATCHES["bfloat16"]} in bfloat16; medians (extremes) of {given.rounds} rounds.
 *script*: every sentence padded to 128, a plain loop; *longest*: the same, padded to the longest of a random batch;
 *trainer*: Hugging Face Trainer, `train_sampling_strategy="group_by_length"`, fused AdamW. Useful tokens are sub-words
 that are not padding.

@@ -1,4 +1,4 @@
-"""One local Ray for all the tests of this folder."""
+"""One local Ray for the tests of each file in this folder."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import ray
 NUM_CPUS = 2
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_session() -> Iterator[None]:
-    """A Ray of two CPUs on this machine, without a dashboard and without a token; ends with the session."""
+    """A Ray of two CPUs on this machine, without a dashboard and without a token; ends with the file, as a process has but one."""
     settings = {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",

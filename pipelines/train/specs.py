@@ -1,0 +1,57 @@
+"""What every stage of a plan must know to build itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+from pipelines.config import TrainConfig
+from pipelines.model.units import Units
+from pipelines.plan.plan import StagePlan, borrowed_and_lent, shared_parameters
+from pipelines.tasks.head import Head
+from pipelines.train.stage import StageSpec
+
+
+def stage_specs(
+    units: Units,
+    stages: Sequence[StagePlan],
+    *,
+    head: Head,
+    model_class: str,
+    model_config: Any,
+    dtype: str,
+    train: TrainConfig,
+    seed: int,
+    num_steps: int,
+) -> list[StageSpec]:
+    """One for each stage; what stages share is owned by the first that needs it."""
+    bounds = [*(stage.first for stage in stages), len(units)]
+    shared = shared_parameters(units, bounds)
+    specs = []
+    for j, (first, end) in enumerate(pairwise(bounds)):
+        borrowed, lent = borrowed_and_lent(shared, j)
+        specs.append(
+            StageSpec(
+                stage=j,
+                num_stages=len(stages),
+                first=first,
+                end=end,
+                units=units,
+                head=head,
+                model_class=model_class,
+                model_config=model_config,
+                dtype=dtype,
+                train=train,
+                seed=seed,
+                num_steps=num_steps,
+                borrowed=borrowed,
+                lent=lent,
+            )
+        )
+    return specs
+
+
+def held(units: Units, spec: StageSpec) -> tuple[str, ...]:
+    """Names of the parameters that a stage holds: those of its units, and what every stage reads."""
+    return (*units.parameters(spec.first, spec.end), *units.constants)
