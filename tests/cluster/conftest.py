@@ -13,7 +13,7 @@ NUM_CPUS = 2
 
 @pytest.fixture(scope="module")
 def ray_session() -> Iterator[None]:
-    """A Ray of two CPUs on this machine, without a dashboard and without a token; ends with the file, as a process has but one."""
+    """A Ray of two CPUs on this machine, without a dashboard and without a token; a process has but one at a time."""
     settings = {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
