@@ -24,10 +24,10 @@ def plain(method: str, data: Path, model: str, **options: Any) -> dict[str, Any]
     return result
 
 
-def motley(data: Path, model: str, *, stages: int, **train: Any) -> dict[str, Any]:
+def motley(data: Path, model: str, *, stages: int, cpus: int = 1, **train: Any) -> dict[str, Any]:
     """Run the main job with `train` as its section of that name, and return its summary.json.
 
-    Whatever is not said keeps its default; the seed is `seed=`. Runs with one CPU a stage.
+    Whatever is not said keeps its default; the seed is `seed=`. Every stage has `cpus` CPUs.
     """
     with tempfile.TemporaryDirectory(prefix="motley-bench-") as folder:
         output = Path(folder) / "run"
@@ -36,7 +36,7 @@ def motley(data: Path, model: str, *, stages: int, **train: Any) -> dict[str, An
             "model": {"source": model},
             "data": {split: str(data / f"{split}.conll") for split in ("train", "dev", "test")},
             "train": train,
-            "plan": {"stages": stages},
+            "plan": {"stages": stages, "cpus_per_stage": cpus},
             "track": {"uri": f"sqlite:///{folder}/mlflow.db", "system_metrics": False},
         }
         path = Path(folder) / "bench.yaml"

@@ -30,6 +30,7 @@ PAIRS = [
     ("motley float32", "trainer float32"),
     ("motley bfloat16", "script float32"),
     ("motley bfloat16", "trainer bfloat16"),
+    ("motley bfloat16, 1 stage", "trainer bfloat16"),
 ]
 
 
@@ -60,29 +61,34 @@ def methods(given: argparse.Namespace) -> dict[str, Callable[[], dict[str, Any]]
             batch_size=given.batch_size,
         )
 
-    def motley(precision: str) -> dict[str, Any]:
+    def motley(precision: str, *, stages: int, cpus: int, micro_batches: int) -> dict[str, Any]:
         summary = runs.motley(
             given.data,
             given.model,
-            stages=given.stages,
+            stages=stages,
+            cpus=cpus,
             seed=given.seed,
             max_steps=given.steps,
             epochs=1000,  # max_steps ends the run
             precision=precision,
             batch_size=given.batch_size,
-            micro_batches=MICRO_BATCHES[precision],
+            micro_batches=micro_batches,
         )
         speed = runs.figure(summary, "throughput.useful_tokens_per_second")
         padding = runs.figure(summary, "data.train.padding_waste")
         return {**summary["throughput"], "useful_tokens_per_second": speed, "padding_waste": padding}
 
+    def cut(precision: str) -> dict[str, Any]:
+        return motley(precision, stages=given.stages, cpus=1, micro_batches=MICRO_BATCHES[precision])
+
     known: dict[str, Callable[[], dict[str, Any]]] = {
         "script float32": lambda: plain("script", "float32"),
         "longest float32": lambda: plain("longest", "float32"),
         "trainer float32": lambda: plain("trainer", "float32"),
-        "motley float32": lambda: motley("float32"),
+        "motley float32": lambda: cut("float32"),
         "trainer bfloat16": lambda: plain("trainer", "bfloat16"),
-        "motley bfloat16": lambda: motley("bfloat16"),
+        "motley bfloat16": lambda: cut("bfloat16"),
+        "motley bfloat16, 1 stage": lambda: motley("bfloat16", stages=1, cpus=given.stages, micro_batches=1),
     }
     if unknown := set(given.only or ()) - set(known):
         raise SystemExit(f"There is no method {sorted(unknown)}; there are {', '.join(known)}.")
@@ -99,7 +105,7 @@ def measure(given: argparse.Namespace) -> Rounds:
             results[name] = run()
             speed = results[name]["useful_tokens_per_second"]
             spent = time.perf_counter() - begin
-            print(f"round {turn + 1}: {name:17s} {speed:8,.0f} tokens/s ({spent:.0f} s)", flush=True)
+            print(f"round {turn + 1}: {name:24s} {speed:8,.0f} tokens/s ({spent:.0f} s)", flush=True)
         rounds.append(results)
     return rounds
 
@@ -138,7 +144,8 @@ def report(rounds: Rounds, given: argparse.Namespace) -> str:
 {machine()}.
 Model {shown(given.model)}, batches of {given.batch_size}, {given.steps} steps of which the first 5 are not measured,
 Motley with {given.stages} stages of one CPU, {MICRO_BATCHES["float32"]} micro-batches in float32 and
-{MICRO_BATCHES["bfloat16"]} in bfloat16; medians (extremes) of {given.rounds} rounds.
+{MICRO_BATCHES["bfloat16"]} in bfloat16; *1 stage*: one stage that has all of these CPUs, and no micro-batches; medians
+(extremes) of {given.rounds} rounds.
 *script*: every sentence padded to 128, a plain loop; *longest*: the same, padded to the longest of a random batch;
 *trainer*: Hugging Face Trainer, `train_sampling_strategy="group_by_length"`, fused AdamW. Useful tokens are sub-words
 that are not padding.
