@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +23,7 @@ from pipelines.plan.plan import Plan, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.executor import StepOrder
-from pipelines.train.specs import stage_specs
+from pipelines.train.specs import held, stage_specs
 from pipelines.train.stage import StageSpec
 
 NUM_MICRO_BATCHES = 4
@@ -81,7 +80,7 @@ def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: in
     # All stages together take about one CPU: equality is asked for, not speed.
     config = PlanConfig(stages=stages, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
     plan = make_plan(units, config)
-    verify(subject.model, units, [stage.first for stage in plan.stages[1:]], batches[0])
+    verify(subject.model, units, plan.bounds[1:-1], batches[0])
     return Trial(source, subject, dtype, steps, batches, plain, logits, units, plan, config)
 
 
@@ -165,7 +164,7 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
 def _specs(trial: Trial) -> list[StageSpec]:
     return stage_specs(
         trial.units,
-        trial.plan.stages,
+        trial.plan.bounds,
         head=OwnLoss(trial.subject.task),
         model_class=type(trial.model).__name__,
         model_config=config_of(trial.model),
@@ -177,33 +176,29 @@ def _specs(trial: Trial) -> list[StageSpec]:
 
 
 def _states(trial: Trial) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-    for first, end in _bounds(trial):
-        yield _held(trial, first, end), {}
+    for spec in _specs(trial):
+        yield _held(trial, spec), {}
 
 
-def _held(trial: Trial, first: int, end: int) -> dict[str, Tensor]:
+def _held(trial: Trial, spec: StageSpec) -> dict[str, Tensor]:
     parameters = dict(trial.model.named_parameters())
-    names = (*trial.units.parameters(first, end), *trial.units.constants)
+    names = held(trial.units, spec)
     return {name: parameters[name].detach() for name in names} | dict(trial.model.named_buffers())
-
-
-def _bounds(trial: Trial) -> list[tuple[int, int]]:
-    return list(pairwise([*(stage.first for stage in trial.plan.stages), len(trial.units)]))
 
 
 def _facts(trial: Trial) -> tuple[StageFacts, ...]:
     facts = []
     named = dict(trial.model.named_parameters())
-    for j, (first, end) in enumerate(_bounds(trial)):
-        units, held = trial.units.all[first:end], _held(trial, first, end)
+    for spec in _specs(trial):
+        units, values = trial.units.all[spec.first : spec.end], _held(trial, spec)
         facts.append(
             StageFacts(
-                stage=j,
+                stage=spec.stage,
                 first=units[0].name,
                 last=units[-1].name,
                 num_units=len(units),
-                num_parameters=sum(value.numel() for name, value in held.items() if name in named),
-                num_bytes=sum(value.nbytes for value in held.values()),
+                num_parameters=sum(value.numel() for name, value in values.items() if name in named),
+                num_bytes=sum(value.nbytes for value in values.values()),
             )
         )
     return tuple(facts)

@@ -91,7 +91,7 @@ class Driver:
             self._punctuation = summaries["train"].punctuation
             self.model = Pretrained(config, task, self.labels)
             self.plan = make_plan(self.model.units, config.plan)
-            self.model.prove([stage.first for stage in self.plan.stages[1:]])
+            self.model.prove(self.plan.bounds[1:-1])
             self._lengths = self._data.encode(
                 config.train.task, config.model.source, self.labels, self.model.max_length
             )
@@ -248,7 +248,7 @@ class Driver:
         assert self._crew is not None
         specs = stage_specs(
             self.model.units,
-            self.plan.stages,
+            self.plan.bounds,
             head=make_task(self._config.train.task),
             model_class=self.model.model_class,
             model_config=self.model.config,

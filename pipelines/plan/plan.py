@@ -36,6 +36,11 @@ class Plan:
     stages: tuple[StagePlan, ...]
     schedule: str
 
+    @property
+    def bounds(self) -> list[int]:
+        """The first unit of every stage, and the number of units."""
+        return [*(stage.first for stage in self.stages), self.stages[-1].end]
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 

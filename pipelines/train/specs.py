@@ -8,14 +8,14 @@ from typing import Any
 
 from pipelines.config import TrainConfig
 from pipelines.model.units import Units
-from pipelines.plan.plan import StagePlan, borrowed_and_lent, shared_parameters
+from pipelines.plan.plan import borrowed_and_lent, shared_parameters
 from pipelines.tasks.head import Head
 from pipelines.train.stage import StageSpec
 
 
 def stage_specs(
     units: Units,
-    stages: Sequence[StagePlan],
+    bounds: Sequence[int],
     *,
     head: Head,
     model_class: str,
@@ -25,8 +25,11 @@ def stage_specs(
     seed: int,
     num_steps: int,
 ) -> list[StageSpec]:
-    """One for each stage; what stages share is owned by the first that needs it."""
-    bounds = [*(stage.first for stage in stages), len(units)]
+    """One for each stage; what stages share is owned by the first that needs it.
+
+    Args:
+        bounds: the first unit of every stage, and the number of units.
+    """
     shared = shared_parameters(units, bounds)
     specs = []
     for j, (first, end) in enumerate(pairwise(bounds)):
@@ -34,7 +37,7 @@ def stage_specs(
         specs.append(
             StageSpec(
                 stage=j,
-                num_stages=len(stages),
+                num_stages=len(bounds) - 1,
                 first=first,
                 end=end,
                 units=units,

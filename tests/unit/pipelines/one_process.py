@@ -6,7 +6,6 @@ A stage acts as soon as what it waits for is there, lowest stage first: the mess
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -15,14 +14,14 @@ from torch import Tensor, nn
 from pipelines.config import TrainConfig
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
-from pipelines.plan.plan import borrowed_and_lent, shared_parameters
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder, Want
-from pipelines.train.stage import Stage, StageSpec
+from pipelines.train.specs import held, stage_specs
+from pipelines.train.stage import Stage
 from pipelines.train.transport import Tag, Transport
 
 CPU = Device(torch.device("cpu"), threads=1)
@@ -71,34 +70,24 @@ class OneProcess:
         units: Units | None = None,
     ) -> None:
         self.units = units or find_units(model, probe())
-        self.head = head or make_task("token-classification")
-        bounds = [0, *cut, len(self.units)]
-        shared = shared_parameters(self.units, bounds)
-        values = {n: v.detach().clone() for n, v in (*model.named_parameters(), *model.named_buffers())}
-        buffers = [name for name, _ in model.named_buffers()]
-        self.stages, self._executors, mail = [], [], Mail()
-        self._mail = mail
-        for j, (first, end) in enumerate(pairwise(bounds)):
-            borrowed, lent = borrowed_and_lent(shared, j)
-            spec = StageSpec(
-                stage=j,
-                num_stages=len(bounds) - 1,
-                first=first,
-                end=end,
-                units=self.units,
-                head=self.head,
-                model_class=type(model).__name__,
-                model_config=config_of(model),
-                dtype=dtype,
-                train=train,
-                seed=seed,
-                num_steps=num_steps,
-                borrowed=borrowed,
-                lent=lent,
-            )
-            needed = {n: values[n] for n in (*self.units.parameters(first, end), *self.units.constants, *buffers)}
-            self.stages.append(Stage(spec, needed, CPU))
-            self._executors.append(Executor(self.stages[-1], mail.of(j)))
+        specs = stage_specs(
+            self.units,
+            [0, *cut, len(self.units)],
+            head=head or make_task("token-classification"),
+            model_class=type(model).__name__,
+            model_config=config_of(model),
+            dtype=dtype,
+            train=train,
+            seed=seed,
+            num_steps=num_steps,
+        )
+        parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+        self._mail = Mail()
+        self.stages = [
+            Stage(spec, {name: parameters[name].detach() for name in held(self.units, spec)} | buffers, CPU)
+            for spec in specs
+        ]
+        self._executors = [Executor(stage, self._mail.of(j)) for j, stage in enumerate(self.stages)]
         self.schedule = schedule
 
     def step(
