@@ -16,6 +16,7 @@ from pipelines.check.plain import Plain
 from pipelines.config import PlanConfig, TrainConfig
 from pipelines.errors import UserError
 from pipelines.model.examples import example_batches
+from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
@@ -154,9 +155,8 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
         losses.append(loss)
         if step == 0:
             gradients = crew.take_gradients()
-    placed = {name for unit in trial.units.all for name in unit.parameters}
-    # What no unit needs is on no stage, and stays as it was.
-    weights = {name: p.detach().clone() for name, p in trial.model.named_parameters() if name not in placed}
+    # What is not trained is on no stage, or stays there as it was.
+    weights = {name: p.detach().clone() for name, p in trial.model.named_parameters()}
     weights |= {name: value for part, _ in crew.states() for name, value in part.items()}
     return Results(logits, losses, gradients, weights)
 
@@ -172,6 +172,7 @@ def _specs(trial: Trial) -> list[StageSpec]:
         train=TRAIN,
         seed=0,
         num_steps=trial.steps + 1,
+        trained=frozenset(trained(trial.model)),
     )
 
 

@@ -6,6 +6,7 @@ gets back numbers.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
 from cluster.evaluation import Evaluation
+from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
@@ -90,7 +92,7 @@ class Driver:
             self.labels = label_list(tags)
             self._punctuation = summaries["train"].punctuation
             self.model = Pretrained(config, task, self.labels)
-            self.plan = make_plan(self.model.units, config.plan)
+            self.plan = make_plan(self.model.units, config.plan, self.model.trained)
             self.model.prove(self.plan.bounds[1:-1])
             self._lengths = self._data.encode(
                 config.train.task, config.model.source, self.labels, self.model.max_length
@@ -171,8 +173,12 @@ class Driver:
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
         assert self._crew is not None
-        weights = {name: value for part, _ in self._crew.states() for name, value in part.items()}
-        self.model.save(folder, weights, punctuation=self._punctuation)
+        weights: dict[str, Any] = {}
+        ranks: dict[str, Any] = {}
+        for part, moments in self._crew.states():
+            weights |= part
+            ranks |= ranks_left(moments)
+        self.model.save(folder, weights, ranks, punctuation=self._punctuation)
 
     def close(self) -> None:
         """End all actors."""
@@ -220,7 +226,7 @@ class Driver:
             StepNumbers(
                 step=self._done,
                 epoch=flight.number // self._steps_per_epoch + 1,
-                loss=loss,
+                loss=math.fsum((loss, *(part for report in reports for part in report.penalties))),
                 grad_norm=reports[0].grad_norm,
                 learning_rate=learning_rate(flight.number, self.num_steps, self._config.train),
                 num_tokens=sum(lengths[row] for row in flight.step.rows),
@@ -256,6 +262,8 @@ class Driver:
             train=self._config.train,
             seed=self._config.run.seed,
             num_steps=self.num_steps,
+            trained=frozenset(self.model.trained),
+            adapter=self.model.adapter(num_steps=self.num_steps),
         )
 
         def states() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -264,7 +272,7 @@ class Driver:
                 if start is None:
                     yield self.model.weights(names), {}
                 else:
-                    yield self.model.buffers() | start.weights(names), start.moments(names)
+                    yield self.model.weights(names) | start.weights(names), start.moments(names)
 
         self._crew.build(specs, self.model.padding, states())
 

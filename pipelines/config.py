@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
@@ -92,6 +92,16 @@ class TrainConfig(Section):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
 
+    freeze: tuple[str, ...] = ()
+    """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
+
+
+class AdapterConfig(Section):
+    method: str
+    """lora, adalora, ia3, prefix-tuning or prompt-tuning; see pipelines/adapt/methods.py."""
+    options: dict[str, Any] = {}
+    """Fields of PEFT's configuration for it, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
+
 
 class PlanConfig(Section):
     stages: int = Field(default=2, ge=1)
@@ -147,13 +157,19 @@ class ServeConfig(Section):
     """Longest text in one request."""
 
 
-def _source(value: object) -> object:
-    return {"source": value} if isinstance(value, str) else value
+_SHORT = {"model": "source", "adapter": "method"}
+"""Sections that may be written as one word, and the key that it stands for."""
+
+
+def _spelt_out(section: str) -> BeforeValidator:
+    return BeforeValidator(lambda value: {_SHORT[section]: value} if isinstance(value, str) else value)
 
 
 class Config(Section):
     run: RunConfig = RunConfig()
-    model: Annotated[ModelConfig, BeforeValidator(_source)] = ModelConfig()
+    model: Annotated[ModelConfig, _spelt_out("model")] = ModelConfig()
+    adapter: Annotated[AdapterConfig | None, _spelt_out("adapter")] = None
+    """Trains an adapter in place of the whole model; a word is short for its `method`."""
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     plan: PlanConfig = PlanConfig()
@@ -221,8 +237,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     node = tree
     for parent in parents:
         child = node.setdefault(parent, {})
-        if isinstance(child, str) and parent == "model":
-            child = node[parent] = {"source": child}
+        if isinstance(child, str) and parent in _SHORT:
+            child = node[parent] = {_SHORT[parent]: child}
         if not isinstance(child, dict):
             raise UserError(f"The override {override!r} goes below {parent!r}, which is a value and not a section.")
         node = child
@@ -231,7 +247,8 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
-        kind = field.annotation
+        # A section that may be left out is one of several types.
+        kind = next((k for k in get_args(field.annotation) if isinstance(k, type)), field.annotation)
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             yield from _keys(kind, f"{prefix}{name}.")
         else:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.adapt.attach import attach
 from pipelines.data.packages import package_path
 from pipelines.errors import UserError
 
@@ -123,11 +124,12 @@ def _parameters_without_storage() -> Iterator[None]:
         nn.Module.register_parameter = register  # type: ignore[method-assign]
 
 
-def skeleton(config: Any, *, model_class: str, dtype: str) -> nn.Module:
+def skeleton(config: Any, *, model_class: str, dtype: str, adapter: Any = None) -> nn.Module:
     """The model of a configuration (a transformers config), its parameters on the meta device.
 
     Args:
         model_class: the class's name in transformers, for example BertForTokenClassification.
+        adapter: PEFT's configuration of an adapter that belongs onto the model.
     """
     import transformers
     from transformers.initialization import no_init_weights
@@ -136,6 +138,8 @@ def skeleton(config: Any, *, model_class: str, dtype: str) -> nn.Module:
         model: nn.Module = getattr(transformers, model_class)._from_config(copy.deepcopy(config), dtype=DTYPES[dtype])
         # Without initialisation nothing is tied yet.
         model.tie_weights()  # type: ignore[operator]
+        if adapter is not None:
+            model = attach(model, adapter).model
     for parameter in model.parameters():
         # Some models ask for float32 by name.
         if parameter.is_floating_point():

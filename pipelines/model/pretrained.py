@@ -7,18 +7,25 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from pipelines.adapt.attach import attach
+from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config
 from pipelines.errors import UserError
-from pipelines.model.load import config_of, load_model, load_tokenizer, quiet
+from pipelines.model.freeze import freeze, trained
+from pipelines.model.load import DTYPES, config_of, load_model, load_tokenizer, quiet
 from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.tasks.task import Task
+
+ADAPTER = "adapter"
+"""The folder that holds an adapter."""
 
 
 class Pretrained:
@@ -38,6 +45,16 @@ class Pretrained:
             seed=config.run.seed,
             **task.model_options(labels),
         )
+        self.model_class = type(self._model).__name__
+        self.config = config_of(self._model)
+        self._adapter, self._task = config.adapter, config.train.task
+        self._adapted = None
+        if config.adapter is not None:
+            self._adapted = attach(self._model, adapter_config(config.adapter, self._task), seed=config.run.seed)
+            self._model = self._adapted.model.to(DTYPES[config.model.dtype])
+        freeze(self._model, config.train.freeze)
+        self.trained = trained(self._model)
+        """The parameters that are trained, by name, with their numbers of values."""
         refuse_running_statistics(self._model)
         try:
             self.units = self._find_units()
@@ -48,8 +65,6 @@ class Pretrained:
             if config.plan.stages > 1:
                 raise
             self.units = one_unit(self._model)
-        self.config = config_of(self._model)
-        self.model_class = type(self._model).__name__
         self.padding = task.padding(self.tokenizer)
         self.max_length = min(config.data.max_length, self.tokenizer.model_max_length, _positions(self._model))
 
@@ -70,6 +85,14 @@ class Pretrained:
         probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
         return dict(probe)
 
+    def adapter(self, *, num_steps: int) -> Any:
+        """PEFT's configuration of the adapter for a run of so many steps; None where the whole model is trained.
+
+        Raises:
+            UserError: AdaLoRA's phases do not fit into the run.
+        """
+        return None if self._adapter is None else adapter_config(self._adapter, self._task, num_steps=num_steps)
+
     def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters, and all buffers that a checkpoint holds."""
         parameters = dict(self._model.named_parameters())
@@ -78,10 +101,18 @@ class Pretrained:
     def buffers(self) -> dict[str, Tensor]:
         return dict(self._model.named_buffers())
 
-    def save(self, folder: Path, weights: Mapping[str, Tensor], *, punctuation: str) -> None:
-        """Write the model with `weights` (the parameters that no unit reads stay as they were) for `from_pretrained`.
+    def save(
+        self, folder: Path, weights: Mapping[str, Tensor], ranks: Mapping[str, Tensor], *, punctuation: str
+    ) -> None:
+        """Write the model with `weights` (what is not trained stays as it was) for `from_pretrained`.
 
-        `punctuation` says how the training words had it, so that raw text is split the same way.
+        An adapter is written by itself too, for PEFT, into the folder `adapter` beside: it is worked into the model's
+        weights. One that cannot be lies within the model's folder as well. The model is of no more use here afterwards.
+
+        Args:
+            ranks: what AdaLoRA left of each `lora_E` [ranks, 1]; empty for others.
+            punctuation: how the training words had it, so that raw text is split the same way.
+
         The folder appears whole or not at all.
         """
         parameters = dict(self._model.named_parameters())
@@ -90,8 +121,14 @@ class Pretrained:
                 parameters[name].copy_(value)
         beside = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(beside, ignore_errors=True)
+        plain: Any = self._model
         with quiet():
-            self._model.save_pretrained(beside)  # type: ignore[operator]
+            if self._adapted is not None:
+                self._adapted.save(folder.parent / ADAPTER, {name: kept.tolist() for name, kept in ranks.items()})
+                plain = self._adapted.plain()
+                if self._adapted.in_front:
+                    shutil.copytree(folder.parent / ADAPTER, beside / ADAPTER)
+            plain.save_pretrained(beside)
             self.tokenizer.save_pretrained(beside)
         (beside / "words.json").write_text(json.dumps({"punctuation": punctuation}), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)

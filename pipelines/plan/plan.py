@@ -45,8 +45,29 @@ class Plan:
         return asdict(self)
 
 
-def make_plan(units: Units, config: PlanConfig) -> Plan:
+def unit_costs(units: Units, trained: Mapping[str, int] | None) -> list[float]:
+    """What a step costs on each unit, in values of its parameters that a product goes over.
+
+    A trained matrix is gone over three times: forward, and for the gradients of input and weight. What is frozen
+    has no weight gradient, and nothing goes back to where nothing before is trained.
+
+    Args:
+        trained: the trained parameters' numbers of values by name; None for all parameters.
+    """
+    costs = []
+    learnt = False
+    for k, unit in enumerate(units.all):
+        share = unit.size if trained is None else sum(trained.get(name, 0) for name in unit.parameters)
+        learnt |= share > 0
+        costs.append((unit.size * (2 if learnt else 1) + share) * (LOOKUP if k == 0 else 1.0))
+    return costs
+
+
+def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | None = None) -> Plan:
     """Cut the units into `config.stages` chunks of about equal cost, or where `config.cut` says.
+
+    Args:
+        trained: the trained parameters' numbers of values by name; all parameters when left out.
 
     Raises:
         UserError: more stages than units, a cut that makes no chunks, or a wrong number of devices.
@@ -57,7 +78,7 @@ def make_plan(units: Units, config: PlanConfig) -> Plan:
             f"plan.stages is {config.stages}, but the model has only {len(units)} units ({', '.join(names)}). "
             f"Ask for at most {len(units)} stages."
         )
-    costs = [unit.size * (LOOKUP if k == 0 else 1.0) for k, unit in enumerate(units.all)]
+    costs = unit_costs(units, trained)
     cut = list(config.cut) if config.cut is not None else solve(costs, config.stages)
     bounds = [0, *cut, len(units)]
     if len(cut) != config.stages - 1 or any(a >= b for a, b in pairwise(bounds)):

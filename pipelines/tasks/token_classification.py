@@ -84,14 +84,14 @@ class TokenClassification(Task):
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
-        logits = output.logits
+        logits = _of_words(output, batch)
         logits = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
         targets = batch["labels"].flatten()
         return F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORE, reduction="sum")
 
     def answers(self, output: Any, batch: Batch) -> list[npt.NDArray[np.int32]]:
         """The predicted class of every valid target."""
-        best = output.logits.argmax(-1)
+        best = _of_words(output, batch).argmax(-1)
         valid = batch["labels"] != IGNORE
         return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
 
@@ -100,3 +100,9 @@ class TokenClassification(Task):
         from pipelines.report.entities import entity_report
 
         return entity_report(gold, predicted)
+
+
+def _of_words(output: Any, batch: Batch) -> Tensor:
+    """Logits [rows, length, classes] of the input itself: prompt tuning puts tokens of its own in front of it."""
+    logits: Tensor = output.logits[:, -batch["labels"].shape[1] :]
+    return logits

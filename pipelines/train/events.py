@@ -31,6 +31,8 @@ class StageReport:
     grad_norm: float
     """The global norm of all gradients, before clipping; the same on every stage."""
     bytes_sent: int
+    penalties: tuple[float, ...] = ()
+    """What an adapter adds to the loss for the sake of its weights on this stage."""
 
     @property
     def busy(self) -> float:

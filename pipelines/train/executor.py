@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipelines.adapt.ranks import threshold
 from pipelines.plan.schedule import Action
 from pipelines.train.events import Event, StageReport
 from pipelines.train.stage import Stage, global_norm
@@ -39,6 +40,7 @@ class Executor:
     def __init__(self, stage: Stage, transport: Transport) -> None:
         self._stage, self._transport = stage, transport
         self._j, self._num_stages = stage.spec.stage, stage.spec.num_stages
+        self._gets_gradients = not stage.is_last and stage.spec.trains
 
     def run(self, order: StepOrder, batches: Sequence[Batch]) -> StageReport:
         """Run one step.
@@ -63,6 +65,7 @@ class Executor:
         """One step that stops at every message it waits for, and goes on when it is given it."""
         stage, events, sent, norm = self._stage, [], 0, 0.0
         squares: list[float] = []
+        penalties: tuple[float, ...] = ()
         for action in order.actions:
             i = action.micro_batch
             tensors: list[Tensor] = []
@@ -73,7 +76,7 @@ class Executor:
                 tensors = stage.forward(order.step, i, batches[i], received, order.num_targets)
             elif action.kind == "backward":
                 assert i is not None
-                received = [] if stage.is_last else (yield self._wants(+1, order.step, i))
+                received = (yield self._wants(+1, order.step, i)) if self._gets_gradients else []
                 start = time.time()
                 tensors = stage.backward(i, received)
             elif action.kind == "weights":
@@ -82,19 +85,21 @@ class Executor:
                 stage.weights(i)
                 if i == len(batches) - 1:
                     yield from self._sum_shared(order.step)
+                    penalties = stage.add_penalties()
                     squares = stage.squared_norms()
             else:
                 norm = yield from self._agree(order.step, squares)
                 start = time.time()
                 stage.update(order.step, norm)
                 yield from self._renew_shared(order.step)
+                yield from self._allot(order.step)
             stage.device.wait()
             events.append(Event(action.kind, i, start, time.time()))
             if tensors:
                 assert i is not None
                 sent += self._send(+1 if action.kind == "forward" else -1, order.step, i, tensors)
         loss = stage.take_loss() if stage.is_last else None
-        return StageReport(self._j, order.step, tuple(events), loss, norm, sent)
+        return StageReport(self._j, order.step, tuple(events), loss, norm, sent, penalties)
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[npt.NDArray[np.int32]]]:
         """Forward only; for each micro-batch the answers, row by row, from the last stage (nothing from others).
@@ -133,6 +138,23 @@ class Executor:
             self._transport.send(borrower, tag, self._stage.lent_weights(borrower))
         for owner in self._stage.spec.borrowed:
             self._stage.take_weights(owner, (yield owner, tag))
+
+    def _allot(self, step: int) -> Generator[Want, list[Tensor], None]:
+        """AdaLoRA's budget: stage 0 gathers the scores of all triplets and tells below which they are masked."""
+        scores = self._stage.rank_scores()
+        if scores is None:
+            return
+        others = range(1, self._num_stages)
+        if self._j != 0:
+            self._transport.send(0, Tag(step, "scores"), scores)
+            lowest = (yield 0, Tag(step, "threshold"))[0]
+        else:
+            for k in others:
+                scores = [*scores, *(yield k, Tag(step, "scores"))]
+            lowest = torch.tensor(threshold(scores, self._stage.num_masked(step)), dtype=torch.float64)
+            for k in others:
+                self._transport.send(k, Tag(step, "threshold"), [lowest])
+        self._stage.mask_ranks(step, float(lowest))
 
     def _agree(self, step: int, squares: Sequence[float]) -> Generator[Want, list[Tensor], float]:
         """The global norm: stage 0, which is the last to finish its backwards, gathers and tells."""

@@ -14,6 +14,7 @@ def lasting(config: Config) -> dict[str, Any]:
     """What a resumed run may not change: it would not be the same run. Plan and length may change."""
     return {
         "seed": config.run.seed,
+        "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps"}),
     }
 

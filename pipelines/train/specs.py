@@ -24,13 +24,18 @@ def stage_specs(
     train: TrainConfig,
     seed: int,
     num_steps: int,
+    trained: frozenset[str],
+    adapter: Any = None,
 ) -> list[StageSpec]:
     """One for each stage; what stages share is owned by the first that needs it.
 
     Args:
         bounds: the first unit of every stage, and the number of units.
+        trained: names of the parameters that are trained.
+        adapter: PEFT's configuration of the adapter that the model has.
     """
-    shared = shared_parameters(units, bounds)
+    # What stays as it is need not be summed: each stage has its copy.
+    shared = {name: stages for name, stages in shared_parameters(units, bounds).items() if name in trained}
     specs = []
     for j, (first, end) in enumerate(pairwise(bounds)):
         borrowed, lent = borrowed_and_lent(shared, j)
@@ -48,6 +53,8 @@ def stage_specs(
                 train=train,
                 seed=seed,
                 num_steps=num_steps,
+                trained=trained,
+                adapter=adapter,
                 borrowed=borrowed,
                 lent=lent,
             )

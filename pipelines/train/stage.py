@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.adapt.ranks import Ranks, has_ranks
 from pipelines.config import TrainConfig
 from pipelines.model.cut import Chunk
 from pipelines.model.load import fill, skeleton
@@ -20,6 +21,7 @@ from pipelines.model.units import Units
 from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
+from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.sparse import by_rows
@@ -47,10 +49,24 @@ class StageSpec:
     seed: int
     num_steps: int
     """Steps of the whole run, for the learning rate."""
+    trained: frozenset[str]
+    """Names of all parameters of the model that are trained; the others stay as they are."""
+    adapter: Any = None
+    """PEFT's configuration of the adapter that the model has."""
     borrowed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Shared parameters that another stage owns and updates, by that stage."""
     lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Shared parameters of this stage that other stages use too, by those stages."""
+
+    @property
+    def trains_before(self) -> bool:
+        """Whether an earlier stage trains anything, and so waits for gradients."""
+        return not self.trained.isdisjoint(self.units.parameters(0, self.first))
+
+    @property
+    def trains(self) -> bool:
+        """Whether this stage or an earlier one trains anything: otherwise its forwards leave nothing to go back."""
+        return self.trains_before or not self.trained.isdisjoint(self.units.parameters(self.first, self.end))
 
 
 class Stage:
@@ -60,23 +76,29 @@ class Stage:
         """Build the chunk and fill it with `weights`, by fully qualified name."""
         device.settle()
         self.spec, self.device = spec, device
-        model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype)
+        model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype, adapter=spec.adapter)
         fill(model, weights, device.kind)
         named = dict(model.named_parameters())
+        for name, parameter in named.items():
+            parameter.requires_grad_(name in spec.trained and name in weights)
         self._borrowed = {name: named[name] for names in spec.borrowed.values() for name in names}
         needed = spec.units.parameters(spec.first, spec.end)
-        self.parameters = {name: named[name] for name in needed if name not in self._borrowed}
+        self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in self._borrowed}
+        """Those that this stage trains, by fully qualified name."""
         shared = {id(named[name]) for part in (spec.borrowed, spec.lent) for names in part.values() for name in names}
         self._tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
         hasten(model)
+        hasten_frozen(model, set(weights))
         self._clock = Clock()
         self._later = defer(model, self._clock)
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
         packed = {id(table.table): table.packed for table in self._tables}
         self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
         self._optimizer = make_optimizer(self._trained.items(), spec.train)
+        self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
         self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
+        self._scores: Tensor | None = None
 
     @property
     def is_first(self) -> bool:
@@ -100,7 +122,8 @@ class Stage:
         """
         self._mode(training=True)
         arrived = [self.device.take(tensor) for tensor in received]
-        arrived = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in arrived]
+        if self.spec.trains_before:
+            arrived = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in arrived]
         here = {name: self.device.take(column) for name, column in batch.items()}
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with self.device.precision(self.spec.train.precision):
@@ -110,15 +133,18 @@ class Stage:
             self._losses[i] = loss.detach()
             self._waiting[i] = (arrived, [loss])
             return []
-        self._waiting[i] = (arrived, output)
+        self._waiting[i] = (arrived, output) if self.spec.trains else ([], [])
         return [self.device.give(tensor) for tensor in output]
 
     def backward(self, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took.
 
-        One for each floating-point tensor, in their order; zeros where nothing depended on it.
+        One for each floating-point tensor, in their order; zeros where nothing depended on it. None at all where
+        nothing before is trained.
         """
         arrived, sent = self._waiting.pop(i)
+        if not self.spec.trains:
+            return []
         self._clock.micro_batch = i
         if gradients:
             floats = [tensor for tensor in sent if tensor.is_floating_point()]
@@ -127,12 +153,16 @@ class Stage:
             torch.autograd.backward(sent, taken)
         else:
             torch.autograd.backward(sent)
-        return [self.device.give(_gradient(tensor)) for tensor in arrived if tensor.is_floating_point()]
+        return [self.device.give(_gradient(tensor)) for tensor in arrived if tensor.requires_grad]
 
     def weights(self, i: int) -> None:
         """The weight gradients that the backwards of the micro-batches up to `i` left for later."""
         for layer in self._later:
             layer.compute(i)
+
+    def add_penalties(self) -> tuple[float, ...]:
+        """Add the gradients of what an adapter adds to the loss for its own weights' sake, and return its parts."""
+        return () if self._ranks is None else tuple(self._ranks.orthogonality())
 
     def borrowed_gradients(self, owner: int) -> list[Tensor]:
         """This stage's part of the gradients of what it borrows from `owner`; forgets it."""
@@ -208,7 +238,24 @@ class Stage:
         for table in self._tables:
             if table.packed.grad is not None:
                 table.write_back()
+        if self._ranks is not None:
+            self._scores = self._ranks.notice(step + 1)
         self.forget_gradients()
+
+    def rank_scores(self) -> list[Tensor] | None:
+        """After an update: the scores of this stage's triplets where AdaLoRA's budget is allotted now."""
+        scores, self._scores = self._scores, None
+        return None if scores is None else [self.device.give(scores)]
+
+    def num_masked(self, step: int) -> int:
+        """How many triplets of the whole model are to be masked after step `step`."""
+        assert self._ranks is not None
+        return self._ranks.masked(step + 1)
+
+    def mask_ranks(self, step: int, threshold: float) -> None:
+        """Mask the triplets that score no higher."""
+        assert self._ranks is not None
+        self._ranks.mask(step + 1, threshold)
 
     def take_loss(self) -> float:
         """The step's loss (last stage only): the micro-batches' parts added in their order."""
@@ -235,7 +282,7 @@ class Stage:
     # -- state ----------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Copies of the weights, and of the optimizer's state as `NAME/KEY`, on the host."""
+        """Copies of the trained weights, and of the optimizer's state as `NAME/KEY`, on the host."""
         weights = {name: self.device.give(p).clone() for name, p in self.parameters.items()}
         tables = {id(table.packed): table for table in self._tables}
         moments = {}
@@ -244,6 +291,8 @@ class Stage:
             state = tables[id(trained)].moments(state) if id(trained) in tables else state
             for key, value in state.items():
                 moments[f"{name}/{key}"] = self.device.give(torch.as_tensor(value)).clone()
+        if self._ranks is not None:
+            moments |= {key: self.device.give(value).clone() for key, value in self._ranks.state().items()}
         return weights, moments
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
@@ -253,6 +302,9 @@ class Stage:
             prefix = f"{name}/"
             mine = {k.removeprefix(prefix): v.clone() for k, v in moments.items() if k.startswith(prefix)}
             state = {k: v.to(self.device.kind) if v.dim() else v for k, v in mine.items()}
+            if self._ranks is not None:
+                ranked = [key for key in state if key.startswith("adalora_")]
+                self._ranks.restore(name, {key.removeprefix("adalora_"): state.pop(key) for key in ranked})
             if state and id(trained) in tables:
                 state = tables[id(trained)].take_moments(state, self._optimizer)
             if state:

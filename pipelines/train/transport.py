@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-What = Literal["activations", "gradients", "shared gradients", "shared weights", "norms", "norm"]
+What = Literal["activations", "gradients", "shared gradients", "shared weights", "norms", "norm", "scores", "threshold"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ A stage acts as soon as what it waits for is there, lowest stage first: the mess
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipelines.config import TrainConfig
+from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.plan.schedule import make_schedule
@@ -33,6 +35,8 @@ class Mail:
 
     def __init__(self) -> None:
         self.box: dict[tuple[int, int, Tag], list[Tensor]] = {}
+        self.sent: list[tuple[int, int, str]] = []
+        """Sender, receiver and what, of every message there was."""
 
     def of(self, stage: int) -> Transport:
         return Post(self, stage)
@@ -45,6 +49,7 @@ class Post:
         self._mail, self._stage = mail, stage
 
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
+        self._mail.sent.append((self._stage, stage, tag.what))
         # Copies, as between processes.
         self._mail.box[stage, self._stage, tag] = [tensor.clone() for tensor in tensors]
         return sum(tensor.nbytes for tensor in tensors)
@@ -68,26 +73,31 @@ class OneProcess:
         seed: int = 7,
         head: Head | None = None,
         units: Units | None = None,
+        adapter: Any = None,
+        model_class: str | None = None,
     ) -> None:
+        """`model` has the adapter (PEFT's configuration of it) on it already; it is a `model_class` beneath it."""
         self.units = units or find_units(model, probe())
         specs = stage_specs(
             self.units,
             [0, *cut, len(self.units)],
             head=head or make_task("token-classification"),
-            model_class=type(model).__name__,
+            model_class=model_class or type(model).__name__,
             model_config=config_of(model),
             dtype=dtype,
             train=train,
             seed=seed,
             num_steps=num_steps,
+            trained=frozenset(trained(model)),
+            adapter=adapter,
         )
         parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
-        self._mail = Mail()
+        self.mail = Mail()
         self.stages = [
             Stage(spec, {name: parameters[name].detach() for name in held(self.units, spec)} | buffers, CPU)
             for spec in specs
         ]
-        self._executors = [Executor(stage, self._mail.of(j)) for j, stage in enumerate(self.stages)]
+        self._executors = [Executor(stage, self.mail.of(j)) for j, stage in enumerate(self.stages)]
         self.schedule = schedule
 
     def step(
@@ -100,7 +110,7 @@ class OneProcess:
         todo = todo if update else [[action for action in actions if action.kind != "update"] for actions in todo]
         running: dict[int, Generator[Want, list[Tensor], StageReport]] = {}
         waiting: dict[int, Want] = {}
-        loss = float("nan")
+        loss, penalties = float("nan"), [0.0]
         for j, executor in enumerate(self._executors):
             running[j] = executor.step(StepOrder(number, tuple(todo[j]), num_targets), batches)
         ready: dict[int, list[Tensor] | None] = dict.fromkeys(running)
@@ -112,9 +122,10 @@ class OneProcess:
                 except StopIteration as end:
                     del running[j]
                     loss = end.value.loss if end.value.loss is not None else loss
-            ready = {j: self._mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self._mail.box}
-        assert not self._mail.box, "messages that nobody wanted"
-        return loss
+                    penalties += end.value.penalties
+            ready = {j: self.mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self.mail.box}
+        assert not self.mail.box, "messages that nobody wanted"
+        return math.fsum((loss, *penalties))
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value for stage in self.stages for name, value in stage.state()[0].items()}
