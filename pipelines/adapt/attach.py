@@ -34,6 +34,11 @@ class Adapted:
     in_front: bool
     """Whether the adapter is tokens in front of the input (or of every layer's), which cannot be merged."""
 
+    @property
+    def num_virtual_tokens(self) -> int:
+        """How many positions the adapter takes of those that the model has."""
+        return int(self.wrapper.peft_config[NAME].num_virtual_tokens) if self.in_front else 0
+
     def save(self, folder: Path, ranks: dict[str, list[bool]]) -> None:
         """Write the adapter for `PeftModel.from_pretrained`.
 

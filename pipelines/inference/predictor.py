@@ -22,6 +22,8 @@ from pipelines.inference.words import Punctuation, Word, read_punctuation, split
 TOKENS_PER_PASS = 4096
 # For models that name no limit of their own (relative positions): attention costs the square of this.
 LONGEST_WINDOW = 512
+ADAPTER = "adapter"
+"""The folder in a model's folder that holds an adapter which is no part of the weights."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -55,7 +57,7 @@ class Predictor:
         self._punctuation = punctuation
         names = {int(i): label for i, label in (model.config.id2label or {}).items()}
         self._labels = [names[i] for i in range(len(names))]
-        self._limit = _longest_input(model, tokenizer)
+        self._limit = _longest_input(model, tokenizer) - _virtual_tokens(model)
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", threads: int) -> Predictor:
@@ -73,6 +75,11 @@ class Predictor:
             if not isinstance(tokenizer, PreTrainedTokenizerFast):
                 raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
             model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            if (folder / ADAPTER).is_dir():
+                # Imported here: few models have an adapter that cannot be worked into their weights.
+                from peft import PeftModel
+
+                model = PeftModel.from_pretrained(model, str(folder / ADAPTER), use_safetensors=True)
         return cls(model.to(device), tokenizer, punctuation=read_punctuation(folder))
 
     @property
@@ -143,7 +150,9 @@ class Predictor:
         )
         inputs: dict[str, Any] = {name: tensor.to(self._model.device) for name, tensor in encoded.items()}
         with torch.inference_mode():
-            probabilities = self._model(**inputs).logits.float().softmax(-1)
+            # Prompt tuning puts tokens of its own in front of the input.
+            logits = self._model(**inputs).logits[:, -inputs["input_ids"].shape[1] :]
+            probabilities = logits.float().softmax(-1)
         scores, labels = (tensor.tolist() for tensor in probabilities.max(-1))
         rows = []
         for i, window in enumerate(batch):
@@ -183,6 +192,12 @@ def _no_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _virtual_tokens(model: PreTrainedModel) -> int:
+    """Positions that an adapter takes."""
+    configs = getattr(model, "peft_config", {})
+    return sum(getattr(config, "num_virtual_tokens", None) or 0 for config in configs.values())
 
 
 def _longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> int:

@@ -32,6 +32,7 @@ from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Sche
 import pipelines
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
+from pipelines.inference.predictor import ADAPTER
 
 # What predicting imports; MLflow would find out by loading the model in another process.
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
@@ -150,10 +151,14 @@ def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
         python_model=str(source / "inference" / "pyfunc_model.py"),
         artifacts={_ARTIFACT: str(folder.absolute())},
         code_paths=[str(code)],
-        pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in _requirements(folder)],
     )
     # Given to save_model it would lose against the types of `predict`, which cannot say as much.
     mlflow.models.set_signature(str(saved), _signature())
+
+
+def _requirements(folder: Path) -> list[str]:
+    return [*REQUIREMENTS, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
 
 
 def _weights(root: Path, uri: str) -> Path:

@@ -66,7 +66,10 @@ class Pretrained:
                 raise
             self.units = one_unit(self._model)
         self.padding = task.padding(self.tokenizer)
-        self.max_length = min(config.data.max_length, self.tokenizer.model_max_length, _positions(self._model))
+        taken = self._adapted.num_virtual_tokens if self._adapted is not None else 0
+        self.max_length = min(
+            config.data.max_length, self.tokenizer.model_max_length - taken, _positions(self._model) - taken
+        )
 
     def _find_units(self) -> Units:
         return find_units(self._model, self._probe())

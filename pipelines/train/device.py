@@ -18,6 +18,11 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of glibc's malloc.h."""
 
 
+ALIGNMENT = 64
+"""Bytes. torch's own memory begins at multiples of this, a message's does not; a kernel may sum in another order
+where it does not, and one stage would have got the tensor from torch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """The device that Ray assigned to a stage; never guessed from what the machine has."""
@@ -47,6 +52,8 @@ class Device:
 
     def take(self, tensor: Tensor) -> Tensor:
         """A tensor that came from another process, on this device."""
+        if self.kind.type == "cpu" and tensor.data_ptr() % ALIGNMENT:
+            return tensor.clone()
         return tensor.to(self.kind, non_blocking=True)
 
     def give(self, tensor: Tensor) -> Tensor:

@@ -1,0 +1,108 @@
+"""Adapters on real actors: trained over stages, resumed on other stages, saved whole, merged, and used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cluster.driver import Driver, Stopped, StopRequest
+from pipelines.config import Config
+from pipelines.inference.predictor import Predictor
+from tests.cluster.test_training import Watcher
+from tests.tiny import write_data, write_model
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]
+
+ADALORA = {"init_r": 4, "target_r": 2, "tinit": 3, "tfinal": 6, "deltaT": 2}
+METHODS: dict[str, dict[str, Any]] = {
+    "lora": {"r": 4, "use_dora": True, "target_modules": "all-linear"},
+    "adalora": ADALORA,
+    "prefix-tuning": {"num_virtual_tokens": 4},
+    "prompt-tuning": {"num_virtual_tokens": 4},
+}
+TEXTS = ["Ann lives in New York .", "Bob Lee left Cape Town for Bern ."]
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("given")
+    return {"model": str(write_model(folder / "model")), "data": str(write_data(folder / "data"))}
+
+
+def run(
+    given: dict[str, str], folder: Path, method: str, *, stages: int, resume: Path | None = None,
+    watcher: Watcher | None = None, stop: StopRequest | None = None,
+) -> Watcher:  # fmt: skip
+    settings = Config.model_validate(
+        {
+            "model": given["model"],
+            "data": {"path": given["data"]},
+            "adapter": {"method": method, "options": METHODS[method]},
+            "train": {"batch_size": 8, "epochs": 4, "max_steps": 20, "learning_rate": 1e-2},
+            "plan": {"stages": stages, "cpus_per_stage": 0.25, "timeout": 60},
+            "checkpoint": {"resume": None if resume is None else str(resume)},
+        }
+    )
+    watcher = watcher or Watcher()
+    driver = Driver(settings, folder, watcher, may_grow=False, stop=stop or StopRequest())
+    try:
+        driver.run()
+        driver.save_model(folder / "model")
+    finally:
+        driver.close()
+    return watcher
+
+
+def answers(model: Any) -> torch.Tensor:
+    ids = torch.tensor([[2, 8, 9, 30, 3], [2, 12, 7, 3, 0]])
+    with torch.no_grad():
+        found: torch.Tensor = model.eval()(input_ids=ids, attention_mask=(ids != 0).long()).logits
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_saved_adapter_is_whole_and_loads_with_peft_onto_the_model_it_came_from(
+    given: dict[str, str], tmp_path: Path, method: str
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForTokenClassification
+
+    watcher = run(given, tmp_path / "three", method, stages=3)
+    assert watcher.steps[-1].loss < watcher.steps[0].loss
+
+    base = AutoModelForTokenClassification.from_pretrained(given["model"], num_labels=5)
+    loaded = PeftModel.from_pretrained(base, str(tmp_path / "three" / "adapter"))
+    if "tuning" in method:
+        plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
+        whole = PeftModel.from_pretrained(plain, str(tmp_path / "three" / "model" / "adapter"))
+    else:
+        whole = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
+        assert not (tmp_path / "three" / "model" / "adapter").exists()
+    expected = answers(whole)
+    assert (answers(loaded) - expected).abs().max() <= 1e-5 * expected.abs().max()
+    found = Predictor.load(tmp_path / "three" / "model", threads=1).predict(TEXTS)
+    assert len(found) == len(TEXTS)
+
+
+def test_adalora_goes_on_from_a_checkpoint_of_three_stages_with_one_and_two_as_if_nothing_had_happened(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    run(given, tmp_path / "whole", "adalora", stages=2)
+    whole = load_file(tmp_path / "whole" / "adapter" / "adapter_model.safetensors")
+    # One stop while the budget shrinks, one when the ranks are settled.
+    for at, stages in ((8, 1), (16, 2)):
+        stop = StopRequest()
+        stopping = Watcher(after={at: lambda stop=stop: setattr(stop, "signal", 15)})
+        first = tmp_path / f"first-{at}"
+        with pytest.raises(Stopped):
+            run(given, first, "adalora", stages=3, watcher=stopping, stop=stop)
+        then = tmp_path / f"then-{at}"
+        watcher = run(given, then, "adalora", stages=stages, resume=first)
+        assert watcher.steps[0].step >= at + 1
+        found = load_file(then / "adapter" / "adapter_model.safetensors")
+        assert found.keys() == whole.keys()
+        assert [key for key in whole if not torch.equal(found[key], whole[key])] == []
