@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config, DataConfig
 from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels
@@ -32,6 +33,8 @@ def preflight(config: Config) -> Path:
     """
     make_task(config.train.task)
     check_optimizer(config.train)
+    if config.adapter is not None:
+        adapter_config(config.adapter, config.train.task)
     stage_devices(config.plan)
     make_schedule(config.plan.schedule, num_stages=config.plan.stages, num_micro_batches=1)
     if config.checkpoint.resume is not None:
