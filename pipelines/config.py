@@ -98,9 +98,9 @@ class TrainConfig(Section):
 
 class AdapterConfig(Section):
     method: str
-    """lora, adalora, ia3, prefix-tuning or prompt-tuning; see pipelines/adapt/methods.py."""
+    """lora, adalora, ia3, prefix-tuning, prompt-tuning or bottleneck; see pipelines/adapt/methods.py."""
     options: dict[str, Any] = {}
-    """Fields of PEFT's configuration for it, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
+    """Fields of its configuration, which is PEFT's, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
 
 
 class PlanConfig(Section):

@@ -1,4 +1,4 @@
-"""Adapters by name: PEFT's configurations, checked before any model is there."""
+"""Adapters by name: their configurations, checked before any model is there."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.adapt.bottleneck import HEADS, BottleneckConfig
 from pipelines.config import AdapterConfig
 from pipelines.errors import UserError
 
@@ -17,8 +18,9 @@ METHODS = {
     "ia3": "IA3Config",
     "prefix-tuning": "PrefixTuningConfig",
     "prompt-tuning": "PromptTuningConfig",
+    "bottleneck": "BottleneckConfig",
 }
-"""The classes in peft."""
+"""The classes of their configurations: the last one is Motley's own, all others are PEFT's."""
 
 TASK_TYPES = {
     "token-classification": "TOKEN_CLS",
@@ -29,16 +31,13 @@ TASK_TYPES = {
 }
 """PEFT's names. It trains and saves the new head of the first three beside the adapter."""
 
-HEADS = ("classifier", "score", "qa_outputs")
-"""What PEFT calls these heads."""
-
 _STARTS = (True, False, "gaussian", "orthogonal")
 _OURS = ("task_type", "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
          "total_step", "rank_pattern")  # fmt: skip
 
 
 def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None = None) -> Any:
-    """PEFT's configuration for `adapter` on a model with the head of `task`.
+    """The configuration for `adapter` on a model with the head of `task`.
 
     Args:
         num_steps: of the whole run, which AdaLoRA's budget depends on; left out where it is not known yet.
@@ -50,7 +49,7 @@ def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None =
 
     if adapter.method not in METHODS:
         raise UserError(f"There is no adapter {adapter.method!r} (adapter.method); known: {', '.join(METHODS)}.")
-    kind = getattr(peft, METHODS[adapter.method])
+    kind: Any = BottleneckConfig if adapter.method == "bottleneck" else getattr(peft, METHODS[adapter.method])
     known = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in _OURS]
     for name in adapter.options:
         if name not in known:
@@ -66,7 +65,7 @@ def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None =
             f"adapter would not fit the model it came from. Choose one of {', '.join(map(str, _STARTS))}."
         )
     options = _defaults(adapter.method) | dict(adapter.options)
-    if task in TASK_TYPES:
+    if task in TASK_TYPES and kind is not BottleneckConfig:
         options["task_type"] = TASK_TYPES[task]
     if options.get("target_modules") == "all-linear" and task in ("token-classification", "sequence-classification"):
         # The head is trained whole: PEFT refuses one that is a target too.

@@ -41,7 +41,7 @@ class Ranks:
         """
         from peft.tuners.adalora.layer import RankAllocator
 
-        from pipelines.adapt.attach import NAME
+        from pipelines.adapt.with_peft import NAME
 
         self._config, self._own = config, _Named({n: p for n, p in own.items() if "lora_" in n})
         self._allocator = RankAllocator(model, config, NAME)

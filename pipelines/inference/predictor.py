@@ -76,10 +76,7 @@ class Predictor:
                 raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
             model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True)
             if (folder / ADAPTER).is_dir():
-                # Imported here: few models have an adapter that cannot be worked into their weights.
-                from peft import PeftModel
-
-                model = PeftModel.from_pretrained(model, str(folder / ADAPTER), use_safetensors=True)
+                model = _with_adapter(model, folder / ADAPTER)
         return cls(model.to(device), tokenizer, punctuation=read_punctuation(folder))
 
     @property
@@ -192,6 +189,17 @@ def _no_bar() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+def _with_adapter(model: PreTrainedModel, folder: Path) -> Any:
+    # Imported here: few models have an adapter that cannot be worked into their weights.
+    from pipelines.adapt.bottleneck import is_bottleneck, load_bottleneck
+
+    if is_bottleneck(folder):
+        return load_bottleneck(model, folder)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
 
 
 def _virtual_tokens(model: PreTrainedModel) -> int:

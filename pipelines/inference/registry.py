@@ -40,6 +40,7 @@ REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
 CODE = (
     "__init__.py",
     "errors.py",
+    *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
     *(f"inference/{name}.py" for name in ("__init__", "entities", "files", "predictor", "words")),
 )
 LOCAL = "local"

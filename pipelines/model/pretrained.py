@@ -66,7 +66,7 @@ class Pretrained:
                 raise
             self.units = one_unit(self._model)
         self.padding = task.padding(self.tokenizer)
-        taken = self._adapted.num_virtual_tokens if self._adapted is not None else 0
+        taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens
         self.max_length = min(
             config.data.max_length, self.tokenizer.model_max_length - taken, _positions(self._model) - taken
         )
@@ -129,7 +129,7 @@ class Pretrained:
             if self._adapted is not None:
                 self._adapted.save(folder.parent / ADAPTER, {name: kept.tolist() for name, kept in ranks.items()})
                 plain = self._adapted.plain()
-                if self._adapted.in_front:
+                if self._adapted.beside:
                     shutil.copytree(folder.parent / ADAPTER, beside / ADAPTER)
             plain.save_pretrained(beside)
             self.tokenizer.save_pretrained(beside)

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from cluster.driver import Driver, Stopped, StopRequest
+from pipelines.adapt.bottleneck import load_bottleneck
 from pipelines.config import Config
 from pipelines.inference.predictor import Predictor
 from tests.cluster.test_training import Watcher
@@ -23,6 +24,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "adalora": ADALORA,
     "prefix-tuning": {"num_virtual_tokens": 4},
     "prompt-tuning": {"num_virtual_tokens": 4},
+    "bottleneck": {"reduction": 4},
 }
 TEXTS = ["Ann lives in New York .", "Bob Lee left Cape Town for Bern ."]
 
@@ -65,7 +67,7 @@ def answers(model: Any) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_saved_adapter_is_whole_and_loads_with_peft_onto_the_model_it_came_from(
+def test_the_saved_adapter_is_whole_and_loads_onto_the_model_it_came_from(
     given: dict[str, str], tmp_path: Path, method: str
 ) -> None:
     from peft import PeftModel
@@ -74,11 +76,14 @@ def test_the_saved_adapter_is_whole_and_loads_with_peft_onto_the_model_it_came_f
     watcher = run(given, tmp_path / "three", method, stages=3)
     assert watcher.steps[-1].loss < watcher.steps[0].loss
 
+    def load(base: Any, folder: Path) -> Any:
+        return load_bottleneck(base, folder) if method == "bottleneck" else PeftModel.from_pretrained(base, str(folder))
+
     base = AutoModelForTokenClassification.from_pretrained(given["model"], num_labels=5)
-    loaded = PeftModel.from_pretrained(base, str(tmp_path / "three" / "adapter"))
-    if "tuning" in method:
+    loaded = load(base, tmp_path / "three" / "adapter")
+    if "tuning" in method or method == "bottleneck":
         plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
-        whole = PeftModel.from_pretrained(plain, str(tmp_path / "three" / "model" / "adapter"))
+        whole = load(plain, tmp_path / "three" / "model" / "adapter")
     else:
         whole = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
         assert not (tmp_path / "three" / "model" / "adapter").exists()

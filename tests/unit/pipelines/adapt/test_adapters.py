@@ -28,6 +28,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "ia3": ("ia3", {}),
     "prefix-tuning": ("prefix-tuning", {"num_virtual_tokens": 3}),
     "prompt-tuning": ("prompt-tuning", {"num_virtual_tokens": 3}),
+    "bottleneck": ("bottleneck", {"reduction": 4, "activation": "gelu"}),
 }
 
 
@@ -65,7 +66,7 @@ def test_every_cut_gives_bitwise_equal_losses_and_weights(name: str, cut: list[i
 
 
 def _mean(model: Any, batch: dict[str, Tensor]) -> Tensor:
-    if model.peft_type != "PROMPT_TUNING":
+    if getattr(model, "peft_type", "") != "PROMPT_TUNING":
         # With whatever PEFT adds to it for its own weights' sake.
         return model(**batch).loss
     # PEFT leaves the labels as short as they are and cannot compare them with longer logits.
@@ -76,7 +77,7 @@ def _mean(model: Any, batch: dict[str, Tensor]) -> Tensor:
 
 def in_one_process(there: Adapted, steps: int) -> tuple[list[float], dict[str, Tensor]]:
     """PEFT's own training loop: its own model, its own loss, and its own call after every update."""
-    model = there.wrapper
+    model = getattr(there, "wrapper", there.model)
     optimizer = make_optimizer([(n, p) for n, p in model.named_parameters() if p.requires_grad], TRAIN)
     losses = []
     for n, batches in enumerate(micro_batches(steps)):
@@ -88,7 +89,7 @@ def in_one_process(there: Adapted, steps: int) -> tuple[list[float], dict[str, T
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(n, STEPS, TRAIN)
         optimizer.step()
-        if hasattr(model.base_model, "update_and_allocate"):
+        if getattr(model, "peft_type", "") == "ADALORA":
             model.base_model.update_and_allocate(n + 1)
         optimizer.zero_grad()
         losses.append(loss.item())

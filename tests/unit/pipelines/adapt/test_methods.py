@@ -22,7 +22,7 @@ def asked(method: str, **options: Any) -> AdapterConfig:
 
 
 @pytest.mark.parametrize("family", ["bert", "distilbert", "electra"])
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "ia3"])
+@pytest.mark.parametrize("method", [method for method in METHODS if method not in ("ia3", "bottleneck")])
 def test_a_model_that_peft_has_no_defaults_for_gets_sensible_ones(family: str, method: str) -> None:
     there = attach(tiny(family), adapter_config(asked(method), TASK, num_steps=10), seed=0)
     names = trained(there.model)
@@ -51,6 +51,8 @@ def test_the_same_seed_draws_the_same_adapter_and_leaves_the_generator_alone() -
         (asked("lora", inference_mode=True), r"no option 'inference_mode'"),
         (asked("lora", init_lora_weights="pissa"), r"'pissa' changes the weights beneath the adapter"),
         (asked("adalora", tinit=6, tfinal=6), r"adalora cannot be made \(adapter.options\).* The run has 10 steps"),
+        (asked("bottleneck", reduction=0), r"`reduction` must be at least 1"),
+        (asked("bottleneck", activation="sine"), r"`activation` must be one of relu, gelu"),
         (asked("adalora", orth_reg_weight=-1.0), r"cannot be made .*orth_reg_weight"),
     ],
 )
@@ -63,6 +65,12 @@ def test_what_cannot_be_is_refused_before_a_model_is_there(adapter: AdapterConfi
     ("family", "adapter", "message"),
     [
         ("bert", asked("lora", target_modules=["qurey"]), r"cannot be put onto BertForTokenClassification: .*qurey"),
+        ("distilbert", asked("bottleneck"), r"not known where bottleneck adapters go in a model of type distilbert"),
+        (
+            "bert",
+            asked("bottleneck", target_modules=["x"]),
+            r"no linear layer whose name ends with x .*query",
+        ),
         ("distilbert", asked("ia3"), r"does not know where IA3 goes in a model of type distilbert"),
     ],
 )
