@@ -53,6 +53,8 @@ class PeftAdapted(Adapted):
         if ranks:
             self.wrapper.peft_config[NAME].rank_pattern = dict(ranks)
         self.wrapper.save_pretrained(folder)
+        # A form that nobody filled in.
+        (folder / "README.md").unlink(missing_ok=True)
 
     def plain(self) -> nn.Module:
         if not self.beside:
