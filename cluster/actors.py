@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,6 +123,12 @@ class DataShell:
 
     def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
         return self._shard.encode(make_task(task), tokenizer, labels, max_length)
+
+    def class_counts(self, split: str) -> Counter[int]:
+        return self._shard.class_counts(split)
+
+    def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
+        return self._shard.target_weights(split, weights)
 
     def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
         return self._shard.micro_batches(split, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -50,6 +51,15 @@ class DataCrew:
             )
             for split in answers[0]
         }
+
+    def class_counts(self, split: str, num_classes: int) -> list[int]:
+        """How many targets of a split are of each class."""
+        total = sum(self._all("class_counts", split, to=f"count the classes of {split}"), Counter[int]())
+        return [total[number] for number in range(num_classes)]
+
+    def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
+        """What the targets of each row weigh together, in the order of the split's rows."""
+        return interleave(self._all("target_weights", split, weights, to=f"weigh the targets of {split}"))
 
     def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
         """For each row of a split its true tags, and which of its words get an answer."""

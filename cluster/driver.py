@@ -16,6 +16,7 @@ from typing import Any
 from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
 from cluster.evaluation import Evaluation
+from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, padding_waste
@@ -27,6 +28,7 @@ from pipelines.plan.schedule import Action, make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
 from pipelines.tasks import make_task
+from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
@@ -90,6 +92,7 @@ class Driver:
             tags = {split: summary.labels for split, summary in summaries.items()}
             check_labels(tags)
             self.labels = label_list(tags)
+            check_class_weights(config.train.class_weights, self.labels)
             self._punctuation = summaries["train"].punctuation
             self.model = Pretrained(config, task, self.labels)
             self.plan = make_plan(self.model.units, config.plan, self.model.trained)
@@ -97,6 +100,7 @@ class Driver:
             self._lengths = self._data.encode(
                 config.train.task, config.model.source, self.labels, self.model.max_length
             )
+            self._loss, self._target_weights = weigh(config.train, self.labels, self._data, self._lengths["train"])
             self._steps_per_epoch = len(self._epoch(0))
             wanted = config.train.epochs * self._steps_per_epoch
             self.num_steps = min(wanted, config.train.max_steps or wanted)
@@ -203,12 +207,12 @@ class Driver:
 
     def _send(self, number: int, step: Step) -> _Flight:
         assert self._crew is not None
-        targets = self._lengths["train"].num_targets
         schedule = make_schedule(
             self._config.plan.schedule, num_stages=len(self.plan.stages), num_micro_batches=len(step.micro_batches)
         )
-        num_targets = sum(targets[row] for row in step.rows)
-        orders = [StepOrder(number, tuple(actions), max(1, num_targets)) for actions in schedule]
+        weight = math.fsum(self._target_weights[row] for row in step.rows)
+        # Where there is no target there is nothing to divide: the loss is 0.
+        orders = [StepOrder(number, tuple(actions), weight or 1.0) for actions in schedule]
         parts = self._data.hand_out("train", step.micro_batches)
         return _Flight(number, step, schedule, self._crew.start_step(orders, parts))
 
@@ -255,7 +259,7 @@ class Driver:
         specs = stage_specs(
             self.model.units,
             self.plan.bounds,
-            head=make_task(self._config.train.task),
+            head=make_task(self._config.train.task, self._loss),
             model_class=self.model.model_class,
             model_config=self.model.config,
             dtype=self._config.model.dtype,
@@ -282,6 +286,8 @@ class Driver:
             stage["assigned"] = seat.device
         data = {split: _facts_of(summary, self._lengths[split]) for split, summary in summaries.items()}
         first = self._epoch(0)
+        if self._loss.weights is not None:
+            data["train"]["class_weights"] = dict(zip(self.labels, self._loss.weights, strict=True))
         data["train"]["padding_waste"] = round(padding_waste(first, self._lengths["train"].lengths), 4)
         return Beginning(self.num_steps, self._done, self._config.train.epochs, plan, data, self.labels)
 

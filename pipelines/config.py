@@ -7,12 +7,14 @@ errors that name the nearest known key; nothing is ignored.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from pipelines.errors import UserError
 
@@ -62,6 +64,22 @@ class DataConfig(Section):
     """Longest input in sub-words; words beyond it are cut off and counted."""
 
 
+def _class_weights(value: object) -> object:
+    """Refuse in one sentence; of a union pydantic would tell once for each of its members."""
+    if value is None or value == "balanced":
+        return value
+    if not isinstance(value, dict) or not value:
+        raise PydanticCustomError("class_weights", "give `balanced`, or numbers by label, such as {O: 0.3, B-PER: 2}")
+    for label, weight in value.items():
+        if not isinstance(label, str):
+            kind = type(label).__name__
+            raise PydanticCustomError("class_weights", f"the label {label!r} is a {kind} to YAML; put it in quotes")
+        number = isinstance(weight, (int, float)) and not isinstance(weight, bool)
+        if not number or not 0 < weight < math.inf:
+            raise PydanticCustomError("class_weights", f"the weight of {label!r} should be a number above 0 and finite")
+    return value
+
+
 class TrainConfig(Section):
     task: str = "token-classification"
     """What is learnt; see pipelines/tasks."""
@@ -89,6 +107,11 @@ class TrainConfig(Section):
     """How the learning rate falls after the warm-up."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global norm of the gradients; `null` for none."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of every target that is spread over all classes alike, the true one among them."""
+    class_weights: Annotated[dict[str, float] | Literal["balanced"] | None, BeforeValidator(_class_weights)] = None
+    """What a target counts by its label, such as `{O: 0.3, B-PER: 2}`; 1 where nothing is said. `balanced`: the inverse
+    of how often the label is a target of the training split, so that all labels together count alike."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
 

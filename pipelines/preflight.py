@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 from pipelines.adapt.methods import adapter_config
-from pipelines.config import Config, DataConfig
+from pipelines.config import Config
 from pipelines.data.hub import PREFIX
-from pipelines.data.labels import check_labels
+from pipelines.data.labels import check_labels, label_list
 from pipelines.data.read import read_split
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
@@ -18,6 +18,7 @@ from pipelines.model.load import load_tokenizer, require_safetensors, resolve
 from pipelines.plan.plan import stage_devices
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks import make_task
+from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import open_checkpoint
 from pipelines.train.optimizers import check_optimizer
 
@@ -41,19 +42,22 @@ def preflight(config: Config) -> Path:
         open_checkpoint(config.checkpoint.resume)
     folder = _folder(config)
     if not (config.data.path or "").startswith(PREFIX):
-        _check_rows(config.data)
+        _check_rows(config)
     require_safetensors(resolve(config.model.source))
     load_tokenizer(config.model.source)
     return folder
 
 
-def _check_rows(data: DataConfig) -> None:
+def _check_rows(config: Config) -> None:
     """Read what is small enough to be read twice: the data shards read and check everything once more."""
+    data = config.data
     found = {split: source for split, source in sources(data).items() if not source.startswith(PREFIX)}
     if all(Path(source).is_file() for source in found.values()):
         size = sum(Path(source).stat().st_size for source in found.values())
         if size <= READ_TWICE:
-            check_labels({split: read_split(source, split=split, data=data).labels for split, source in found.items()})
+            tags = {split: read_split(source, split=split, data=data).labels for split, source in found.items()}
+            check_labels(tags)
+            check_class_weights(config.train.class_weights, label_list(tags))
 
 
 def _folder(config: Config) -> Path:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from pipelines.config import DataConfig
 from pipelines.data.examples import Encoded, TaggedSentence
-from pipelines.data.pack import Packed, pack
+from pipelines.data.pack import IGNORE, Packed, pack
 from pipelines.data.read import read_split, sources
 from pipelines.model.load import load_tokenizer
 from pipelines.tasks.task import Task
@@ -74,6 +76,16 @@ class DataShard:
             )
             for split, rows in self._encoded.items()
         }
+
+    def class_counts(self, split: str) -> Counter[int]:
+        """How many targets of this shard's rows are of each class."""
+        return Counter(label for row in self._encoded[split] for label in row.labels if label != IGNORE)
+
+    def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
+        """What the targets of each of this shard's rows weigh together, with `weights` by class."""
+        # Rounded once for a row and never for a shard: the step's sum does not depend on who holds a row.
+        rows = self._encoded[split]
+        return [math.fsum(weights[label] for label in row.labels if label != IGNORE) for row in rows]
 
     def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
         """For each micro-batch (row numbers of the whole split), this shard's rows with their places in it."""

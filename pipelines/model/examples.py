@@ -48,7 +48,20 @@ def example_batches(model: nn.Module, head: str, *, count: int = 3, seed: int = 
 
 
 def num_targets(batch: Mapping[str, Tensor], head: str) -> int:
-    """How many valid targets the head's own mean loss is taken over."""
+    """How many valid targets the head's own mean loss is taken over.
+
+    Raises:
+        UserError: answers of which only the start, or only the end, lies in the text.
+    """
+    if "start_positions" in batch:
+        # Heads leave out a position behind the text, and take one mean over the starts and one over the ends.
+        starts, ends = (batch[name] < batch["input_ids"].shape[1] for name in ("start_positions", "end_positions"))
+        if not torch.equal(starts, ends):
+            raise UserError(
+                f"{int((starts != ends).sum())} answers of a micro-batch have their start or their end, but not both, "
+                "behind the text that the model sees. Put both positions of such an answer behind it."
+            )
+        return int(starts.sum())
     if head == "question-answering":
         return len(batch["input_ids"])
     labels = batch["labels"]

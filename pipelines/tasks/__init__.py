@@ -1,18 +1,19 @@
 """Tasks by name."""
 
 from pipelines.errors import UserError
+from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.task import Task
 from pipelines.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[Task]] = {"token-classification": TokenClassification}
 
 
-def make_task(name: str) -> Task:
-    """The task that `train.task` names.
+def make_task(name: str, loss: CrossEntropy = PLAIN) -> Task:
+    """The task that `train.task` names, with the settings of its loss.
 
     Raises:
         UserError: an unknown name.
     """
     if name not in TASKS:
         raise UserError(f"There is no task {name!r} (train.task); known: {', '.join(TASKS)}.")
-    return TASKS[name]()
+    return TASKS[name](loss)

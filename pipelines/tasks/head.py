@@ -20,7 +20,10 @@ class Head(ABC):
 
     @abstractmethod
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
-        """The loss summed over the valid targets of a micro-batch; the engine divides by the step's number of them."""
+        """The loss summed over the valid targets of a micro-batch; the engine divides by what those of the step weigh.
+
+        Where no classes are weighted every target weighs 1.
+        """
 
     @abstractmethod
     def answers(self, output: Any, batch: Batch) -> list[Any]:

@@ -7,11 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipelines.data.examples import Encoded, TaggedSentence
+from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.head import Head
 
 
 class Task(Head):
     """A kind of learning: how an example is encoded, what is lost, and how good the answers are."""
+
+    def __init__(self, loss: CrossEntropy = PLAIN) -> None:
+        """`loss`: its settings, which only whoever computes the loss needs."""
+        self.loss = loss
 
     @property
     @abstractmethod

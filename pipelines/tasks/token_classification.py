@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from pipelines.data.examples import Encoded, TaggedSentence
 from pipelines.data.pack import IGNORE
@@ -84,10 +83,7 @@ class TokenClassification(Task):
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
-        logits = _of_words(output, batch)
-        logits = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
-        targets = batch["labels"].flatten()
-        return F.cross_entropy(logits.flatten(0, 1), targets, ignore_index=IGNORE, reduction="sum")
+        return self.loss.sum(_of_words(output, batch), batch["labels"])
 
     def answers(self, output: Any, batch: Batch) -> list[npt.NDArray[np.int32]]:
         """The predicted class of every valid target."""

@@ -26,8 +26,8 @@ class StepOrder:
 
     step: int
     actions: tuple[Action, ...]
-    num_targets: int
-    """Valid targets of the whole step, over all micro-batches: what the loss is divided by."""
+    target_weight: float
+    """What the valid targets of the whole step, over all micro-batches, weigh together: the loss is divided by it."""
 
 
 Want = tuple[int, Tag]
@@ -73,7 +73,7 @@ class Executor:
                 assert i is not None
                 received = [] if stage.is_first else (yield self._wants(-1, order.step, i))
                 start = time.time()
-                tensors = stage.forward(order.step, i, batches[i], received, order.num_targets)
+                tensors = stage.forward(order.step, i, batches[i], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
                 received = (yield self._wants(+1, order.step, i)) if self._gets_gradients else []

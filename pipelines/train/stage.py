@@ -111,14 +111,14 @@ class Stage:
     # -- one step -------------------------------------------------------------------------------
 
     def forward(
-        self, step: int, i: int, batch: Mapping[str, Tensor], received: Sequence[Tensor], num_targets: int
+        self, step: int, i: int, batch: Mapping[str, Tensor], received: Sequence[Tensor], target_weight: float
     ) -> list[Tensor]:
         """Forward of micro-batch `i`; returns what the next stage needs (nothing from the last one).
 
         Args:
             batch: the micro-batch, inputs and labels, on the host.
             received: what the stage before sent.
-            num_targets: valid targets of the whole step, which the loss is divided by.
+            target_weight: what the valid targets of the whole step weigh together; the loss is divided by it.
         """
         self._mode(training=True)
         arrived = [self.device.take(tensor) for tensor in received]
@@ -129,7 +129,7 @@ class Stage:
         with self.device.precision(self.spec.train.precision):
             output = self._chunk(self.spec.head.inputs(here), arrived, stream)
         if self.is_last:
-            loss = self.spec.head.loss_sum(output, here) / num_targets
+            loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
             self._waiting[i] = (arrived, [loss])
             return []

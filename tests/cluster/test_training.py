@@ -154,13 +154,23 @@ def test_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
     )
 
 
-def test_bfloat16_and_accumulation_are_bitwise_equal_for_one_and_two_stages(
+def test_bfloat16_accumulation_and_a_weighted_loss_are_bitwise_equal_for_one_and_two_stages_and_shards(
     given: dict[str, str], tmp_path: Path
 ) -> None:
-    changes: dict[str, Any] = {"precision": "bfloat16", "accumulate": 2, "max_steps": 5}
-    for stages in (1, 2):
-        run(config(given, train=changes, plan={"stages": stages}), tmp_path / str(stages))
+    changes: dict[str, Any] = {
+        "precision": "bfloat16", "accumulate": 2, "max_steps": 5, "class_weights": "balanced", "label_smoothing": 0.1,
+    }  # fmt: skip
+    watchers = [
+        run(config(given, train=changes, plan={"stages": n}, data={"shards": n}), tmp_path / str(n)) for n in (1, 2)
+    ]
     assert_bitwise_equal(tmp_path / "1", tmp_path / "2")
+    one, two = ([numbers.loss for numbers in watcher.steps] for watcher in watchers)
+    assert one == two
+    beginning = watchers[1].beginning
+    assert beginning is not None
+    by_label = beginning.data["train"]["class_weights"]
+    assert list(by_label) == beginning.labels
+    assert by_label["O"] < 1 < by_label["I-PER"]
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,11 @@ def test_a_label_in_test_that_train_lacks(given: Path) -> None:
     assert "The test split holds labels that train lacks: B-ORG" in message
 
 
+def test_a_weight_for_a_label_that_there_is_not(given: Path) -> None:
+    message = refused(given, "train.class_weights={PER: 2}")
+    assert "gives a weight to 'PER', but the labels of the training split are O, B-LOC, I-LOC, B-PER, I-PER" in message
+
+
 def test_more_stages_than_units_and_more_cpus_than_there_are(given: Path) -> None:
     assert "only 5 units" in refused(given, "plan.stages=6", "plan.cpus_per_stage=0.1")
     assert "The plan asks for 2000 CPUs (2 stages), but the cluster has" in refused(given, "plan.cpus_per_stage=1000")

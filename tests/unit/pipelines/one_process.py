@@ -107,7 +107,7 @@ class OneProcess:
         self.schedule = schedule
 
     def step(
-        self, number: int, batches: Sequence[Batch], *, num_targets: int | None = None, update: bool = True
+        self, number: int, batches: Sequence[Batch], *, num_targets: float | None = None, update: bool = True
     ) -> float:
         """One step, or all of it but the update; returns its loss."""
         if num_targets is None:

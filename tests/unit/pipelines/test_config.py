@@ -26,6 +26,15 @@ def test_a_model_may_be_named_by_its_source_alone(tmp_path: Path) -> None:
     assert (config.model.source, config.model.dtype) == ("a", "float64")
 
 
+def test_class_weights_are_given_by_label_or_by_one_word(tmp_path: Path) -> None:
+    source = write(tmp_path, "train: {class_weights: {O: 0.3, B-PER: 2}}")
+    assert load_config(source).train.class_weights == {"O": 0.3, "B-PER": 2.0}
+    assert load_config(source, ["train.class_weights.O=1"]).train.class_weights == {"O": 1.0, "B-PER": 2.0}
+    assert load_config(source, ["train.class_weights=balanced"]).train.class_weights == "balanced"
+    config = load_config(source)
+    assert load_config(write(tmp_path, config.to_yaml())) == config
+
+
 def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "run: {name: x}"), ["plan.cut=[2, 3]", "plan.stages=3"])
     assert load_config(write(tmp_path, config.to_yaml())) == config
@@ -42,6 +51,26 @@ def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
         ("", "train.epochs", "'train.epochs' is not an override. Write key=value"),
         ("", "run.seed.x=1", "'run.seed' is {'x': 1}: input should be a valid integer"),
         ("run: 3", "run.seed=1", "goes below 'run', which is a value and not a section"),
+        ("", "train.label_smoothing=1", "'train.label_smoothing' is 1: input should be less than 1"),
+        ("", "train.label_smoothing=-0.1", "'train.label_smoothing' is -0.1: input should be greater than or equal to"),
+        (
+            "",
+            "train.class_weights=equal",
+            "'train.class_weights' is 'equal': give `balanced`, or numbers by label, such",
+        ),
+        (
+            "",
+            "train.class_weights={}",
+            "'train.class_weights' is {}: give `balanced`, or numbers by label, such as {O: ",
+        ),
+        (
+            "",
+            "train.class_weights={O: 0}",
+            "'train.class_weights' is {'O': 0}: the weight of 'O' should be a number above",
+        ),
+        ("", "train.class_weights={O: .inf}", "the weight of 'O' should be a number above 0 and finite."),
+        ("", "train.class_weights={O: true}", "the weight of 'O' should be a number above 0"),
+        ("", "train.class_weights={NO: 2}", "the label False is a bool to YAML; put it in quotes."),
         ("- a", "run.seed=1", "holds a list where sections (run, model, data, ...) belong"),
         ("a: [", "run.seed=1", "is not valid YAML"),
     ],

@@ -1,0 +1,39 @@
+"""What the driver asks data shards of their targets."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import DataConfig
+from pipelines.data.shard import DataShard, interleave
+from pipelines.tasks import make_task
+from tests.tiny import write_model
+
+LABELS = ["O", "B-PER", "I-PER"]
+TRAIN = "Ann\tB-PER\nleft\tO\n\nBob\tB-PER\nLee\tI-PER\n.\tO\n\nit\tO\nrains\tO\n"
+WEIGHTS = (0.1, 2.0, 0.7)
+
+
+@pytest.fixture(params=[1, 2, 3])
+def shards(request: pytest.FixtureRequest, tmp_path: Path) -> list[DataShard]:
+    (tmp_path / "train.conll").write_text(TRAIN, encoding="utf-8")
+    source = str(write_model(tmp_path / "model", layers=1))
+    made = []
+    for shard in range(request.param):
+        made.append(DataShard(DataConfig(path=str(tmp_path)), shard=shard, num_shards=request.param))
+        made[-1].load()
+        made[-1].encode(make_task("token-classification"), source, LABELS, 64)
+    return made
+
+
+def test_every_target_of_every_shard_is_counted_by_its_class(shards: list[DataShard]) -> None:
+    counts = [shard.class_counts("train") for shard in shards]
+    assert [sum(count[label] for count in counts) for label in range(3)] == [4, 2, 1]
+
+
+def test_a_row_weighs_what_its_targets_weigh_whichever_shard_holds_it(shards: list[DataShard]) -> None:
+    weights = interleave([shard.target_weights("train", WEIGHTS) for shard in shards])
+    assert weights == [math.fsum([2.0, 0.1]), math.fsum([2.0, 0.7, 0.1]), 0.2]
