@@ -124,12 +124,13 @@ class Executor:
         return self._transport.send(self._j + side, Tag(step, "activations" if side > 0 else "gradients", i), tensors)
 
     def _sum_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
-        """Gradients of shared parameters go to their owner, which adds them stage by stage."""
+        """Gradients of shared parameters go to their owner, which adds them."""
         tag = Tag(step, "shared gradients")
         for owner in self._stage.spec.borrowed:
             self._transport.send(owner, tag, self._stage.borrowed_gradients(owner))
         for borrower in self._stage.spec.lent:
-            self._stage.add_gradients(borrower, (yield borrower, tag))
+            self._stage.hold_gradients(borrower, (yield borrower, tag))
+        self._stage.sum_places()
 
     def _renew_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
         """Shared parameters come back from their owner as the update left them."""

@@ -25,6 +25,7 @@ from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.sparse import by_rows
+from pipelines.train.tied import Part, Places, packed, total, unpacked
 from pipelines.train.weight_gradients import Clock, defer
 
 
@@ -90,6 +91,8 @@ class Stage:
         hasten(model)
         hasten_frozen(model, set(weights))
         self._clock = Clock()
+        self._places = Places(model, self.parameters | self._borrowed)
+        self._parts: dict[str, list[Part]] = {}
         self._later = defer(model, self._clock)
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
         packed = {id(table.table): table.packed for table in self._tables}
@@ -165,19 +168,23 @@ class Stage:
         return () if self._ranks is None else tuple(self._ranks.orthogonality())
 
     def borrowed_gradients(self, owner: int) -> list[Tensor]:
-        """This stage's part of the gradients of what it borrows from `owner`; forgets it."""
-        parameters = [self._borrowed[name] for name in self.spec.borrowed[owner]]
-        parts = [self.device.give(_gradient(parameter)) for parameter in parameters]
-        for parameter in parameters:
-            parameter.grad = None
-        return parts
+        """This stage's part of the gradients of what it borrows from `owner`, as one message; forgets it."""
+        parts = [self._places.take(name, self._borrowed[name]) for name in self.spec.borrowed[owner]]
+        return [self.device.give(tensor) for tensor in packed(parts)]
 
-    def add_gradients(self, borrower: int, parts: Sequence[Tensor]) -> None:
-        """Add to the gradients of what this stage lends what `borrower` found for them."""
-        for name, part in zip(self.spec.lent[borrower], parts, strict=True):
-            parameter = self.parameters[name]
-            mine = self.device.take(part)
-            parameter.grad = mine if parameter.grad is None else parameter.grad + mine
+    def hold_gradients(self, borrower: int, message: Sequence[Tensor]) -> None:
+        """Keep what `borrower` found for the gradients of what this stage lends it, until they are summed."""
+        names = self.spec.lent[borrower]
+        for name, parts in zip(names, unpacked(message, len(names)), strict=True):
+            here = [(place, self.device.take(gradient)) for place, gradient in parts]
+            self._parts.setdefault(name, []).extend(here)
+
+    def sum_places(self) -> None:
+        """Make one gradient of the parts of every parameter that sits in several places, here or on other stages."""
+        for name in dict.fromkeys((*self._places.names, *self._parts)):
+            if name in self.parameters:
+                parameter = self.parameters[name]
+                parameter.grad = total([*self._places.take(name, parameter), *self._parts.pop(name, [])])
 
     def lent_weights(self, borrower: int) -> list[Tensor]:
         """What `borrower` uses of this stage's parameters, after an update."""
