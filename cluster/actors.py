@@ -20,7 +20,8 @@ from pipelines.tasks import make_task
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
-from pipelines.train.stage import Stage, StageSpec
+from pipelines.train.specs import StageSpec
+from pipelines.train.stage import Stage
 
 
 @dataclass(frozen=True, slots=True)

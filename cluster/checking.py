@@ -24,8 +24,7 @@ from pipelines.plan.plan import Plan, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.executor import StepOrder
-from pipelines.train.specs import held, stage_specs
-from pipelines.train.stage import StageSpec
+from pipelines.train.specs import StageSpec, held, stage_specs
 
 NUM_MICRO_BATCHES = 4
 TRAIN = TrainConfig(learning_rate=1e-3, warmup=0.0, decay="constant", clip=1.0)

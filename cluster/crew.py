@@ -22,7 +22,7 @@ from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywh
 from pipelines.plan.plan import stage_devices
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
-from pipelines.train.stage import StageSpec
+from pipelines.train.specs import StageSpec
 
 Refs = Sequence["ray.ObjectRef[Any]"]
 

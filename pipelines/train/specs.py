@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,47 @@ from pipelines.config import TrainConfig
 from pipelines.model.units import Units
 from pipelines.plan.plan import borrowed_and_lent, shared_parameters
 from pipelines.tasks.head import Head
-from pipelines.train.stage import StageSpec
+
+
+@dataclass(frozen=True, slots=True)
+class StageSpec:
+    """All that a stage must know of the run to build itself."""
+
+    stage: int
+    num_stages: int
+    first: int
+    """Its first unit."""
+    end: int
+    """The unit behind its last."""
+    units: Units
+    head: Head
+    model_class: str
+    """Its name in transformers."""
+    model_config: Any
+    """The model's configuration, a transformers config."""
+    dtype: str
+    train: TrainConfig
+    seed: int
+    num_steps: int
+    """Steps of the whole run, for the learning rate."""
+    trained: frozenset[str]
+    """Names of all parameters of the model that are trained; the others stay as they are."""
+    adapter: Any = None
+    """PEFT's configuration of the adapter that the model has."""
+    borrowed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Shared parameters that another stage owns and updates, by that stage."""
+    lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """Shared parameters of this stage that other stages use too, by those stages."""
+
+    @property
+    def trains_before(self) -> bool:
+        """Whether an earlier stage trains anything, and so waits for gradients."""
+        return not self.trained.isdisjoint(self.units.parameters(0, self.first))
+
+    @property
+    def trains(self) -> bool:
+        """Whether this stage or an earlier one trains anything: otherwise its forwards leave nothing to go back."""
+        return self.trains_before or not self.trained.isdisjoint(self.units.parameters(self.first, self.end))
 
 
 def stage_specs(

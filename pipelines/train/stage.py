@@ -7,67 +7,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pipelines.adapt.ranks import Ranks, has_ranks
-from pipelines.config import TrainConfig
 from pipelines.model.cut import Chunk
 from pipelines.model.load import fill, skeleton
-from pipelines.model.units import Units
-from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
 from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.sparse import by_rows
+from pipelines.train.specs import StageSpec
 from pipelines.train.tied import Part, Places, packed, total, unpacked
 from pipelines.train.weight_gradients import Clock, defer
-
-
-@dataclass(frozen=True, slots=True)
-class StageSpec:
-    """All that a stage must know of the run to build itself."""
-
-    stage: int
-    num_stages: int
-    first: int
-    """Its first unit."""
-    end: int
-    """The unit behind its last."""
-    units: Units
-    head: Head
-    model_class: str
-    """Its name in transformers."""
-    model_config: Any
-    """The model's configuration, a transformers config."""
-    dtype: str
-    train: TrainConfig
-    seed: int
-    num_steps: int
-    """Steps of the whole run, for the learning rate."""
-    trained: frozenset[str]
-    """Names of all parameters of the model that are trained; the others stay as they are."""
-    adapter: Any = None
-    """PEFT's configuration of the adapter that the model has."""
-    borrowed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """Shared parameters that another stage owns and updates, by that stage."""
-    lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    """Shared parameters of this stage that other stages use too, by those stages."""
-
-    @property
-    def trains_before(self) -> bool:
-        """Whether an earlier stage trains anything, and so waits for gradients."""
-        return not self.trained.isdisjoint(self.units.parameters(0, self.first))
-
-    @property
-    def trains(self) -> bool:
-        """Whether this stage or an earlier one trains anything: otherwise its forwards leave nothing to go back."""
-        return self.trains_before or not self.trained.isdisjoint(self.units.parameters(self.first, self.end))
 
 
 class Stage:
