@@ -114,6 +114,8 @@ class TrainConfig(Section):
     of how often the label is a target of the training split, so that all labels together count alike."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
+    recompute: bool = False
+    """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time."""
 
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""

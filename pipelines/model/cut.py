@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -29,7 +29,7 @@ from pipelines.model.units import FIRST, Boundary, Key, Leaf, Units
 from pipelines.train.randomness import Stream
 
 
-class _Stop(Exception):
+class Stop(Exception):
     """Ends the model's forward: everything that is to be sent is there."""
 
 
@@ -62,6 +62,7 @@ class Chunk(nn.Module):
         self._skipped = set(self._from.skipped) if self._from else set()
         self._counts: Counter[str] = Counter()
         self._values: dict[Leaf, Any] = {}
+        self._arrived: dict[Leaf, Any] = {}
         self._pretending: set[Key] = set()
         self._stream: Stream | None = None
         # Every chunk counts the same calls and restarts the generator at the same places, whatever it runs.
@@ -96,17 +97,35 @@ class Chunk(nn.Module):
         """
         self._stream = stream
         self._counts.clear()
-        self._values = self._unpacked(received)
+        self._arrived = self._unpacked(received)
+        self._values = dict(self._arrived)
         try:
             self._enter(FIRST)
             output = self.model(**inputs)
-        except _Stop:
+        except Stop:
             assert self._to is not None
             return self._packed(self._to)
         finally:
-            self._stream, self._values = None, {}
+            self._stream, self._values, self._arrived = None, {}, {}
         assert self.is_last, "the forward ended without reaching the end of the chunk"
         return output
+
+    def moment(self) -> AbstractContextManager[None]:
+        """A context in which what runs now can be run again later: calls are counted, skipped and seeded as now."""
+        # Of the values only those that arrived: later ones hang on the graph that will hold this context.
+        then = Counter(self._counts), self._stream, dict(self._arrived)
+
+        @contextmanager
+        def again() -> Iterator[None]:
+            now = self._counts, self._stream, self._values
+            counts, self._stream, values = then
+            self._counts, self._values = Counter(counts), dict(values)
+            try:
+                yield
+            finally:
+                self._counts, self._stream, self._values = now
+
+        return again()
 
     def _enter(self, place: str) -> None:
         if self._stream is not None:
@@ -130,7 +149,7 @@ class Chunk(nn.Module):
                 output = run(*args, **kwargs)
                 self._note(key, output)
             if self._to is not None and key == self._to.at:
-                raise _Stop
+                raise Stop
             if key in self._places:
                 self._enter(f"behind {path}#{key[1]}")
             return output
@@ -146,7 +165,7 @@ class Chunk(nn.Module):
             (leaf,) = boundary.leaves
             if boundary is self._to:
                 self._values[leaf] = leaves[leaf.index]
-                raise _Stop
+                raise Stop
             leaves[leaf.index] = self._values[leaf]
             args, kwargs = tree_unflatten(leaves, spec)
         return args, kwargs

@@ -64,6 +64,10 @@ class Pretrained:
             # Uncut, any model will do. One that can be cut keeps its units even so: dropout goes by unit.
             if config.plan.stages > 1:
                 raise
+            if config.train.recompute:
+                raise UserError(
+                    f"{self.model_class} cannot be divided into blocks that run again in their backward. Use train.recompute=false."
+                ) from None
             self.units = one_unit(self._model)
         self.padding = task.padding(self.tokenizer)
         taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens

@@ -20,6 +20,7 @@ from pipelines.train.dropout import hasten
 from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
+from pipelines.train.recompute import recompute
 from pipelines.train.sparse import by_rows
 from pipelines.train.specs import StageSpec
 from pipelines.train.tied import Part, Places, packed, total, unpacked
@@ -49,7 +50,9 @@ class Stage:
         self._clock = Clock()
         self._places = Places(model, self.parameters | self._borrowed)
         self._parts: dict[str, list[Part]] = {}
-        self._later = defer(model, self._clock)
+        self._later = defer(model, self._clock, at_once=spec.train.recompute)
+        if spec.train.recompute:
+            recompute(model, spec.units.blocks, lambda: self._chunk.moment())
         self._chunk = Chunk(model, spec.units, spec.first, spec.end)
         packed = {id(table.table): table.packed for table in self._tables}
         self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}

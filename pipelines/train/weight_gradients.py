@@ -11,6 +11,7 @@ inputs of these micro-batches live until then.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -24,10 +25,14 @@ class Notes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.at_once: Callable[[int], None] | None = None
+        """What is done with a note as soon as it is there; None where it is kept for later."""
         self._kept: list[tuple[int, Tensor, Tensor]] = []
 
     def add(self, x: Tensor, dy: Tensor) -> None:
         self._kept.append((self._clock.micro_batch, x, dy))
+        if self.at_once is not None:
+            self.at_once(self._clock.micro_batch)
 
     def take(self, last: int) -> list[tuple[Tensor, Tensor]]:
         """(x, dy) of the micro-batches up to `last`, in their order; they are forgotten here."""
@@ -46,10 +51,12 @@ class Clock:
 class LinearLater:
     """Stands in for the forward of one nn.Linear while it is trained."""
 
-    def __init__(self, layer: nn.Linear, clock: Clock) -> None:
+    def __init__(self, layer: nn.Linear, clock: Clock, *, at_once: bool = False) -> None:
         self._layer = layer
         self._plain = layer.forward
         self._notes = Notes(clock)
+        if at_once:
+            self._notes.at_once = self.compute
         self._cast: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -120,8 +127,12 @@ def _add(parameter: Tensor, gradient: Tensor) -> None:
         parameter.grad += gradient
 
 
-def defer(model: nn.Module, clock: Clock) -> list[LinearLater]:
-    """Put every trained linear layer of `model` whose weight no other layer shares behind a LinearLater."""
+def defer(model: nn.Module, clock: Clock, *, at_once: bool = False) -> list[LinearLater]:
+    """Put every trained linear layer of `model` whose weight no other layer shares behind a LinearLater.
+
+    `at_once` computes the second half in the backward after all: where blocks run again in their backward, nothing
+    that was put aside may outlive it.
+    """
     count: dict[int, int] = {}
     for module in model.modules():
         for parameter in module._parameters.values():
@@ -131,7 +142,7 @@ def defer(model: nn.Module, clock: Clock) -> list[LinearLater]:
     for module in model.modules():
         # Subclasses (quantised, adapters) have a forward of their own, which must stay.
         if type(module) is nn.Linear and module.weight.requires_grad and count[id(module.weight)] == 1:
-            stand_in = LinearLater(module, clock)
+            stand_in = LinearLater(module, clock, at_once=at_once)
             module.forward = stand_in  # type: ignore[assignment]
             later.append(stand_in)
     return later

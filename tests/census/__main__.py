@@ -1,6 +1,7 @@
 """Cut every architecture of the transformers library, and write docs/models.md: `make census`.
 
 python -m tests.census [WORD ...]    only pairs whose name holds one of the words, and no file is written
+python -m tests.census --recompute   all pairs, with train.recompute on the stages, and no file is written
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 import transformers
 from rich.progress import track
 
+from pipelines.config import TrainConfig
 from tests.census.catalog import MAPPINGS, Pair, pairs
 from tests.census.trial import Outcome, tried
 
@@ -26,6 +28,8 @@ LIMIT = 120
 
 def main(words: Sequence[str]) -> int:
     """Try all pairs; 1 if one was trained wrongly."""
+    train = TrainConfig(recompute="--recompute" in words)
+    words = [word for word in words if word != "--recompute"]
     transformers.utils.logging.set_verbosity_error()
     torch.set_num_threads(1)
     signal.signal(signal.SIGALRM, _too_long)
@@ -33,12 +37,12 @@ def main(words: Sequence[str]) -> int:
     chosen = [pair for pair in pairs() if not words or any(word in str(pair).split() for word in words)]
     outcomes = []
     for pair in track(chosen, description="pairs", disable=not sys.stderr.isatty()):
-        outcomes.append(_within_the_limit(pair))
+        outcomes.append(_within_the_limit(pair, train))
         if words or outcomes[-1].verdict == "wrong":
             print(f"{outcomes[-1].verdict:17} {pair}: {outcomes[-1].note}", flush=True)
     totals = Counter(outcome.verdict for outcome in outcomes)
     print(", ".join(f"{count} {verdict}" for verdict, count in totals.most_common()))
-    if not words:
+    if not words and not train.recompute:
         PAGE.write_text(page(outcomes, seconds=time.perf_counter() - start), encoding="utf-8")
         print(f"Written to {PAGE}.")
     return int(totals["wrong"] > 0)
@@ -102,10 +106,10 @@ def _told(outcome: Outcome) -> str:
     return outcome.note.replace(outcome.pair.class_name, "the model").replace("|", "\\|")
 
 
-def _within_the_limit(pair: Pair) -> Outcome:
+def _within_the_limit(pair: Pair, train: TrainConfig) -> Outcome:
     signal.alarm(LIMIT)
     try:
-        return tried(pair)
+        return tried(pair, train)
     except TimeoutError:
         return Outcome(pair, "wrong", f"took more than {LIMIT} s")
     except Exception as error:

@@ -23,6 +23,7 @@ from tests.unit.pipelines.one_process import OneProcess
 
 Verdict = Literal["equal", "equal in float32", "refused", "wrong", "does not train", "cannot be built"]
 Batch = dict[str, Tensor]
+TRAIN = TrainConfig()
 Result = tuple[float, dict[str, Tensor]]
 """The loss and the gradients of three micro-batches of several lengths."""
 
@@ -34,8 +35,8 @@ class Outcome:
     note: str = ""
 
 
-def tried(pair: Pair) -> Outcome:
-    """What becomes of a pair."""
+def tried(pair: Pair, train: TrainConfig = TRAIN) -> Outcome:
+    """What becomes of a pair, cut and trained as `train` says; the plain model is trained in the plain way."""
     try:
         model = build(pair, dtype=dtype_of(pair))
     except CannotBuild as error:
@@ -60,7 +61,7 @@ def tried(pair: Pair) -> Outcome:
         return Outcome(pair, "refused", str(error))
     rough = False
     for cut in cuts:
-        found = in_stages(model, units, cut, batches, pair)
+        found = in_stages(model, units, cut, batches, pair, train)
         apart = _differing(found, expected, BOUNDS["float64"])
         if apart and plain.float32_inside():
             rough, apart = True, _differing(found, expected, MIXED)
@@ -69,10 +70,12 @@ def tried(pair: Pair) -> Outcome:
     return Outcome(pair, "equal in float32" if rough else "equal", f"{len(units)} units")
 
 
-def in_stages(model: nn.Module, units: Units, cut: Sequence[int], batches: Sequence[Batch], pair: Pair) -> Result:
+def in_stages(
+    model: nn.Module, units: Units, cut: Sequence[int], batches: Sequence[Batch], pair: Pair, train: TrainConfig
+) -> Result:
     """One step without its update, on stages that hold their own parameters only."""
     dtype = str(dtype_of(pair)).removeprefix("torch.")
-    run = OneProcess(model, cut=cut, train=TrainConfig(), dtype=dtype, head=OwnLoss(pair.head), units=units)
+    run = OneProcess(model, cut=cut, train=train, dtype=dtype, head=OwnLoss(pair.head), units=units)
     total = sum(num_targets(batch, pair.head) for batch in batches)
     loss = run.step(0, batches, num_targets=total, update=False)
     return loss, {name: gradient for stage in run.stages for name, gradient in stage.gradients().items()}

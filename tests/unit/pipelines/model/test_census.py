@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from pipelines.config import TrainConfig
 from tests.census.catalog import Pair, pairs
 from tests.census.trial import tried
 
@@ -24,6 +25,14 @@ def chosen() -> list[Pair]:
     famous = [pair for pair in every if pair.model_type in FAMOUS.get(pair.head, ())]
     others = random.Random(0).sample([pair for pair in every if pair not in famous], 20)
     return famous + others
+
+
+@pytest.mark.parametrize("pair", chosen(), ids=str)
+def test_a_model_whose_blocks_run_again_in_their_backward_learns_the_same(pair: Pair) -> None:
+    outcome = tried(pair, TrainConfig(recompute=True))
+    assert outcome.verdict != "wrong", outcome.note
+    if pair.model_type in FAMOUS.get(pair.head, ()):
+        assert outcome.verdict in {"equal", "equal in float32"}, outcome.note
 
 
 @pytest.mark.parametrize("pair", chosen(), ids=str)
