@@ -112,8 +112,10 @@ class TrainConfig(Section):
     class_weights: Annotated[dict[str, float] | Literal["balanced"] | None, BeforeValidator(_class_weights)] = None
     """What a target counts by its label, such as `{O: 0.3, B-PER: 2}`; 1 where nothing is said. `balanced`: the inverse
     of how often the label is a target of the training split, so that all labels together count alike."""
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
+    loss_scale: float | None = Field(default=None, ge=1)
+    """What the loss is multiplied by at first with `precision: float16`; 65536 when left out. Found anew as it goes."""
     recompute: bool = False
     """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time."""
 

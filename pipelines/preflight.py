@@ -20,6 +20,7 @@ from pipelines.plan.schedule import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
 
 READ_TWICE = 32 * 2**20
@@ -34,6 +35,7 @@ def preflight(config: Config) -> Path:
     """
     make_task(config.train.task)
     check_optimizer(config.train)
+    check_scaling(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     stage_devices(config.plan)

@@ -66,7 +66,8 @@ class Pretrained:
                 raise
             if config.train.recompute:
                 raise UserError(
-                    f"{self.model_class} cannot be divided into blocks that run again in their backward. Use train.recompute=false."
+                    f"{self.model_class} has no blocks that could run again in their backward. "
+                    "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
         self.padding = task.padding(self.tokenizer)

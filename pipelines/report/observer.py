@@ -50,6 +50,16 @@ class StepNumbers:
         return self.num_tokens / self.seconds
 
     @property
+    def loss_scale(self) -> float | None:
+        """What the loss was multiplied by (float16 only)."""
+        return self.reports[0].loss_scale
+
+    @property
+    def skipped(self) -> bool:
+        """Whether a gradient overflowed float16, so that no weight was changed."""
+        return self.reports[0].skipped
+
+    @property
     def busy(self) -> list[float]:
         """Each stage's share of the step that it spent computing."""
         return [min(1.0, report.busy / self.seconds) for report in self.reports]

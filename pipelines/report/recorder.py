@@ -36,6 +36,8 @@ class Recorder:
         self._recent: deque[StepNumbers] = deque(maxlen=50)
         self._scores: dict[str, list[tuple[int, int, EntityReport]]] = {"dev": [], "test": []}
         self._summary: dict[str, Any] = {}
+        self._skipped = 0
+        self._loss_scale: float | None = None
         self._began = time.time()
         self._progress: Progress | None = None
         self.tracker: Tracker | None = None
@@ -66,6 +68,16 @@ class Recorder:
     def step(self, numbers: StepNumbers) -> None:
         assert self._progress is not None
         assert self.tracker is not None
+        if numbers.skipped:
+            self._skipped += 1
+            self._note(
+                f"step {numbers.step} changed nothing: gradients overflowed float16 with the loss scale "
+                f"{numbers.loss_scale:g}, which is halved ({self._skipped} skipped so far)"
+            )
+        scaling = {} if numbers.loss_scale is None else {"loss_scale": numbers.loss_scale}
+        if scaling:
+            scaling["steps_skipped"] = float(self._skipped)
+            self._loss_scale = numbers.loss_scale
         self._steps.append(_without_reports(numbers))
         self._recent.append(numbers)
         self._progress.step(
@@ -86,6 +98,7 @@ class Recorder:
                 "step_seconds": numbers.seconds,
                 "ideal_seconds": numbers.ideal_seconds,
                 **busy,
+                **scaling,
             },
         )
 
@@ -155,6 +168,8 @@ class Recorder:
                 "median_ideal_seconds": median(n.ideal_seconds for n in warm),
                 "step_over_ideal": sum(n.seconds for n in warm) / sum(n.ideal_seconds for n in warm),
             }
+        if self._loss_scale is not None:
+            summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
         summary |= more
         write_json(self.folder / "summary.json", summary)
         self.tracker.file(self.folder / "summary.json")

@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipelines.errors import UserError
+from pipelines.train.loss_scale import NAME as LOSS_SCALE
 
 INDEX = "checkpoint.json"
 FORMAT = 1
@@ -44,8 +45,8 @@ class Checkpoint:
         return self._read("weights-", lambda key: wanted is None or key in wanted)
 
     def moments(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The optimizer's state of the named parameters."""
-        wanted = set(names)
+        """The optimizer's state of the named parameters, and the loss scale, which belongs to none."""
+        wanted = {*names, LOSS_SCALE}
         return self._read("optimizer-", lambda key: key.rpartition("/")[0] in wanted)
 
     def _read(self, prefix: str, keep: Any) -> dict[str, Tensor]:

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pipelines.errors import UserError
+
+HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of glibc's malloc.h."""
 
@@ -67,9 +71,31 @@ class Device:
 
     @contextmanager
     def precision(self, name: str) -> Iterator[None]:
-        """Run matrix products in `name`: float32 leaves everything alone."""
-        with torch.autocast(self.kind.type, torch.bfloat16, enabled=name == "bfloat16", cache_enabled=False):
+        """Run matrix products in `name`: float32 leaves everything alone.
+
+        Raises:
+            UserError: the device has no kernel in float16 for something that the model does.
+        """
+        dtype = HALVES.get(name, torch.bfloat16)
+        with self.knows(name), torch.autocast(self.kind.type, dtype, enabled=name in HALVES, cache_enabled=False):
             yield
+
+    @contextmanager
+    def knows(self, name: str) -> Iterator[None]:
+        """Say what to do where torch has no kernel in `name` for this device; a backward has no autocast.
+
+        Raises:
+            UserError: as `precision`.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if name != "float16" or "not implemented for 'Half'" not in str(error):
+                raise
+            raise UserError(
+                f"This model cannot be trained in float16 on {self}: torch says {error}. "
+                "Use train.precision=bfloat16, or stages on GPUs only."
+            ) from error
 
     def __str__(self) -> str:
         if self.kind.type == "cuda":

@@ -20,6 +20,18 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Update:
+    """How a step's update went; the same on every stage."""
+
+    grad_norm: float
+    """The global norm of all gradients, before clipping and without the loss scale."""
+    loss_scale: float | None = None
+    """What the step's loss was multiplied by; None where nothing is scaled."""
+    skipped: bool = False
+    """A gradient overflowed: no weight was changed, and the next loss is scaled by less."""
+
+
+@dataclass(frozen=True, slots=True)
 class StageReport:
     """What stage `stage` did in step `step`."""
 
@@ -33,6 +45,9 @@ class StageReport:
     bytes_sent: int
     penalties: tuple[float, ...] = ()
     """What an adapter adds to the loss for the sake of its weights on this stage."""
+    loss_scale: float | None = None
+    """As in Update, like the next one."""
+    skipped: bool = False
 
     @property
     def busy(self) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pipelines.adapt.ranks import threshold
 from pipelines.plan.schedule import Action
-from pipelines.train.events import Event, StageReport
+from pipelines.train.events import Event, StageReport, Update
 from pipelines.train.stage import Stage, global_norm
 from pipelines.train.transport import Tag, Transport
 
@@ -63,7 +63,7 @@ class Executor:
 
     def step(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], StageReport]:
         """One step that stops at every message it waits for, and goes on when it is given it."""
-        stage, events, sent, norm = self._stage, [], 0, 0.0
+        stage, events, sent, done = self._stage, [], 0, Update(0.0)
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
         for action in order.actions:
@@ -90,7 +90,7 @@ class Executor:
             else:
                 norm = yield from self._agree(order.step, squares)
                 start = time.time()
-                stage.update(order.step, norm)
+                done = stage.update(order.step, norm)
                 yield from self._renew_shared(order.step)
                 yield from self._allot(order.step)
             stage.device.wait()
@@ -99,7 +99,9 @@ class Executor:
                 assert i is not None
                 sent += self._send(+1 if action.kind == "forward" else -1, order.step, i, tensors)
         loss = stage.take_loss() if stage.is_last else None
-        return StageReport(self._j, order.step, tuple(events), loss, norm, sent, penalties)
+        return StageReport(
+            self._j, order.step, tuple(events), loss, done.grad_norm, sent, penalties, done.loss_scale, done.skipped
+        )
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[npt.NDArray[np.int32]]]:
         """Forward only; for each micro-batch the answers, row by row, from the last stage (nothing from others).

@@ -17,7 +17,9 @@ from pipelines.model.cut import Chunk
 from pipelines.model.load import fill, skeleton
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
+from pipelines.train.events import Update
 from pipelines.train.frozen import hasten_frozen
+from pipelines.train.loss_scale import LossScale
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.recompute import recompute
@@ -58,6 +60,7 @@ class Stage:
         self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
         self._optimizer = make_optimizer(self._trained.items(), spec.train)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
+        self._scale = LossScale.of(spec.train)
         self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
@@ -93,7 +96,7 @@ class Stage:
         if self.is_last:
             loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
-            self._waiting[i] = (arrived, [loss])
+            self._waiting[i] = (arrived, [loss if self._scale is None else self._scale.times(loss)])
             return []
         self._waiting[i] = (arrived, output) if self.spec.trains else ([], [])
         return [self.device.give(tensor) for tensor in output]
@@ -108,13 +111,13 @@ class Stage:
         if not self.spec.trains:
             return []
         self._clock.micro_batch = i
+        taken: list[Tensor] | None = None
         if gradients:
             floats = [tensor for tensor in sent if tensor.is_floating_point()]
             pairs = [(t, self.device.take(g)) for t, g in zip(floats, gradients, strict=True) if t.requires_grad]
             sent, taken = [t for t, _ in pairs], [g for _, g in pairs]
+        with self.device.knows(self.spec.train.precision):
             torch.autograd.backward(sent, taken)
-        else:
-            torch.autograd.backward(sent)
         return [self.device.give(_gradient(tensor)) for tensor in arrived if tensor.requires_grad]
 
     def weights(self, i: int) -> None:
@@ -160,7 +163,8 @@ class Stage:
         found = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         names = {id(p): name for name, p in self.parameters.items()}
         found |= {names[id(t.table)]: t.gradient() for t in self._tables if t.packed.grad is not None}
-        return {name: self.device.give(gradient).clone() for name, gradient in found.items()}
+        scale = 1.0 if self._scale is None else self._scale.scale
+        return {name: self.device.give(gradient) / scale for name, gradient in found.items()}
 
     def forget_gradients(self) -> None:
         """As `update` does, which is not to come."""
@@ -175,20 +179,32 @@ class Stage:
         norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
         return [norm * norm for norm in norms]
 
-    def update(self, step: int, grad_norm: float) -> None:
+    def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm, step the optimizer, and forget the gradients.
 
+        Args:
+            norm: of the gradients as they are, with the loss scale in them.
+
         Raises:
-            FloatingPointError: the global norm is not a finite number; the weights stay as they were.
+            FloatingPointError: the global norm is not a finite number, and no smaller loss scale will help; the
+                weights stay as they were.
         """
-        if not math.isfinite(grad_norm):
+        scale = 1.0 if self._scale is None else self._scale.scale
+        grad_norm = norm / scale
+        if self._scale is not None:
+            self._scale = self._scale.after(norm)
+            if not math.isfinite(norm):
+                self._scale.check(step)
+                self.forget_gradients()
+                return Update(grad_norm, scale, skipped=True)
+        elif not math.isfinite(norm):
             raise FloatingPointError(
                 f"The gradients of step {step} have the norm {grad_norm}; the weights were not changed. "
                 "Lower train.learning_rate, set train.clip, or use train.precision=float32."
             )
         clip = self.spec.train.clip
-        factor = 1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))
-        if factor < 1.0:
+        factor = (1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))) / scale
+        if factor != 1.0:
             # Nothing at all on a stage that borrows all of its parameters.
             if gradients := [p.grad for p in self.parameters.values() if p.grad is not None]:
                 torch._foreach_mul_(gradients, factor)
@@ -207,6 +223,7 @@ class Stage:
         if self._ranks is not None:
             self._scores = self._ranks.notice(step + 1)
         self.forget_gradients()
+        return Update(grad_norm, None if self._scale is None else scale)
 
     def rank_scores(self) -> list[Tensor] | None:
         """After an update: the scores of this stage's triplets where AdaLoRA's budget is allotted now."""
@@ -259,10 +276,11 @@ class Stage:
                 moments[f"{name}/{key}"] = self.device.give(torch.as_tensor(value)).clone()
         if self._ranks is not None:
             moments |= {key: self.device.give(value).clone() for key, value in self._ranks.state().items()}
-        return weights, moments
+        return weights, moments | ({} if self._scale is None else self._scale.state())
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
         """Take up an optimizer's state that `state` gave, of this or of any other cut."""
+        self._scale = LossScale.of(self.spec.train, moments)
         tables = {id(table.packed): table for table in self._tables}
         for name, trained in self._trained.items():
             prefix = f"{name}/"
