@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,8 +11,9 @@ import pytest
 import yaml
 
 from pipelines.config import Config, TrackConfig
-from pipelines.report.observer import Beginning
+from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.recorder import Recorder
+from pipelines.train.events import StageReport
 
 FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "words_cut": 0, "words_unseen": 0, "tags_repaired": 0}
 
@@ -80,3 +82,23 @@ def test_the_run_folder_and_mlflow_keep_the_same_config_without_the_password(
     assert (tmp_path / "stored" / "config.yaml").read_text() == text
     assert any("track.uri" in body for body in sent)
     assert "secret" not in "".join(sent)
+
+
+def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
+    server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri, sent = server
+    recorder = Recorder(Config(track=TrackConfig(uri=uri, system_metrics=False)), tmp_path / "run")
+    try:
+        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "share": 1.0, "assigned": "CPU"}
+        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"]))
+        for step, skipped in ((1, True), (2, False)):
+            norm = math.inf if skipped else 1.0
+            report = StageReport(0, step, (), 0.5, norm, 0, loss_scale=65536.0 / step, skipped=skipped)
+            recorder.step(StepNumbers(step, 1, 0.5, norm, 1e-3, 10, 1.0, 1.0, 0, [report]))
+        summary = recorder.write_summary()
+    finally:
+        recorder.finish("FINISHED")
+    assert summary["float16"] == {"steps_skipped": 1, "last_loss_scale": 32768.0}
+    assert "step 1 changed nothing: gradients overflowed float16 with the loss scale 65536" in capsys.readouterr().err
+    assert "steps_skipped" in "".join(sent)

@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pipelines.config import TrainConfig
+from pipelines.model.freeze import freeze
 from pipelines.model.units import find_units
 from pipelines.train.recompute import recompute
 from tests.unit.pipelines.one_process import OneProcess, micro_batches, probe, tiny
@@ -56,6 +57,21 @@ def test_nothing_else_is_learnt_than_without_it_with_the_same_dropout_masks(fami
     assert losses == pytest.approx(plain_losses, rel=1e-10)
     for name, value in plain.items():
         assert ((weights[name] - value).abs().max() / value.abs().max().clamp(min=1e-3)).item() <= 1e-10, name
+
+
+@pytest.mark.parametrize("frozen", [("*embeddings*", "*layer.0.*"), ("*layer.1.*",), ("*weight",)], ids=str)
+def test_frozen_parts_may_lie_anywhere(frozen: tuple[str, ...]) -> None:
+    runs = []
+    for cut, on in (([1, 3], True), ([], True), ([], False)):
+        model = tiny("bert", dtype=torch.float64)
+        freeze(model, frozen)
+        run = OneProcess(model, cut=cut, train=TrainConfig(learning_rate=1e-3, recompute=on), dtype="float64")
+        runs.append(([run.step(n, batches) for n, batches in enumerate(micro_batches(3))], run.weights()))
+    (losses, weights), (_, uncut), (plain_losses, plain) = runs
+    assert losses == pytest.approx(plain_losses, rel=1e-10)
+    assert weights.keys() == plain.keys()
+    assert all(torch.equal(weights[name], uncut[name]) for name in uncut)
+    assert all(torch.allclose(weights[name], plain[name], rtol=1e-10, atol=1e-12) for name in plain)
 
 
 class Alive(TorchDispatchMode):
