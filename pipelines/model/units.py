@@ -161,7 +161,8 @@ class _Finder:
         keys = {key for _, boundary, _ in found for key in boundary.skipped}
         keys |= {key for _, boundary, _ in found for asides in boundary.asides.values() for key in asides}
         structures = {call.key: call.structure for call in self._trace.calls if call.key in keys and call.structure}
-        return Units(tuple(units), tuple(boundary for _, boundary, _ in found), structures, constants, self._paths())
+        paths = tuple(dict.fromkeys(block.path for block in self._blocks))
+        return Units(tuple(units), tuple(boundary for _, boundary, _ in found), structures, constants, paths)
 
     def _cross(self, k: int, wanted: Iterable[Edge]) -> tuple[Boundary, list[Edge], set[str]]:
         """The boundary behind unit `k`, what crosses it, and the parameters behind it that `wanted` leads to."""
@@ -278,9 +279,6 @@ class _Finder:
         if k == 0:
             return self._blocks[0].opened
         return self._ends[k - 1].closed if k <= len(self._blocks) else float("inf")
-
-    def _paths(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(block.path for block in self._blocks))
 
     def _size(self, names: Iterable[str]) -> int:
         return sum(self._model.get_parameter(name).numel() for name in names)
