@@ -20,7 +20,7 @@ from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
-from pipelines.plan.plan import Plan, make_plan
+from pipelines.plan.plan import Plan, inside_blocks, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.executor import StepOrder
@@ -52,20 +52,20 @@ class Trial:
         return self.subject.model
 
 
-def check(source: str, *, task: str | None, stages: int, dtype: str, steps: int) -> Report:
+def check(source: str, *, task: str | None, stages: int, dtype: str, steps: int, inside: bool = False) -> Report:
     """Load a model, train it cut and plain, and compare.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
     """
-    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps)
+    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside)
     # First the actors: they get the weights that the plain model then changes.
     cut = run_cut(trial)
     return judge(trial, cut, run_plain(trial))
 
 
-def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: int) -> Trial:
-    """Load a model and find where to cut it.
+def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: int, inside: bool = False) -> Trial:
+    """Load a model and find where to cut it: between blocks, or `inside` of them.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
@@ -78,7 +78,8 @@ def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: in
     logits = plain.logits()
     units = find_units(subject.model, batches[0])
     # All stages together take about one CPU: equality is asked for, not speed.
-    config = PlanConfig(stages=stages, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
+    cut = inside_blocks(units, stages) if inside else None
+    config = PlanConfig(stages=stages, cut=cut, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
     plan = make_plan(units, config)
     verify(subject.model, units, plan.bounds[1:-1], batches[0])
     return Trial(source, subject, dtype, steps, batches, plain, logits, units, plan, config)
@@ -190,13 +191,13 @@ def _facts(trial: Trial) -> tuple[StageFacts, ...]:
     facts = []
     named = dict(trial.model.named_parameters())
     for spec in _specs(trial):
-        units, values = trial.units.all[spec.first : spec.end], _held(trial, spec)
+        names, values = trial.units.names(spec.first, spec.end), _held(trial, spec)
         facts.append(
             StageFacts(
                 stage=spec.stage,
-                first=units[0].name,
-                last=units[-1].name,
-                num_units=len(units),
+                first=names[0],
+                last=names[-1],
+                num_units=spec.end - spec.first,
                 num_parameters=sum(value.numel() for name, value in values.items() if name in named),
                 num_bytes=sum(value.nbytes for value in values.values()),
             )

@@ -21,6 +21,10 @@ def main(
         typer.Option(help="The head to train, for example causal-lm; guessed from config.json when left out."),
     ] = None,
     stages: Annotated[int, typer.Option(min=1, help="How many actors the model is cut over.")] = 2,
+    inside: Annotated[
+        bool,
+        typer.Option("--inside-blocks", help="Cut inside blocks: attention on one stage, feed-forward on the next."),
+    ] = False,
     dtype: Annotated[str, typer.Option(help="Precision of the weights: float64 or float32.")] = "float64",
     steps: Annotated[int, typer.Option(min=1, help="Updates before the weights are compared.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
@@ -37,7 +41,7 @@ def main(
     from cluster.checking import check
     from pipelines.check.show import show
 
-    report = check(model, task=task, stages=stages, dtype=dtype, steps=steps)
+    report = check(model, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside)
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:

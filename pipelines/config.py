@@ -138,7 +138,8 @@ class PlanConfig(Section):
     cpus_per_stage: float = Field(default=1, gt=0)
     """CPUs reserved for each stage; torch uses as many threads (at least one)."""
     cut: tuple[int, ...] | None = None
-    """The first unit of every stage after the first; found from the units' costs when left out."""
+    """The number of the first unit of every stage after the first (docs/cutting.md tells how units are counted);
+    found from the units' costs, between whole blocks if there are enough of them, when left out."""
     schedule: str = "1f1b"
     """The order of every stage's actions; see pipelines/plan/schedule.py."""
     timeout: float = Field(default=300, gt=0)

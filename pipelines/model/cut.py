@@ -24,8 +24,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from pipelines.model.crossing import Boundary, Key, Leaf
 from pipelines.model.structure import NUMBER, TENSOR, take_apart
-from pipelines.model.units import FIRST, Boundary, Key, Leaf, Units
+from pipelines.model.units import FIRST, Units
 from pipelines.train.randomness import Stream
 
 
@@ -63,14 +64,13 @@ class Chunk(nn.Module):
         self._counts: Counter[str] = Counter()
         self._values: dict[Leaf, Any] = {}
         self._arrived: dict[Leaf, Any] = {}
-        self._pretending: set[Key] = set()
+        self._within = units.within
+        self._pretending: Key | None = None
         self._stream: Stream | None = None
         # Every chunk counts the same calls and restarts the generator at the same places, whatever it runs.
-        calls = {key for boundary in units.boundaries for key in (boundary.at, *boundary.skipped)}
-        asides = {key for boundary in units.boundaries for keys in boundary.asides.values() for key in keys}
-        self._places = calls - asides
+        self._places = units.watched
         self._own: dict[str, Any] = {}
-        for path in sorted({path for path, _ in calls | asides}):
+        for path in sorted({path for path, _ in self._places}):
             module = model.get_submodule(path)
             self._own[path] = module.__dict__.get("forward")
             module.forward = self._obeying(path, module.forward)
@@ -135,9 +135,9 @@ class Chunk(nn.Module):
 
     def _obeying(self, path: str, run: Callable[..., Any]) -> Callable[..., Any]:
         def obey(*args: Any, **kwargs: Any) -> Any:
+            if self._pretending is not None and self._pretending[0] == path:
+                return self._returned(self._pretending)
             key = (path, self._counts[path])
-            if key in self._pretending:
-                return self._returned(key)
             self._counts[path] += 1
             if key in self._skipped:
                 output = self._skip(key)
@@ -157,27 +157,30 @@ class Chunk(nn.Module):
         return obey
 
     def _at_entry(self, key: Key, args: Any, kwargs: Any) -> tuple[Any, Any]:
-        """The boundary before the first block: hand over the block's argument, or take it up."""
+        """The boundary lies before this call or inside it: hand over what it was given, or take it up."""
         for boundary in (self._from, self._to):
-            if boundary is None or not boundary.at_entry or key != boundary.at:
+            given = [leaf for leaf in boundary.given if leaf.call == key] if boundary else []
+            if not given:
                 continue
             leaves, spec = tree_flatten((args, kwargs))
-            (leaf,) = boundary.leaves
-            if boundary is self._to:
-                self._values[leaf] = leaves[leaf.index]
-                raise Stop
-            leaves[leaf.index] = self._values[leaf]
+            for leaf in given:
+                if boundary is self._from:
+                    leaves[leaf.index] = self._values[leaf]
+                else:
+                    self._values[leaf] = leaves[leaf.index]
             args, kwargs = tree_unflatten(leaves, spec)
+        if self._to is not None and self._to.at_entry and key == self._to.at:
+            raise Stop
         return args, kwargs
 
     def _skip(self, key: Key) -> Any:
         assert self._from is not None
         for aside in self._from.asides.get(key, ()):
             # Called, and not only looked up: hooks on such a module collect what it returns.
-            self._pretending.add(aside)
+            self._pretending = aside
             self.model.get_submodule(aside[0])()
-            self._pretending.discard(aside)
-            self._counts[aside[0]] += 1
+            self._pretending = None
+        self._counts.update(self._within[key])
         return self._returned(key)
 
     def _returned(self, key: Key) -> Any:
@@ -215,9 +218,7 @@ class Chunk(nn.Module):
             raise RuntimeError(
                 f"{key[0]} returned {structure.spec}, but {self._structures[key].spec} when the model was cut"
             )
-        self._values |= {
-            Leaf(leaf.call, leaf.index): leaves[leaf.index] for leaf in self._to.leaves if leaf.call == key
-        }
+        self._values |= {leaf.place: leaves[leaf.index] for leaf in self._to.leaves if leaf.call == key}
 
     def _note_shapes(self, key: Key, output: Any) -> None:
         """What was made up here has a shape that the next stage may have to make up too."""
@@ -226,12 +227,12 @@ class Chunk(nn.Module):
         _, leaves = take_apart(output)
         for leaf in self._to.leaves:
             if leaf.call == key and leaf.shape_only:
-                self._values[Leaf(key, leaf.index)] = leaves[leaf.index]
+                self._values[leaf.place] = leaves[leaf.index]
 
     def _packed(self, boundary: Boundary) -> list[Tensor]:
         packed = []
         for leaf in boundary.leaves:
-            value = self._values[Leaf(leaf.call, leaf.index)]
+            value = self._values[leaf.place]
             if leaf.shape_only:
                 packed.append(torch.tensor([_DTYPES.index(value.dtype), *value.shape]))
             else:
@@ -243,8 +244,8 @@ class Chunk(nn.Module):
             return {}
         values: dict[Leaf, Any] = {}
         for leaf, value in zip(self._from.leaves, received, strict=True):
-            structure = None if self._from.at_entry else self._structures[leaf.call]
-            place = Leaf(leaf.call, leaf.index)
+            structure = None if leaf.given else self._structures[leaf.call]
+            place = leaf.place
             if leaf.shape_only:
                 dtype, *shape = value.tolist()
                 values[place] = _nothing(torch.Size(shape), _DTYPES[dtype], self._device)
@@ -252,7 +253,7 @@ class Chunk(nn.Module):
                 values[place] = value.item()
             else:
                 values[place] = _Arrival.apply(value) if value.requires_grad else value  # type: ignore[no-untyped-call]
-        return values
+        return values | {place: values[leaf] for place, leaf in self._from.same.items()}
 
     @property
     def _device(self) -> torch.device:

@@ -163,7 +163,7 @@ class _Watch(TorchDispatchMode):
         before = {path: module.__dict__.get("forward") for path, module in model.named_modules() if path}
         for path in before:
             module = model.get_submodule(path)
-            module.forward = self._watched(path, module.forward)
+            module.forward = self._watched(path, module.forward, may_hand_on=_changes_in_training(module))
         try:
             yield
         finally:
@@ -174,11 +174,14 @@ class _Watch(TorchDispatchMode):
                 else:
                     module.forward = forward
 
-    def _watched(self, path: str, run: Callable[..., Any]) -> Callable[..., Any]:
+    def _watched(self, path: str, run: Callable[..., Any], *, may_hand_on: bool) -> Callable[..., Any]:
         @wraps(run)
         def forward(*args: Any, **kwargs: Any) -> Any:
             self._enter(path, args, kwargs)
             output = run(*args, **kwargs)
+            if may_hand_on and (edge := edge_of(output)) is not None and edge in self._open[-1].given:
+                # What dropout makes in training is another value than what it got.
+                output = output.view_as(output)
             self._leave(output)
             return output
 
@@ -198,6 +201,12 @@ class _Watch(TorchDispatchMode):
         call.closed, call.end = self.tick, _sequence_number()
         call.structure, leaves = take_apart(output)
         call.returned = [edge_of(leaf) for leaf in leaves]
+
+
+def _changes_in_training(module: nn.Module) -> bool:
+    """Whether a module that hands on its input here may do otherwise in training, as dropout does."""
+    plain = next(module.children(), None) is None and next(module.parameters(), None) is None
+    return plain and type(module) is not nn.Identity
 
 
 def _sequence_number() -> int:

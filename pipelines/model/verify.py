@@ -38,8 +38,14 @@ def verify(model: nn.Module, units: Units, cut: Sequence[int], inputs: Mapping[s
     if not pairs or not all(_equal(a, b) for a, b in pairs):
         raise UserError(
             f"{type(model).__name__} cannot be cut before unit {' and '.join(map(str, cut))}: the pieces answer "
-            "otherwise than the whole model. Train it uncut, with plan.stages=1."
+            f"otherwise than the whole model. {_instead(units, cut)}"
         )
+
+
+def _instead(units: Units, cut: Sequence[int]) -> str:
+    if {*cut} & {*units.inside_blocks}:
+        return "Cut it between blocks (leave plan.cut out, or ask for fewer stages)."
+    return "Train it uncut, with plan.stages=1."
 
 
 def _equal(a: Tensor, b: Tensor) -> bool:
@@ -63,7 +69,7 @@ def _in_pieces(model: nn.Module, units: Units, cut: Sequence[int], inputs: Mappi
             raise UserError(
                 f"{type(model).__name__} cannot be cut before unit {' and '.join(map(str, cut))}: its units {first} to "
                 f"{end - 1} do not run by themselves ({type(error).__name__}: {' '.join(str(error).split())[:200]}). "
-                "Train it uncut, with plan.stages=1."
+                f"{_instead(units, cut)}"
             ) from error
         # With gradients wanted, as in training: kernels are chosen by it.
         crossing = [_arrived(tensor) for tensor in output] if isinstance(output, list) else []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 
 def solve(costs: Sequence[float], num_chunks: int) -> list[int]:
@@ -37,3 +37,16 @@ def solve(costs: Sequence[float], num_chunks: int) -> list[int]:
         end = choice[end]
         cut.insert(0, end)
     return cut
+
+
+def cut_at(costs: Sequence[float], places: Sequence[int], num_chunks: int) -> list[int]:
+    """As `solve`, but a chunk may begin at no other units than `places`.
+
+    `cut_at([1, 2, 3, 4, 5, 6], [1, 3], 2) == [3]`.
+
+    Raises:
+        ValueError: too few places.
+    """
+    starts = [0, *places]
+    pieces = [sum(costs[first:end]) for first, end in pairwise([*starts, len(costs)])]
+    return [starts[piece] for piece in solve(pieces, num_chunks)]

@@ -10,7 +10,7 @@ from typing import Any
 from pipelines.config import PlanConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
-from pipelines.plan.partition import solve
+from pipelines.plan.partition import cut_at
 
 LOOKUP = 1 / 32
 """Cost of a value of an embedding table against one of a matrix: it is updated, but not multiplied with."""
@@ -24,6 +24,7 @@ class StagePlan:
     first: int
     end: int
     units: tuple[str, ...]
+    """Their names; a block of which both halves are here goes by its own."""
     num_parameters: int
     device: str
     cpus: float
@@ -66,20 +67,24 @@ def unit_costs(units: Units, trained: Mapping[str, int] | None) -> list[float]:
 def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | None = None) -> Plan:
     """Cut the units into `config.stages` chunks of about equal cost, or where `config.cut` says.
 
+    Blocks stay whole unless there are more stages than whole blocks: fewer values cross between blocks.
+
     Args:
         trained: the trained parameters' numbers of values by name; all parameters when left out.
 
     Raises:
         UserError: more stages than units, a cut that makes no chunks, or a wrong number of devices.
     """
-    names = [unit.name for unit in units.all]
     if config.stages > len(units):
+        names = ", ".join(unit.name for unit in units.all)
         raise UserError(
-            f"plan.stages is {config.stages}, but the model has only {len(units)} units ({', '.join(names)}). "
+            f"plan.stages is {config.stages}, but the model has only {len(units)} units ({names}). "
             f"Ask for at most {len(units)} stages."
         )
     costs = unit_costs(units, trained)
-    cut = list(config.cut) if config.cut is not None else solve(costs, config.stages)
+    whole = units.between_blocks
+    allowed = whole if config.stages <= len(whole) + 1 else range(1, len(units))
+    cut = list(config.cut) if config.cut is not None else cut_at(costs, allowed, config.stages)
     bounds = [0, *cut, len(units)]
     if len(cut) != config.stages - 1 or any(a >= b for a, b in pairwise(bounds)):
         raise UserError(
@@ -92,9 +97,28 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         part = sum(costs[first:end]) / sum(costs)
         size = sum(unit.size for unit in units.all[first:end])
         stages.append(
-            StagePlan(j, first, end, tuple(names[first:end]), size, devices[j], config.cpus_per_stage, round(part, 4))
+            StagePlan(j, first, end, units.names(first, end), size, devices[j], config.cpus_per_stage, round(part, 4))
         )
     return Plan(tuple(stages), config.schedule)
+
+
+def inside_blocks(units: Units, stages: int) -> tuple[int, ...]:
+    """A cut whose every boundary lies inside a block, into chunks of about equal cost.
+
+    Raises:
+        UserError: too few blocks can be divided; says why.
+    """
+    places = units.inside_blocks
+    if 1 < stages <= len(places) + 1:
+        return tuple(cut_at(unit_costs(units, None), places, stages))
+    whole = "; ".join(f"{name}: {reason}" for name, reason in list(units.undivided.items())[:3])
+    reason = f" Blocks that stay whole: {whole}." if whole else ""
+    if not places:
+        raise UserError(f"No block of this model can be divided.{reason} Cut it between blocks.")
+    raise UserError(
+        f"{len(places)} of this model's blocks can be divided, which makes 2 to {len(places) + 1} stages, "
+        f"not {stages}.{reason} Ask for one of these numbers, or cut it between blocks."
+    )
 
 
 def stage_devices(config: PlanConfig) -> tuple[str, ...]:

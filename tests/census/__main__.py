@@ -39,7 +39,8 @@ def main(words: Sequence[str]) -> int:
     for pair in track(chosen, description="pairs", disable=not sys.stderr.isatty()):
         outcomes.append(_within_the_limit(pair, train))
         if words or outcomes[-1].verdict == "wrong":
-            print(f"{outcomes[-1].verdict:17} {pair}: {outcomes[-1].note}", flush=True)
+            halves = ", also inside a block" if outcomes[-1].divided else ""
+            print(f"{outcomes[-1].verdict:17} {pair}: {outcomes[-1].note}{halves}", flush=True)
     totals = Counter(outcome.verdict for outcome in outcomes)
     print(", ".join(f"{count} {verdict}" for verdict, count in totals.most_common()))
     if not words and not train.recompute:
@@ -53,6 +54,7 @@ def page(outcomes: Sequence[Outcome], *, seconds: float) -> str:
     totals = Counter(outcome.verdict for outcome in outcomes)
     train = len(outcomes) - totals["does not train"] - totals["cannot be built"]
     cut = totals["equal"] + totals["equal in float32"]
+    divided = sum(outcome.divided for outcome in outcomes)
     by_type: dict[str, dict[str, list[Outcome]]] = {}
     for outcome in outcomes:
         by_type.setdefault(outcome.pair.model_type, {}).setdefault(outcome.pair.head, []).append(outcome)
@@ -71,16 +73,19 @@ def page(outcomes: Sequence[Outcome], *, seconds: float) -> str:
 `make census` writes this page ({seconds:.0f} s on one thread; transformers {transformers.__version__}, torch
 {torch.__version__}). It builds a model of few layers and random weights for every architecture and head of the
 transformers library, trains it in one piece, and trains it cut into two and into three stages that hold only their own
-parameters, on micro-batches of several lengths. No line of Motley names an architecture.
+parameters, and once more cut in the middle of a block, on micro-batches of several lengths. No line of Motley names an
+architecture.
 
 {len(outcomes)} pairs of architecture and head; {train} of them train in one piece on a CPU.
 **{cut} of these ({cut / train:.1%}) are cut with equal results**, {totals["refused"]} are refused with the reason,
-{totals["wrong"]} are wrong.
+{totals["wrong"]} are wrong. **{divided} were also cut inside a block**, between attention and feed-forward for
+example, with equal results.
 
 | mark | pairs | meaning |
 | --- | ---: | --- |
 | = | {totals["equal"]} | loss and every gradient equal to the plain model's, to 1e-10 in float64 |
 | ~ | {totals["equal in float32"]} | the same to 1e-4: the model computes in float32 on the way |
+| =½ or ~½ | {divided} | the same also with a cut inside a block |
 | no | {totals["refused"]} | refused before anything is trained; `plan.stages=1` trains it |
 | ! | {totals["wrong"]} | wrong |
 | - | {totals["does not train"] + totals["cannot be built"]} | does not train in one piece, or cannot be built here |
@@ -99,7 +104,8 @@ that is more, since some gradients are nothing but rounding.
 
 
 def _mark(outcome: Outcome) -> str:
-    return {"equal": "=", "equal in float32": "~", "refused": "no", "wrong": "!"}.get(outcome.verdict, "-")
+    mark = {"equal": "=", "equal in float32": "~", "refused": "no", "wrong": "!"}.get(outcome.verdict, "-")
+    return mark + "½" * outcome.divided
 
 
 def _told(outcome: Outcome) -> str:

@@ -1,4 +1,4 @@
-"""Try one pair: the plain model, and the same model cut into two and into three stages."""
+"""Try one pair: the plain model, and the same model cut into two and three stages, and once inside a block."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipelines.errors import UserError
 from pipelines.model.examples import example_batches, num_targets
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
-from pipelines.plan.partition import solve
+from pipelines.plan.partition import cut_at
 from pipelines.tasks.own_loss import OwnLoss
 from tests.census.catalog import CannotBuild, Pair, build, dtype_of, trains
 from tests.unit.pipelines.one_process import OneProcess
@@ -33,6 +33,8 @@ class Outcome:
     pair: Pair
     verdict: Verdict
     note: str = ""
+    divided: bool = False
+    """Whether it was also cut inside a block, with equal results."""
 
 
 def tried(pair: Pair, train: TrainConfig = TRAIN) -> Outcome:
@@ -54,20 +56,36 @@ def tried(pair: Pair, train: TrainConfig = TRAIN) -> Outcome:
     try:
         units = find_units(model, batches[0])
         # Units count alike here: the cut is to go through the middle, not around an embedding table.
-        cuts = [solve([1.0] * len(units), stages) for stages in (2, 3) if stages <= len(units)]
+        costs, whole = [1.0] * len(units), units.between_blocks
+        cuts = [cut_at(costs, whole, stages) for stages in (2, 3) if stages <= len(whole) + 1]
         for cut in cuts:
             verify(model, units, cut, batches[0])
     except UserError as error:
         return Outcome(pair, "refused", str(error))
+    inside = _inside(model, units, batches[0])
     rough = False
-    for cut in cuts:
+    for cut in [*cuts, *inside]:
         found = in_stages(model, units, cut, batches, pair, train)
         apart = _differing(found, expected, BOUNDS["float64"])
         if apart and plain.float32_inside():
             rough, apart = True, _differing(found, expected, MIXED)
         if apart:
-            return Outcome(pair, "wrong", f"{len(cut) + 1} stages: {apart[0].first} differs by {apart[0].largest:.1e}")
-    return Outcome(pair, "equal in float32" if rough else "equal", f"{len(units)} units")
+            where = f"cut before {' and '.join(units.all[k].name for k in cut)}"
+            return Outcome(pair, "wrong", f"{where}: {apart[0].first} differs by {apart[0].largest:.1e}")
+    verdict: Verdict = "equal in float32" if rough else "equal"
+    return Outcome(pair, verdict, f"{len(units)} units", divided=bool(inside))
+
+
+def _inside(model: nn.Module, units: Units, batch: Batch) -> list[list[int]]:
+    """One cut into two stages in the middle of a block, unless no block is divided or the pieces are refused."""
+    if not units.inside_blocks:
+        return []
+    cut = cut_at([1.0] * len(units), units.inside_blocks, 2)
+    try:
+        verify(model, units, cut, batch)
+    except UserError:
+        return []
+    return [cut]
 
 
 def in_stages(

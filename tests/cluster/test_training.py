@@ -181,8 +181,11 @@ def test_bfloat16_accumulation_and_a_weighted_loss_are_bitwise_equal_for_one_and
             r"The plan asks for 300 CPUs \(3 stages\), but the cluster has \d+ CPUs .* Lower plan.stages",
         ),
         ({"devices": "gpu"}, r"The plan asks for 0.5 CPUs and 2 GPUs \(2 stages\), but the cluster has .* 0 GPUs"),
-        ({"stages": 6}, r"plan.stages is 6, but the model has only 5 units \(embeddings, .* at most 5 stages"),
-        ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 stages of 5 units"),
+        (
+            {"stages": 9, "cpus_per_stage": 0.1},
+            r"plan.stages is 9, but the model has only 8 units \(embeddings, .* at most 8 stages",
+        ),
+        ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 stages of 8 units"),
     ],
 )
 def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(

@@ -111,6 +111,6 @@ def test_a_weight_for_a_label_that_there_is_not(given: Path) -> None:
 
 
 def test_more_stages_than_units_and_more_cpus_than_there_are(given: Path) -> None:
-    assert "only 5 units" in refused(given, "plan.stages=6", "plan.cpus_per_stage=0.1")
+    assert "only 8 units" in refused(given, "plan.stages=9", "plan.cpus_per_stage=0.1")
     assert "The plan asks for 2000 CPUs (2 stages), but the cluster has" in refused(given, "plan.cpus_per_stage=1000")
     assert "2 GPUs (2 stages)" in refused(given, "plan.devices=gpu")

@@ -184,6 +184,16 @@ def tiny(
             "dim": 32, "n_layers": layers, "n_heads": 2, "hidden_dim": 64, "vocab_size": 60, "pad_token_id": 0,
             "num_labels": classes, "dropout": dropout, "attention_dropout": dropout, "seq_classif_dropout": dropout,
         },
+        "llama": {
+            "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2, "intermediate_size": 64,
+            "vocab_size": 60, "pad_token_id": 0, "num_labels": classes, "attention_dropout": dropout,
+            "classifier_dropout": dropout, "tie_word_embeddings": False, "use_cache": False,
+        },
+        "gpt2": {
+            "n_embd": 32, "n_layer": layers, "n_head": 2, "vocab_size": 60, "n_positions": 64, "num_labels": classes,
+            "resid_pdrop": dropout, "embd_pdrop": dropout, "attn_pdrop": dropout, "classifier_dropout": dropout,
+            "use_cache": False,
+        },
     }[family]  # fmt: skip
     torch.manual_seed(3)
     config = transformers.AutoConfig.for_model(family, **options)

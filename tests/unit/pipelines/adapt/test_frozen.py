@@ -66,8 +66,9 @@ def test_a_partly_frozen_model_learns_what_a_plain_loop_learns() -> None:
 
 
 def test_nothing_goes_back_to_a_stage_before_which_and_in_which_nothing_is_trained() -> None:
-    # Units: embeddings, blocks 0 to 2, head. Stages 0 and 1 are frozen; stage 2 begins with a frozen block.
-    run = OneProcess(frozen_bert(), cut=[1, 2, 4], train=TRAIN)
+    # Units: embeddings, two halves of each of three blocks, head. Stages 0 and 1 are frozen; stage 2 begins with a
+    # frozen block.
+    run = OneProcess(frozen_bert(), cut=[1, 3, 7], train=TRAIN)
     run.step(0, micro_batches(1)[0])
     sent = run.mail.sent
     assert {entry for entry in sent if entry[2] == "gradients"} == {(3, 2, "gradients")}
@@ -87,13 +88,13 @@ def test_a_plan_knows_what_is_frozen() -> None:
     units = find_units(model, probe())
     freeze(model, ("bert.embeddings.*", "bert.encoder.layer.[0123].*"))
     costs = unit_costs(units, trained(model))
-    size = units.all[1].size
-    # A frozen block below all that is trained: forward alone. A trained one: forward and two gradients.
-    assert costs[1:5] == [size] * 4
-    assert costs[5:7] == [3 * size] * 2
-    # Ten parts of work: five for each of two stages, so four frozen blocks weigh as much as one and a third.
-    assert make_plan(units, PlanConfig(stages=2), trained(model)).bounds == [0, 5, 8]
-    assert make_plan(units, PlanConfig(stages=2)).bounds == [0, 4, 8]
+    sizes = [unit.size for unit in units.all]
+    # Frozen halves below all that is trained: forward alone. Trained ones: forward and two gradients.
+    assert costs[1:9] == sizes[1:9]
+    assert costs[9:13] == [3 * size for size in sizes[9:13]]
+    # Ten parts of work, five for each of two stages: four frozen blocks weigh as much as one and a third.
+    assert make_plan(units, PlanConfig(stages=2), trained(model)).bounds == [0, 9, 14]
+    assert make_plan(units, PlanConfig(stages=2)).bounds == [0, 7, 14]
 
 
 def test_a_frozen_linear_layer_answers_and_passes_on_as_a_plain_one_does() -> None:

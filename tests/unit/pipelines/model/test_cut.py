@@ -14,6 +14,7 @@ from pipelines.model.cut import Chunk, chunk_of
 from pipelines.model.load import config_of, fill, skeleton
 from pipelines.model.units import find_units
 from pipelines.model.verify import verify
+from pipelines.train.randomness import Stream
 from tests.unit.pipelines.model.test_units import INPUTS, Block, Blocks, Experts, TwoStacks
 from tests.unit.pipelines.one_process import probe, tiny
 
@@ -29,8 +30,8 @@ def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
     return made
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra"])
-@pytest.mark.parametrize("cut", [[1], [3], [4], [1, 2, 3, 4]], ids=str)
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra", "llama", "gpt2"])
+@pytest.mark.parametrize("cut", [[1], [2], [5], [6], [1, 3, 5, 7], [1, 2, 3, 4, 5, 6, 7]], ids=str)
 def test_chunks_one_behind_the_other_answer_as_the_whole_model_does(family: str, cut: list[int]) -> None:
     model = tiny(family).eval()
     crossing: list[torch.Tensor] = []
@@ -42,7 +43,7 @@ def test_chunks_one_behind_the_other_answer_as_the_whole_model_does(family: str,
 
 def test_a_chunk_holds_its_own_parameters_and_no_others() -> None:
     model = tiny("bert")
-    for chunk in chunks(model, [2, 3]):
+    for chunk in chunks(model, [2, 5]):
         units = find_units(model, probe())
         held = {n.removeprefix("model."): p for n, p in chunk.named_parameters()}
         own = set(units.parameters(chunk.first, chunk.end))
@@ -100,7 +101,7 @@ def test_a_model_may_change_what_arrived_in_place() -> None:
 
 def test_a_chunk_outside_the_model_is_refused() -> None:
     model = tiny("bert")
-    with pytest.raises(ValueError, match="units 2 to 2 of 5 are no chunk"):
+    with pytest.raises(ValueError, match="units 2 to 2 of 8 are no chunk"):
         Chunk(model, find_units(model, probe()), 2, 2)
 
 
@@ -124,3 +125,59 @@ def test_pieces_that_answer_otherwise_are_refused() -> None:
     verify(model, units, [1], INPUTS)
     with pytest.raises(UserError, match=r"Reading cannot be cut before unit 3: the pieces answer otherwise"):
         verify(model, units, [3], INPUTS)
+
+
+def test_a_cut_inside_a_block_that_does_not_work_is_refused_with_the_advice_to_cut_between_blocks() -> None:
+    class Halved(nn.Module):
+        """Its second half reads what its first half leaves outside autograd's sight."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = Leaving(), nn.Linear(4, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.first(x)
+            return y + self.second(y) + self.first.left
+
+    class Leaving(Block):
+        left = torch.zeros(4)
+
+        def forward(self, x: torch.Tensor) -> object:
+            self.left = x.detach().mean((0, 1))
+            return super().forward(x)
+
+    model = Blocks([0, 1, 2])
+    model.blocks[1] = Halved()
+    units = find_units(model, INPUTS)
+    assert units.inside_blocks == (3,)
+    for between in units.between_blocks:
+        verify(model, units, [between], INPUTS)
+    with pytest.raises(UserError, match=r"Blocks cannot be cut before unit 3: .* Cut it between blocks"):
+        verify(model, units, [3], INPUTS)
+
+
+def test_dropout_before_a_boundary_inside_a_block_is_drawn_as_in_one_piece() -> None:
+    class Dropping(nn.Module):
+        """What dropout makes crosses; in evaluation it is the very value that the norm made."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.dropout = nn.LayerNorm(4), nn.Dropout(0.5)
+            self.wide, self.narrow = nn.Linear(4, 16), nn.Linear(16, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.dropout(self.norm(x))
+            return x + self.narrow(self.wide(x))
+
+    model = Blocks([0, 1])
+    model.blocks = nn.ModuleList(Dropping() for _ in range(2))
+    units = find_units(model, INPUTS)
+    assert units.boundaries[1].at == ("blocks.0.wide", 0)
+    stream = Stream(0, 0, 0, torch.device("cpu"))
+    with chunk_of(model, units, 0, len(units)) as chunk:
+        whole = chunk(INPUTS, [], stream)
+    for cut in range(1, len(units)):
+        with chunk_of(model, units, 0, cut) as chunk:
+            sent = chunk(INPUTS, [], stream)
+        with chunk_of(model, units, cut, len(units)) as chunk:
+            assert torch.equal(chunk(INPUTS, sent, stream), whole)

@@ -7,22 +7,40 @@ import torch
 from torch import nn
 
 from pipelines.errors import UserError
-from pipelines.model.units import Leaf, Units, find_units
+from pipelines.model.crossing import Leaf
+from pipelines.model.units import Units, find_units
 from tests.unit.pipelines.one_process import probe, tiny
 
 FAMILIES = {
-    "bert": "bert.encoder.layer",
-    "roberta": "roberta.encoder.layer",
-    "distilbert": "distilbert.transformer.layer",
-    "electra": "electra.encoder.layer",
+    "bert": ("bert.encoder.layer", "attention"),
+    "roberta": ("roberta.encoder.layer", "attention"),
+    "distilbert": ("distilbert.transformer.layer", "sa_layer_norm"),
+    "electra": ("electra.encoder.layer", "attention"),
+    "llama": ("model.layers", "self_attn"),
+    "gpt2": ("transformer.h", "attn"),
 }
+HEADS = {"llama": "score"}
 INPUTS = {"input_ids": torch.tensor([[1, 2]])}
 
 
-@pytest.mark.parametrize(("family", "stack"), FAMILIES.items())
-def test_the_units_of_a_model_are_found_without_knowing_it(family: str, stack: str) -> None:
+@pytest.mark.parametrize(("family", "where"), FAMILIES.items())
+def test_the_units_of_a_model_are_found_without_knowing_it(family: str, where: tuple[str, str]) -> None:
     units = find_units(tiny(family), probe())
-    assert [unit.name for unit in units.all] == ["embeddings", f"{stack}.0", f"{stack}.1", f"{stack}.2", "head"]
+    stack, middle = where
+    halves = [f"{stack}.{n} ({side} {middle})" for n in range(3) for side in ("up to", "behind")]
+    assert [unit.name for unit in units.all] == ["embeddings", *halves, "head"]
+    assert units.between_blocks == (1, 3, 5, 7)
+    assert units.inside_blocks == (2, 4, 6)
+    assert units.undivided == {}
+
+
+def test_one_value_crosses_inside_a_block_whose_norm_follows_its_residual_connection_and_else_two() -> None:
+    assert crossing(find_units(tiny("bert"), probe()))[3] == ["bert.encoder.layer.1.attention"]
+    # The block's input, which its residual connection wants, and what attention made of it.
+    assert crossing(find_units(tiny("llama"), probe()))[3] == ["model.layers.0", "model.layers.1.self_attn"]
+    # In the first block that input comes from the embeddings.
+    assert crossing(find_units(tiny("gpt2"), probe()))[1] == ["transformer.h.0", "transformer.h.0.attn"]
+    assert find_units(tiny("gpt2"), probe()).boundaries[1].leaves[0].given
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -32,7 +50,7 @@ def test_every_parameter_belongs_to_exactly_one_unit(family: str) -> None:
     read = [name for unit in units.all for name in unit.parameters]
     assert sorted(read) == sorted(name for name, _ in model.named_parameters())
     assert sum(unit.size for unit in units.all) == sum(p.numel() for p in model.parameters())
-    assert units.parameters(4, 5) == ("classifier.weight", "classifier.bias")
+    assert [n.rpartition(".")[0] for n in units.parameters(7, 8)][-2:] == [HEADS.get(family, "classifier")] * 2
 
 
 class Block(nn.Module):
@@ -181,6 +199,8 @@ class Routed(nn.Module):
 
 def test_a_routers_logits_that_the_loss_collects_cross_too_and_an_unused_expert_stays_with_its_block() -> None:
     units = find_units(Experts(), INPUTS)
+    # An expert may be passed by: no block is divided behind one.
+    assert units.inside_blocks == ()
     assert crossing(units)[1:] == [
         ["blocks.0", "blocks.0.router"],
         ["blocks.0.router", "blocks.1", "blocks.1.router"],
@@ -218,3 +238,44 @@ def test_a_model_without_lists_of_blocks_cannot_be_cut() -> None:
 
     with pytest.raises(UserError, match=r"Flat cannot be cut: none of its module lists .* plan.stages=1"):
         find_units(Flat(), INPUTS)
+
+
+class Halves(nn.Module):
+    """A block of two modules of which `first` may hand on what it got, and which may share a scale."""
+
+    def __init__(self, *, share: bool = False, small: bool = False) -> None:
+        super().__init__()
+        self.norm, self.first = nn.Identity(), nn.Linear(4, 4)
+        self.second = nn.Linear(4, 4, bias=False) if not small else nn.LayerNorm(1)
+        self.scale, self.share = nn.Parameter(torch.ones(4)), share
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x + self.first(self.norm(x) * self.scale)
+        return x + self.second(x * self.scale if self.share else x) if self.second.weight.ndim > 1 else x
+
+
+def halved(**options: bool) -> Units:
+    model = Blocks([0, 1])
+    model.blocks = nn.ModuleList(Halves(**options) for _ in range(2))
+    return find_units(model, INPUTS)
+
+
+def test_a_value_that_a_module_inside_a_block_only_handed_on_is_sent_once_and_put_in_both_places() -> None:
+    units = halved()
+    assert crossing(units)[1] == ["blocks.0", "blocks.0.first"]
+    given = Leaf(("blocks.0", 0), 0, given=True)
+    assert units.boundaries[1].same == {Leaf(("blocks.0.norm", 0), 0): given}
+    assert units.all[1].parameters == ("blocks.0.scale", "blocks.0.first.weight", "blocks.0.first.bias")
+    assert units.all[2].parameters == ("blocks.0.second.weight",)
+
+
+def test_a_block_whose_halves_share_a_parameter_stays_one_unit_and_the_reason_is_kept() -> None:
+    units = halved(share=True)
+    assert [unit.name for unit in units.all] == ["embeddings", "blocks.0", "blocks.1", "head"]
+    assert units.undivided["blocks.1"] == "behind blocks.1.first both halves need blocks.1.scale"
+
+
+def test_a_block_without_two_fair_halves_stays_one_unit() -> None:
+    units = halved(small=True)
+    assert units.inside_blocks == ()
+    assert units.undivided["blocks.0"] == "no call inside it leaves each half a tenth of its parameters"
