@@ -39,6 +39,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@$(BIN)/python -m tests.bench.step_time --data $(DATA)
 	@$(BIN)/python -m tests.bench.f1 --data $(DATA)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.exact_loss
+	@$(BIN)/python -m tests.bench.memory
 
 install: $(INSTALLED) ## the environment .venv alone
 
@@ -48,7 +49,7 @@ $(INSTALLED): pyproject.toml requirements.lock requirements-demo.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the pinned dependencies into $(VENV): some minutes, once."
 	@$(PIP) -c requirements.lock setuptools setuptools-scm wheel
-	@$(PIP) -c requirements.lock --no-build-isolation -e '.[test,bench]'
+	@$(PIP) -c requirements.lock --no-build-isolation -e '.[test]'
 	@$(PIP) --no-deps --require-hashes -r requirements-demo.txt
 	@touch $@
 

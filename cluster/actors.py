@@ -12,14 +12,16 @@ import ray
 import torch
 from torch import Tensor
 
+from cluster.handover import StageEnd
 from cluster.transport import Keys, ZmqTransport
 from pipelines.config import DataConfig
 from pipelines.data.pack import Packed, merge
 from pipelines.data.shard import DataShard, Lengths, SplitSummary
 from pipelines.tasks import make_task
-from pipelines.train.device import Device
+from pipelines.train.device import Device, Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
+from pipelines.train.pieces import Part
 from pipelines.train.specs import StageSpec
 from pipelines.train.stage import Stage
 
@@ -45,6 +47,7 @@ class StageShell:
             else ""
         )
         self._transport = ZmqTransport(stage, keys=keys, timeout=timeout)
+        self._driver = StageEnd(stage, keys=keys, timeout=timeout)
         # Loads the library's model classes now, while the driver still reads the data.
         _ = make_task(task).auto_class
         self._executor: Executor | None = None
@@ -59,22 +62,37 @@ class StageShell:
         """Listen for the other stages: in a folder `room` where all are on this node, else on this node's address."""
         return self._transport.bind(room=room, host=ray.util.get_node_ip_address())
 
-    def build(
-        self,
-        spec: StageSpec,
-        padding: Mapping[str, int],
-        addresses: Mapping[int, str],
-        weights: Mapping[str, Tensor],
-        moments: Mapping[str, Tensor],
-    ) -> None:
+    def bind_for_driver(self, room: str | None) -> str:
+        """Listen for the driver, in a folder `room` where it is on this node."""
+        return self._driver.bind(room)
+
+    def build(self, spec: StageSpec, padding: Mapping[str, int], addresses: Mapping[int, str], driver: str) -> None:
+        """Build the stage; its weights come in pieces, then `settle`."""
+        self._start = self._device.peak()
         self._padding = padding
-        self._stage = Stage(spec, weights, self._device)
-        self._stage.restore(moments)
+        self._stage = Stage(spec, self._device)
         self._transport.connect(addresses)
+        self._driver.connect(driver)
+
+    def take_piece(self, number: int, part: Part, names: Sequence[str]) -> None:
+        """Copy in a piece of weights or moments that the driver sent."""
+        assert self._stage is not None
+        take_up = self._stage.load if part == "weights" else self._stage.restore
+        take_up(self._driver.take(number, part, names))
+
+    def settle(self) -> None:
+        """All is there that belongs to this stage."""
+        assert self._stage is not None
+        self._stage.check_loaded()
         self._executor = Executor(self._stage, self._transport)
         # What is there now stays; the collector need not look through it in the middle of a step.
         gc.collect()
         gc.freeze()
+        self._load = self._device.peak()
+
+    def peaks(self) -> Peaks:
+        """To be asked once: the count of `train` begins anew."""
+        return Peaks(self._start, self._load, self._device.peak())
 
     def run_step(self, order: StepOrder, *parts: Sequence[Packed]) -> StageReport:
         """One step; each of `parts` is what one data shard holds of the step's micro-batches."""
@@ -94,19 +112,25 @@ class StageShell:
         assert self._executor is not None
         return self._executor.evaluate(call, batches)
 
-    def take_gradients(self) -> dict[str, Tensor]:
-        """The gradients of a step that had no update; forgets them."""
+    def give_piece(self, number: int, part: Part, first: bool) -> list[str]:
+        """Send the driver the first or the next piece of weights, moments or gradients; returns its names."""
         assert self._stage is not None
-        gradients = self._stage.gradients()
-        self._stage.forget_gradients()
-        return gradients
+        if first:
+            stage = self._stage
+            all_of = {
+                "weights": stage.named_weights, "moments": stage.named_moments, "gradients": stage.named_gradients
+            }  # fmt: skip
+            self._driver.begin(all_of[part]())
+        return self._driver.give(number, part)
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forget_gradients(self) -> None:
+        """Of a step that had no update."""
         assert self._stage is not None
-        return self._stage.state()
+        self._stage.forget_gradients()
 
     def close(self) -> None:
         self._transport.close()
+        self._driver.close()
 
     def _batches(self, parts: Sequence[Sequence[Packed]]) -> list[dict[str, Tensor]]:
         return [merge(pieces, self._padding) for pieces in zip(*parts, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,7 @@ from pipelines.model.verify import verify
 from pipelines.plan.plan import Plan, inside_blocks, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
+from pipelines.train.device import Peaks
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec, held, stage_specs
 
@@ -78,6 +79,11 @@ def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: in
     logits = plain.logits()
     units = find_units(subject.model, batches[0])
     # All stages together take about one CPU: equality is asked for, not speed.
+    if stages > len(units):
+        raise UserError(
+            f"The model has only {len(units)} units, but {stages} stages are asked for. Lower --stages to at most "
+            f"{len(units)}."
+        )
     cut = inside_blocks(units, stages) if inside else None
     config = PlanConfig(stages=stages, cut=cut, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
     plan = make_plan(units, config)
@@ -129,14 +135,14 @@ def judge(trial: Trial, cut: Results, plain: Results) -> Report:
         losses=tuple(plain.losses),
         num_weights=sum(p.numel() for p in trial.model.parameters()),
         weights_left_out=left_out,
-        stages=_facts(trial),
+        stages=stage_facts(trial, cut.peaks),
         differences=differences,
     )
 
 
 def _train(trial: Trial, crew: StageCrew) -> Results:
     crew.meet()
-    crew.build(_specs(trial), {}, _states(trial))
+    crew.build(_specs(trial), {}, [(_held(trial, spec).items(), ()) for spec in _specs(trial)])
     answers = crew.evaluate_batches(-1, trial.batches)
     logits = {
         f"micro-batch {i} row {r}": torch.tensor(row) for i, rows in enumerate(answers) for r, row in enumerate(rows)
@@ -155,10 +161,11 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
         losses.append(loss)
         if step == 0:
             gradients = crew.take_gradients()
+    peaks = crew.peaks()
     # What is not trained is on no stage, or stays there as it was.
     weights = {name: p.detach().clone() for name, p in trial.model.named_parameters()}
-    weights |= {name: value for part, _ in crew.states() for name, value in part.items()}
-    return Results(logits, losses, gradients, weights)
+    weights |= dict(crew.weights())
+    return Results(logits, losses, gradients, weights, peaks)
 
 
 def _specs(trial: Trial) -> list[StageSpec]:
@@ -176,21 +183,17 @@ def _specs(trial: Trial) -> list[StageSpec]:
     )
 
 
-def _states(trial: Trial) -> Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-    for spec in _specs(trial):
-        yield _held(trial, spec), {}
-
-
 def _held(trial: Trial, spec: StageSpec) -> dict[str, Tensor]:
     parameters = dict(trial.model.named_parameters())
     names = held(trial.units, spec)
     return {name: parameters[name].detach() for name in names} | dict(trial.model.named_buffers())
 
 
-def _facts(trial: Trial) -> tuple[StageFacts, ...]:
+def stage_facts(trial: Trial, peaks: Sequence[Peaks]) -> tuple[StageFacts, ...]:
+    """What each stage holds, and the most memory it had."""
     facts = []
     named = dict(trial.model.named_parameters())
-    for spec in _specs(trial):
+    for spec, memory in zip(_specs(trial), peaks, strict=True):
         names, values = trial.units.names(spec.first, spec.end), _held(trial, spec)
         facts.append(
             StageFacts(
@@ -200,6 +203,7 @@ def _facts(trial: Trial) -> tuple[StageFacts, ...]:
                 num_units=spec.end - spec.first,
                 num_parameters=sum(value.numel() for name, value in values.items() if name in named),
                 num_bytes=sum(value.nbytes for value in values.values()),
+                memory=memory,
             )
         )
     return tuple(facts)

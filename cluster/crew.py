@@ -13,6 +13,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
 from cluster.actors import DataShardActor, Seat, StageActor
+from cluster.handover import DriverEnd, Named
 from cluster.placement import reserve
 from cluster.transport import Keys
 from cluster.waiting import wait_for
@@ -20,6 +21,7 @@ from pipelines.config import DataConfig, PlanConfig
 from pipelines.data.batches import MicroBatch
 from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
 from pipelines.plan.plan import stage_devices
+from pipelines.train.device import Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec
@@ -92,6 +94,7 @@ class StageCrew:
         self._timeout = config.timeout
         self._group = reserve(devices, cpus=config.cpus_per_stage, may_grow=may_grow, timeout=config.timeout)
         keys = Keys.new()
+        self._hands = DriverEnd(keys=keys, timeout=config.timeout)
         self._stages: list[Any] = []
         for j, device in enumerate(devices):
             here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=j)
@@ -115,19 +118,27 @@ class StageCrew:
         together = len({seat.node for seat in seats}) == 1
         room = f"motley-{secrets.token_hex(8)}" if together else None
         self._addresses = dict(enumerate(self._all("bind", room, to="listen")))
+        self._driver = self._hands.meet(self._stages, [seat.node for seat in seats])
         return seats
 
     def build(
         self,
         specs: Sequence[StageSpec],
         padding: Mapping[str, int],
-        states: Iterator[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
+        states: Sequence[tuple[Named, Named]],
     ) -> None:
-        """Give each stage its part of the model: (weights, optimizer state), taken one stage at a time."""
+        """Give each stage its part of the model: weights (and buffers), and the optimizer's state, piece by piece."""
         calls = {}
-        for j, (stage, spec, (weights, moments)) in enumerate(zip(self._stages, specs, states, strict=True)):
-            calls[f"stage {j}"] = stage.build.remote(spec, padding, self._addresses, weights, moments)
+        for j, (stage, spec) in enumerate(zip(self._stages, specs, strict=True)):
+            calls[f"stage {j}"] = stage.build.remote(spec, padding, self._addresses, self._driver)
         wait_for(calls, to="build its part of the model", timeout=self._timeout)
+        self._hands.give("weights", {j: weights for j, (weights, _) in enumerate(states)})
+        self._hands.give("moments", {j: moments for j, (_, moments) in enumerate(states)})
+        self._all("settle", to="have its part of the model")
+
+    def peaks(self) -> list[Peaks]:
+        """How much memory each stage's process had at most; `train` counts from the last call."""
+        return self._all("peaks", to="tell its memory")
 
     def start_step(self, orders: Sequence[StepOrder], parts: Refs) -> list[ray.ObjectRef[StageReport]]:
         """Send each stage its one message for a step."""
@@ -161,14 +172,21 @@ class StageCrew:
 
     def take_gradients(self) -> dict[str, Tensor]:
         """All stages' gradients after a step without an update; forgets them."""
-        parts = self._all("take_gradients", to="give its gradients")
-        return {name: gradient for part in parts for name, gradient in part.items()}
+        gradients = {name: gradient for piece in self._hands.take("gradients") for name, gradient in piece.items()}
+        self._all("forget_gradients", to="forget its gradients")
+        return gradients
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """All stages' weights, fetched piece by piece. No step may run meanwhile."""
+        return (item for piece in self._hands.take("weights") for item in piece.items())
 
     def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Each stage's (weights, optimizer state), fetched when it is asked for."""
-        for j, stage in enumerate(self._stages):
-            (state,) = wait_for({f"stage {j}": stage.state.remote()}, to="give its state", timeout=self._timeout)
-            yield state
+        """Pieces of all stages' (weights, optimizer state), each fetched when it is asked for, of one kind at a time.
+
+        No step may run meanwhile.
+        """
+        yield from ((weights, {}) for weights in self._hands.take("weights"))
+        yield from (({}, moments) for moments in self._hands.take("moments"))
 
     def close(self) -> None:
         """End the actors and free what was reserved; never waits for one that does not answer."""
@@ -177,6 +195,7 @@ class StageCrew:
         for stage in self._stages:
             ray.kill(stage)
         remove_placement_group(self._group)
+        self._hands.close()
 
     def _all(self, method: str, *args: Any, to: str) -> list[Any]:
         calls = {f"stage {j}": getattr(stage, method).remote(*args) for j, stage in enumerate(self._stages)}

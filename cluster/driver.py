@@ -10,12 +10,14 @@ import math
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
 from cluster.evaluation import Evaluation
+from cluster.handover import Named
 from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
@@ -177,12 +179,10 @@ class Driver:
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
         assert self._crew is not None
-        weights: dict[str, Any] = {}
         ranks: dict[str, Any] = {}
-        for part, moments in self._crew.states():
-            weights |= part
+        for _, moments in self._crew.states():
             ranks |= ranks_left(moments)
-        self.model.save(folder, weights, ranks, punctuation=self._punctuation)
+        self.model.save(folder, self._crew.weights(), ranks, punctuation=self._punctuation)
 
     def close(self) -> None:
         """End all actors."""
@@ -270,15 +270,13 @@ class Driver:
             adapter=self.model.adapter(num_steps=self.num_steps),
         )
 
-        def states() -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-            for spec in specs:
-                names = held(self.model.units, spec)
-                if start is None:
-                    yield self.model.weights(names), {}
-                else:
-                    yield self.model.weights(names) | start.weights(names), start.moments(names)
+        def state(names: Sequence[str]) -> tuple[Named, Named]:
+            if start is None:
+                return self.model.weights(names).items(), ()
+            return chain(self.model.weights(names).items(), start.weights(names)), start.moments(names)
 
-        self._crew.build(specs, self.model.padding, states())
+        states = [state(held(self.model.units, spec)) for spec in specs]
+        self._crew.build(specs, self.model.padding, states)
 
     def _beginning(self, summaries: Mapping[str, SplitSummary], seats: Sequence[Seat]) -> Beginning:
         plan = self.plan.to_json()

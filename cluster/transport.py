@@ -23,12 +23,15 @@ import zmq
 from torch import Tensor
 from zmq.auth.thread import ThreadAuthenticator
 
-from pipelines.train.transport import Tag
+from pipelines.train.transport import DRIVER, Tag
 
 _DTYPES = {
     str(t).removeprefix("torch."): t
-    for t in (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.bool)
-}
+    for t in (
+        torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
+        torch.uint8, torch.bool, torch.complex64, torch.complex128,
+    )
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,7 @@ class ZmqTransport:
             left = deadline - time.monotonic()
             if left <= 0 or not self._inbox.poll(math.ceil(left * 1000)):
                 raise TimeoutError(
-                    f"Stage {self._stage} waited {self._timeout:g} s for the {tag} from stage {stage}, "
+                    f"{_who(self._stage).capitalize()} waited {self._timeout:g} s for the {tag} from {_who(stage)}, "
                     "which never came (plan.timeout)."
                 )
             sender, sent, tensors = _read(self._inbox.recv_multipart(copy=False))
@@ -121,6 +124,10 @@ class ZmqTransport:
             (self._room / f"stage-{self._stage}").unlink(missing_ok=True)
             with suppress(OSError):  # the last one to leave finds it empty
                 self._room.rmdir()
+
+
+def _who(number: int) -> str:
+    return "the driver" if number == DRIVER else f"stage {number}"
 
 
 def _bytes(tensor: Tensor) -> memoryview:

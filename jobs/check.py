@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @user_errors_exit_2()
 def main(
-    model: Annotated[str, typer.Argument(help="A hub id, a model's folder, or package:DISTRIBUTION/path.")],
+    model: Annotated[str, typer.Argument(help="A hub id, a model's folder, a GGUF file, or package:NAME/path.")],
     task: Annotated[
         str | None,
         typer.Option(help="The head to train, for example causal-lm; guessed from config.json when left out."),

@@ -36,7 +36,7 @@ class RunConfig(Section):
 
 class ModelConfig(Section):
     source: str = "bert-base-cased"
-    """A hub id, a local folder, or `package:DISTRIBUTION/path/inside` for an installed package."""
+    """A hub id, a local folder, a GGUF file, or `package:DISTRIBUTION/path/inside` for an installed package."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the weights and of the optimizer's state."""
 

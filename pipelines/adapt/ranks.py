@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+RANKED = "adalora_"
 STATES = ("ipt", "uncertainty", "kept")
 """What of this is saved beside an optimizer's state, as NAME/adalora_KEY."""
-_KEPT = "/adalora_kept"
+_KEPT = f"/{RANKED}kept"
 
 
 def has_ranks(config: Any) -> bool:
@@ -95,20 +96,18 @@ class Ranks:
         """NAME/adalora_KEY -> value, for a checkpoint."""
         parts = (self._allocator.exp_avg_ipt, self._allocator.exp_avg_unc, self._kept)
         return {
-            f"{name}/adalora_{key}": value
+            f"{name}/{RANKED}{key}": value
             for key, part in zip(STATES, parts, strict=True)
             for name, value in part.items()
         }
 
-    def restore(self, name: str, state: Mapping[str, Tensor]) -> None:
-        """Take up what `state` gave of one parameter, by KEY."""
+    def restore(self, name: str, key: str, value: Tensor) -> None:
+        """Take up one KEY of what `state` gave of a parameter."""
         parts = (self._allocator.exp_avg_ipt, self._allocator.exp_avg_unc, self._kept)
-        for key, part in zip(STATES, parts, strict=True):
-            if key in state:
-                part[name] = state[key]
-        if "ipt" in state:
+        parts[STATES.index(key)][name] = value
+        if key == "ipt":
             # PEFT takes a parameter that it has no last importance of for a new one.
-            self._allocator.ipt[name] = torch.zeros_like(state["ipt"])
+            self._allocator.ipt[name] = torch.zeros_like(value)
 
     def _scored(self) -> Iterator[tuple[str, Tensor]]:
         """Of each `lora_E` [ranks, 1] the scores of its triplets [ranks]: equation 7 of the paper, as PEFT sums it."""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipelines.train.device import Peaks
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -88,6 +90,8 @@ class Results:
     """Of the pass without an update, and of every step."""
     gradients: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    peaks: Sequence[Peaks] = ()
+    """Of each stage's memory; the plain side runs in the process of the driver, and has none."""
 
 
 def compare(
@@ -118,6 +122,7 @@ class StageFacts:
     """Values in its parameters; one that stages share counts on each of them."""
     num_bytes: int
     """Of its parameters and buffers."""
+    memory: Peaks
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from pipelines.errors import UserError
+from pipelines.model.gguf_file import gguf_options
 from pipelines.model.load import DTYPES, load_model, quiet, resolve
 
 TASKS = {
@@ -48,15 +49,18 @@ def load_subject(source: str, *, task: str | None, dtype: str) -> Subject:
 
     if task is not None and task not in TASKS:
         raise UserError(f"There is no task {task!r} (--task); known: {', '.join(TASKS)}.")
-    where = resolve(source)
+    place, options = gguf_options(resolve(source))
     try:
         with quiet():
-            config = transformers.AutoConfig.from_pretrained(where)
+            config = transformers.AutoConfig.from_pretrained(place, **options)
     except (OSError, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(
             f"The configuration of {source!r} cannot be read: {reason} Give a model that transformers knows."
         ) from None
+    if task is None and options and not config.architectures:
+        # What llama.cpp runs and no more: text from text.
+        task = "causal-lm"
     task = task or guess_task(getattr(config, "architectures", None) or ())
     silenced = silence(config)
     model = load_model(

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines.check.compare import Report
+from pipelines.train.device import Peak
 
 
 def show(report: Report, console: Console) -> None:
@@ -26,6 +27,9 @@ def show(report: Report, console: Console) -> None:
         numbers = (f"{n:,}" for n in (s.num_units, s.num_parameters, s.num_bytes))
         stages.add_row(str(s.stage), s.first, s.last, *numbers)
     console.print(stages)
+    console.print(_memory(report))
+    if any(s.memory.train.since_start for s in report.stages):
+        console.print("This system counts peaks from a process's start: none is below the one before it.")
     found = Table("", "difference", title="Cut against plain: the largest relative difference")
     # Never shortened: a parameter's name is of no use without its end.
     found.add_column("where", overflow="fold")
@@ -44,3 +48,18 @@ def show(report: Report, console: Console) -> None:
             f"{report.weights_left_out:,} of {report.num_weights:,} weights were not compared after the updates: their "
             "gradient is nothing but rounding, and AdamW makes a whole step of it."
         )
+
+
+def _memory(report: Report) -> Table:
+    table = Table("stage", title="Most memory of each stage's process, MB")
+    for header in ("before the model", "held of the model", "peak loading", "peak training"):
+        table.add_column(header, justify="right")
+    for s in report.stages:
+        held = f"{s.num_bytes / 1e6:,.1f}"
+        table.add_row(str(s.stage), _megabytes(s.memory.start), held, *map(_megabytes, (s.memory.load, s.memory.train)))
+    return table
+
+
+def _megabytes(peak: Peak) -> str:
+    gpu = "" if peak.device is None else f" + GPU {peak.device / 1e6:,.1f}"
+    return f"{peak.host / 1e6:,.1f}{gpu}"

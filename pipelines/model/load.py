@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,24 @@ from torch import Tensor, nn
 from pipelines.adapt.attach import attach
 from pipelines.data.packages import package_path
 from pipelines.errors import UserError
+from pipelines.model.gguf_file import ENDING, check_gguf, gguf_options
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def resolve(source: str) -> str:
-    """A model's `source` as transformers takes it: a local folder, or a hub id.
+    """Where a model's `source` is: a local folder, a GGUF file, or a hub id.
 
     Raises:
-        UserError: a package that is not installed, or a path that is not a model's folder.
+        UserError: a package that is not installed, or a path that is neither a model's folder nor a GGUF file.
     """
-    if source.startswith("package:"):
-        return str(package_path(source.removeprefix("package:")))
-    path = Path(source)
+    inside = source.startswith("package:")
+    path = package_path(source.removeprefix("package:")) if inside else Path(source)
+    if path.suffix == ENDING and path.is_file():
+        check_gguf(path)
+        return str(path)
+    if inside:
+        return str(path)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise UserError(
@@ -36,7 +42,8 @@ def resolve(source: str) -> str:
         return str(path)
     if path.is_absolute() or source.startswith(".") or path.suffix or source.count("/") > 1:
         raise UserError(
-            f"There is no model at {source!r}: give a hub id, a model's folder, or package:DISTRIBUTION/path."
+            f"There is no model at {source!r}: give a hub id, a model's folder, a .gguf file, or "
+            "package:DISTRIBUTION/path."
         )
     return source
 
@@ -49,11 +56,15 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     """
     where = resolve(source)
     require_safetensors(where)
+    place, options = gguf_options(where)
     state = torch.get_rng_state()
     torch.manual_seed(seed)
     try:
-        with quiet():
-            model: nn.Module = auto_class.from_pretrained(where, dtype=DTYPES[dtype], use_safetensors=True, **config)
+        # While it reads a GGUF file, transformers shows progress whatever it is told.
+        with quiet(), redirect_stderr(io.StringIO()) if options else nullcontext():
+            model: nn.Module = auto_class.from_pretrained(
+                place, dtype=DTYPES[dtype], use_safetensors=True, **options, **config
+            )
     except (OSError, ValueError) as error:
         raise UserError(
             f"The model {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
@@ -72,9 +83,10 @@ def load_tokenizer(source: str) -> Any:
     from transformers import AutoTokenizer
 
     where = resolve(source)
+    place, options = gguf_options(where)
     try:
         # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
-        tokenizer = AutoTokenizer.from_pretrained(where, add_prefix_space=True)
+        tokenizer = AutoTokenizer.from_pretrained(place, add_prefix_space=True, **options)
     except (OSError, ValueError, KeyError, TypeError) as error:  # TypeError: a folder that lacks a vocabulary
         raise UserError(
             f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
@@ -147,40 +159,46 @@ def skeleton(config: Any, *, model_class: str, dtype: str, adapter: Any = None) 
     return model
 
 
-def fill(model: nn.Module, weights: Mapping[str, Tensor], device: torch.device | None = None) -> None:
-    """Give the skeleton's parameters and buffers their values, by name; every other parameter gets a stand-in.
+def lay_out(model: nn.Module, names: Collection[str], device: torch.device | None = None) -> None:
+    """Take the skeleton to `device` (the CPU when left out): real buffers, and a stand-in for every parameter.
 
-    All of it goes to `device`, the CPU when left out.
-
-    A stand-in has the shape but takes no memory and is never trained. It holds NaN, so that what was
-    computed with it by mistake cannot pass for a result.
+    A stand-in has the shape but takes no memory. It holds NaN, so that what was computed with it by
+    mistake cannot pass for a result. Parameters in `names` get memory instead, for `put` to fill; all
+    others are never trained.
     """
-    filled: dict[int, nn.Parameter] = {}
+    laid: dict[int, nn.Parameter] = {}
     for key, parameter in model.named_parameters():
-        value = weights.get(key)
-        if value is None:
-            nothing = float("nan") if parameter.is_floating_point() else 0
-            # Made where it belongs: a stand-in that moves to another device would take memory there.
-            stand_in = torch.full((), nothing, dtype=parameter.dtype, device=device).expand(parameter.shape)
-            filled[id(parameter)] = nn.Parameter(stand_in, requires_grad=False)
-        else:
-            # A copy: what comes from Ray's object store is read-only and shared.
-            own = value.to(device, copy=True)
-            filled[id(parameter)] = nn.Parameter(own, requires_grad=parameter.requires_grad)
+        if key in names:
+            room = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
+            laid[id(parameter)] = nn.Parameter(room, requires_grad=parameter.requires_grad)
+            continue
+        nothing = float("nan") if parameter.is_floating_point() else 0
+        # Made where it belongs: a stand-in that moves to another device would take memory there.
+        stand_in = torch.full((), nothing, dtype=parameter.dtype, device=device).expand(parameter.shape)
+        laid[id(parameter)] = nn.Parameter(stand_in, requires_grad=False)
     for module in model.modules():
         # A tied parameter sits in several modules: each gets the same one.
         for name, held in module._parameters.items():
             if held is not None:
-                module._parameters[name] = filled.get(id(held), held)
+                module._parameters[name] = laid.get(id(held), held)
     for key, buffer in list(model.named_buffers()):
         path, _, name = key.rpartition(".")
-        if key in weights:
-            model.get_submodule(path)._buffers[name] = weights[key].to(device, copy=True)
-        elif buffer.is_meta:
-            # Made like a parameter, and so without storage.
-            model.get_submodule(path)._buffers[name] = torch.zeros(buffer.shape, dtype=buffer.dtype, device=device)
+        # One that is made like a parameter has no storage.
+        real = torch.zeros(buffer.shape, dtype=buffer.dtype, device=device) if buffer.is_meta else buffer.to(device)
+        model.get_submodule(path)._buffers[name] = real
+
+
+@torch.no_grad()
+def put(model: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Give the named parameters and buffers of a model that was laid out copies of these values."""
+    parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
+    for name, value in values.items():
+        if name in parameters:
+            # In place: whoever shares the parameter's memory sees its value.
+            parameters[name].copy_(value)
         else:
-            model.get_submodule(path)._buffers[name] = buffer.to(device)
+            path, _, own = name.rpartition(".")
+            model.get_submodule(path)._buffers[own] = value.to(buffers[name].device, copy=True)
 
 
 def require_safetensors(where: str) -> None:
@@ -204,7 +222,7 @@ def _first_sentence(error: Exception) -> str:
 
 
 def _hub_hint(where: str) -> str:
-    if Path(where).is_dir():
+    if Path(where).exists():
         return ""
     offline = " The hub is switched off by HF_HUB_OFFLINE." if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
     return f"If the hub cannot be reached from here, give a local folder.{offline}"

@@ -110,7 +110,7 @@ class Pretrained:
         return dict(self._model.named_buffers())
 
     def save(
-        self, folder: Path, weights: Mapping[str, Tensor], ranks: Mapping[str, Tensor], *, punctuation: str
+        self, folder: Path, weights: Iterable[tuple[str, Tensor]], ranks: Mapping[str, Tensor], *, punctuation: str
     ) -> None:
         """Write the model with `weights` (what is not trained stays as it was) for `from_pretrained`.
 
@@ -118,6 +118,7 @@ class Pretrained:
         weights. One that cannot be lies within the model's folder as well. The model is of no more use here afterwards.
 
         Args:
+            weights: by fully qualified name, one by one.
             ranks: what AdaLoRA left of each `lora_E` [ranks, 1]; empty for others.
             punctuation: how the training words had it, so that raw text is split the same way.
 
@@ -125,7 +126,7 @@ class Pretrained:
         """
         parameters = dict(self._model.named_parameters())
         with torch.no_grad():
-            for name, value in weights.items():
+            for name, value in weights:
                 parameters[name].copy_(value)
         beside = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(beside, ignore_errors=True)

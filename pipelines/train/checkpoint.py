@@ -2,8 +2,8 @@
 
     checkpoints/step-00000400/
         checkpoint.json              what this is: step, seed, labels, which file holds which part
-        weights-0.safetensors        NAME -> value           one file for each stage that wrote it;
-        optimizer-0.safetensors      NAME/KEY -> value       who reads need not be cut the same way
+        weights-0.safetensors        NAME -> value           one file for each piece of a stage's state;
+        optimizer-7.safetensors      NAME/KEY -> value       who reads need not be cut the same way
 
 A checkpoint appears whole or not at all: it is written beside its place, synced, and renamed.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,27 +39,30 @@ class Checkpoint:
     facts: Mapping[str, Any]
     """What must be the same in the run that goes on from here."""
 
-    def weights(self, names: Iterable[str] | None = None) -> dict[str, Tensor]:
-        """The named parameters (all when left out)."""
+    def weights(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Tensor]]:
+        """The named parameters (all when left out), each read when it is asked for."""
         wanted = None if names is None else set(names)
         return self._read("weights-", lambda key: wanted is None or key in wanted)
 
-    def moments(self, names: Iterable[str]) -> dict[str, Tensor]:
-        """The optimizer's state of the named parameters, and the loss scale, which belongs to none."""
+    def moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """The optimizer's state of the named parameters, and the loss scale, which belongs to none.
+
+        Each tensor is read when it is asked for.
+        """
         wanted = {*names, LOSS_SCALE}
         return self._read("optimizer-", lambda key: key.rpartition("/")[0] in wanted)
 
-    def _read(self, prefix: str, keep: Any) -> dict[str, Tensor]:
-        found: dict[str, Tensor] = {}
+    def _read(self, prefix: str, keep: Any) -> Iterator[tuple[str, Tensor]]:
         for path in sorted(self.folder.glob(f"{prefix}*.safetensors")):
             try:
                 with safe_open(path, framework="pt") as file:
-                    found |= {key: file.get_tensor(key) for key in file.keys() if keep(key)}  # noqa: SIM118
+                    for key in file.keys():  # noqa: SIM118
+                        if keep(key):
+                            yield key, file.get_tensor(key)
             except SafetensorError as error:
                 raise UserError(
                     f"The checkpoint file {path} is damaged ({error}). Resume from another checkpoint."
                 ) from None
-        return found
 
 
 def open_checkpoint(path: str | Path) -> Checkpoint:
@@ -106,9 +109,10 @@ def save_checkpoint(
     parts: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
     keep: int,
 ) -> Path:
-    """Write `run/checkpoints/step-N` from the stages' (weights, optimizer state), and drop all but the newest `keep`.
+    """Write `run/checkpoints/step-N` from pieces of the stages' state, and drop all but the newest `keep`.
 
-    `parts` is taken one by one, so that only one stage's state need be in memory.
+    `parts` gives (weights, optimizer state), either of which may be empty. It is taken one by one, so that only one
+    piece need be in memory.
     """
     place = run / "checkpoints" / f"step-{step:08d}"
     beside = place.with_name(f".{place.name}.writing")
@@ -117,6 +121,8 @@ def save_checkpoint(
     files = []
     for number, (weights, moments) in enumerate(parts):
         for prefix, tensors in (("weights", weights), ("optimizer", moments)):
+            if not tensors:
+                continue
             name = f"{prefix}-{number}.safetensors"
             save_file(dict(tensors), beside / name, metadata={"format": "pt"})
             _sync(beside / name)

@@ -1,15 +1,19 @@
 """Everything that differs between a CPU stage and a GPU stage, in one place.
 
 Read this file to check what a GPU changes: where tensors live, how they cross to the host and back, and
-when the clock may be read.
+when the clock may be read, and where memory is counted.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
+import resource
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -17,6 +21,7 @@ from torch import Tensor
 from pipelines.errors import UserError
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+_STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Names of glibc's malloc.h."""
@@ -25,6 +30,30 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 ALIGNMENT = 64
 """Bytes. torch's own memory begins at multiples of this, a message's does not; a kernel may sum in another order
 where it does not, and one stage would have got the tensor from torch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peak:
+    """The most memory that a process had at once, in bytes."""
+
+    host: int
+    """Of the whole process, libraries included."""
+    device: int | None
+    """What tensors took on its GPU; None on a CPU."""
+    since_start: bool
+    """Whether `host` counts from the process's start: this system does not let the count begin anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peaks:
+    """The most memory that a stage's process had, by what it did."""
+
+    start: Peak
+    """Libraries loaded, and nothing of the model there yet."""
+    load: Peak
+    """Until it had its weights and, in a resumed run, its optimizer's state."""
+    train: Peak
+    """Since then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +97,21 @@ class Device:
         """Return when all work given to the device is done, so that the clock tells the truth."""
         if self.kind.type == "cuda":
             torch.cuda.synchronize(self.kind)
+
+    def peak(self) -> Peak:
+        """The peak since the last call, or since the process began; the next one counts from here."""
+        gpu = None
+        if self.kind.type == "cuda":
+            gpu = torch.cuda.max_memory_allocated(self.kind)
+            torch.cuda.reset_peak_memory_stats(self.kind)
+        try:
+            host = int(re.findall(r"^VmHWM:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)[0]) * 1024
+            # 5 sets the peak back to what is held now: proc_pid_clear_refs(5).
+            _CLEAR.write_text("5")
+        except (OSError, IndexError):
+            unit = 1 if sys.platform == "darwin" else 1024
+            return Peak(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, gpu, since_start=True)
+        return Peak(host, gpu, since_start=False)
 
     @contextmanager
     def precision(self, name: str) -> Iterator[None]:

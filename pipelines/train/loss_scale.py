@@ -10,7 +10,6 @@ itself; since all see the same norm, all decide alike, and nothing needs to be s
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
@@ -68,14 +67,14 @@ class LossScale:
             f"{NAME}/good_steps": torch.tensor(self.good_steps),
         }
 
+    def restored(self, key: str, value: Tensor) -> LossScale:
+        """With one KEY of what `state` gave."""
+        return replace(self, scale=float(value)) if key == "scale" else replace(self, good_steps=int(value))
+
     @staticmethod
-    def of(train: TrainConfig, state: Mapping[str, Tensor] | None = None) -> LossScale | None:
-        """Where a run begins, or goes on with what `state` gave; None where nothing is scaled."""
-        if train.precision != "float16":
-            return None
-        if state and f"{NAME}/scale" in state:
-            return LossScale(float(state[f"{NAME}/scale"]), int(state[f"{NAME}/good_steps"]))
-        return LossScale(train.loss_scale or INITIAL)
+    def of(train: TrainConfig) -> LossScale | None:
+        """Where a run begins; None where nothing is scaled."""
+        return LossScale(train.loss_scale or INITIAL) if train.precision == "float16" else None
 
 
 def check_scaling(config: Config) -> None:

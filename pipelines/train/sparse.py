@@ -79,7 +79,8 @@ class RowTable:
         for value in state.values():
             if value.dim():
                 seen |= (value != 0).any(1)
-        self._admit(seen.nonzero()[:, 0], optimizer)
+        # Those of another part of the state are there already.
+        self._admit((seen & (self._slots < 0)).nonzero()[:, 0], optimizer)
         return {key: value[self._rows] if value.dim() else value for key, value in state.items()}
 
     @torch.no_grad()

@@ -6,49 +6,51 @@ Plain torch, one process, no messages: what a stage computes. The executor decid
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipelines.adapt.ranks import Ranks, has_ranks
+from pipelines.adapt.ranks import RANKED, Ranks, has_ranks
 from pipelines.model.cut import Chunk
-from pipelines.model.load import fill, skeleton
+from pipelines.model.load import lay_out, put, skeleton
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
 from pipelines.train.events import Update
 from pipelines.train.frozen import hasten_frozen
+from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.loss_scale import LossScale
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from pipelines.train.randomness import Stream
 from pipelines.train.recompute import recompute
 from pipelines.train.sparse import by_rows
 from pipelines.train.specs import StageSpec
-from pipelines.train.tied import Part, Places, packed, total, unpacked
+from pipelines.train.tied import Part, Places, as_message, from_message, total
 from pipelines.train.weight_gradients import Clock, defer
 
 
 class Stage:
     """Units `spec.first` to `spec.end - 1` on one device."""
 
-    def __init__(self, spec: StageSpec, weights: Mapping[str, Tensor], device: Device) -> None:
-        """Build the chunk and fill it with `weights`, by fully qualified name."""
+    def __init__(self, spec: StageSpec, device: Device) -> None:
+        """Build the chunk; `load` gives it its weights, in as many pieces as one likes."""
         device.settle()
         self.spec, self.device = spec, device
         model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype, adapter=spec.adapter)
-        fill(model, weights, device.kind)
+        needed = spec.units.parameters(spec.first, spec.end)
+        self._missing = {*needed, *spec.units.constants}
+        lay_out(model, self._missing, device.kind)
         named = dict(model.named_parameters())
         for name, parameter in named.items():
-            parameter.requires_grad_(name in spec.trained and name in weights)
+            parameter.requires_grad_(name in spec.trained and name in self._missing)
         self._borrowed = {name: named[name] for names in spec.borrowed.values() for name in names}
-        needed = spec.units.parameters(spec.first, spec.end)
         self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in self._borrowed}
         """Those that this stage trains, by fully qualified name."""
         shared = {id(named[name]) for part in (spec.borrowed, spec.lent) for names in part.values() for name in names}
         self._tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
         hasten(model)
-        hasten_frozen(model, set(weights))
+        hasten_frozen(model, self._missing)
         self._clock = Clock()
         self._places = Places(model, self.parameters | self._borrowed)
         self._parts: dict[str, list[Part]] = {}
@@ -64,6 +66,14 @@ class Stage:
         self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
+
+    def load(self, values: Mapping[str, Tensor]) -> None:
+        """Copy in parameters and buffers, by fully qualified name."""
+        put(self._chunk.model, values)
+        self._missing.difference_update(values)
+
+    def check_loaded(self) -> None:
+        assert not self._missing, f"never loaded: {sorted(self._missing)[:3]}"
 
     @property
     def is_first(self) -> bool:
@@ -132,12 +142,12 @@ class Stage:
     def borrowed_gradients(self, owner: int) -> list[Tensor]:
         """This stage's part of the gradients of what it borrows from `owner`, as one message; forgets it."""
         parts = [self._places.take(name, self._borrowed[name]) for name in self.spec.borrowed[owner]]
-        return [self.device.give(tensor) for tensor in packed(parts)]
+        return [self.device.give(tensor) for tensor in as_message(parts)]
 
     def hold_gradients(self, borrower: int, message: Sequence[Tensor]) -> None:
         """Keep what `borrower` found for the gradients of what this stage lends it, until they are summed."""
         names = self.spec.lent[borrower]
-        for name, parts in zip(names, unpacked(message, len(names)), strict=True):
+        for name, parts in zip(names, from_message(message, len(names)), strict=True):
             here = [(place, self.device.take(gradient)) for place, gradient in parts]
             self._parts.setdefault(name, []).extend(here)
 
@@ -146,7 +156,7 @@ class Stage:
         for name in dict.fromkeys((*self._places.names, *self._parts)):
             if name in self.parameters:
                 parameter = self.parameters[name]
-                parameter.grad = total([*self._places.take(name, parameter), *self._parts.pop(name, [])])
+                parameter.grad = total(self._places.take(name, parameter), self._parts.pop(name, []))
 
     def lent_weights(self, borrower: int) -> list[Tensor]:
         """What `borrower` uses of this stage's parameters, after an update."""
@@ -158,13 +168,16 @@ class Stage:
         for name, value in zip(self.spec.borrowed[owner], values, strict=True):
             self._borrowed[name].copy_(self.device.take(value))
 
-    def gradients(self) -> dict[str, Tensor]:
-        """Copies of this stage's gradients as they are, on the host; for whoever wants to compare them."""
-        found = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
-        names = {id(p): name for name, p in self.parameters.items()}
-        found |= {names[id(t.table)]: t.gradient() for t in self._tables if t.packed.grad is not None}
+    def named_gradients(self) -> Iterator[tuple[str, Tensor]]:
+        """This stage's gradients, on the host, each made when it is asked for; for whoever wants to compare them."""
         scale = 1.0 if self._scale is None else self._scale.scale
-        return {name: self.device.give(gradient) / scale for name, gradient in found.items()}
+        tables = {id(table.table): table for table in self._tables}
+        for name, parameter in self.parameters.items():
+            table = tables.get(id(parameter))
+            if table is not None and table.packed.grad is not None:
+                yield name, self.device.give(table.gradient()) / scale
+            elif parameter.grad is not None:
+                yield name, self.device.give(parameter.grad) / scale
 
     def forget_gradients(self) -> None:
         """As `update` does, which is not to come."""
@@ -247,7 +260,8 @@ class Stage:
 
     # -- evaluation -----------------------------------------------------------------------------
 
-    @torch.inference_mode()
+    # Not inference_mode: some models keep a tensor that they made here for a training step, which would fail.
+    @torch.no_grad()
     def evaluate(self, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
         """Forward without training; answers (a list of arrays, one a row) from the last stage, else what to send."""
         self._mode(training=False)
@@ -264,35 +278,45 @@ class Stage:
 
     # -- state ----------------------------------------------------------------------------------
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Copies of the trained weights, and of the optimizer's state as `NAME/KEY`, on the host."""
-        weights = {name: self.device.give(p).clone() for name, p in self.parameters.items()}
+    def named_weights(self) -> Iterator[tuple[str, Tensor]]:
+        """The trained weights, on the host; on a CPU it is their own memory, good until the next step."""
+        for name, parameter in self.parameters.items():
+            yield name, self.device.give(parameter)
+
+    def named_moments(self) -> Iterator[tuple[str, Tensor]]:
+        """The optimizer's state as `NAME/KEY`, on the host, each made when it is asked for."""
         tables = {id(table.packed): table for table in self._tables}
-        moments = {}
         for name, trained in self._trained.items():
-            state = self._optimizer.state.get(trained, {})
-            state = tables[id(trained)].moments(state) if id(trained) in tables else state
-            for key, value in state.items():
-                moments[f"{name}/{key}"] = self.device.give(torch.as_tensor(value)).clone()
-        if self._ranks is not None:
-            moments |= {key: self.device.give(value).clone() for key, value in self._ranks.state().items()}
-        return weights, moments | ({} if self._scale is None else self._scale.state())
+            for key, value in self._optimizer.state.get(trained, {}).items():
+                if id(trained) in tables:
+                    value = tables[id(trained)].moments({key: value})[key]
+                yield f"{name}/{key}", self.device.give(torch.as_tensor(value))
+        for state in (self._ranks, self._scale):
+            for key, value in (state.state() if state is not None else {}).items():
+                yield key, self.device.give(value)
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
-        """Take up an optimizer's state that `state` gave, of this or of any other cut."""
-        self._scale = LossScale.of(self.spec.train, moments)
+        """Take up an optimizer's state that `named_moments` gave, of this or of any other cut, all or a part of it.
+
+        The weights must be there: rows of a table are trained as copies.
+        """
         tables = {id(table.packed): table for table in self._tables}
-        for name, trained in self._trained.items():
-            prefix = f"{name}/"
-            mine = {k.removeprefix(prefix): v.clone() for k, v in moments.items() if k.startswith(prefix)}
-            state = {k: v.to(self.device.kind) if v.dim() else v for k, v in mine.items()}
-            if self._ranks is not None:
-                ranked = [key for key in state if key.startswith("adalora_")]
-                self._ranks.restore(name, {key.removeprefix("adalora_"): state.pop(key) for key in ranked})
-            if state and id(trained) in tables:
-                state = tables[id(trained)].take_moments(state, self._optimizer)
-            if state:
-                self._optimizer.state[trained] = state
+        for key, value in moments.items():
+            name, _, kind = key.rpartition("/")
+            trained = self._trained.get(name)
+            if name == LOSS_SCALE and self._scale is not None:
+                self._scale = self._scale.restored(kind, value)
+            if trained is None:
+                # Of a parameter that another stage updates.
+                continue
+            value = value.to(self.device.kind if value.dim() else value.device, copy=True)
+            if kind.startswith(RANKED):
+                assert self._ranks is not None
+                self._ranks.restore(name, kind.removeprefix(RANKED), value)
+                continue
+            if id(trained) in tables:
+                value = tables[id(trained)].take_moments({kind: value}, self._optimizer)[kind]
+            self._optimizer.state[trained][kind] = value
 
 
 def global_norm(squares: Iterable[float]) -> float:

@@ -60,25 +60,35 @@ class Places:
         return list(self._leaves)
 
 
-def total(parts: Sequence[Part]) -> Tensor | None:
-    """The sum of a parameter's gradients, place by place; None where there is none."""
-    ordered = [gradient for _, gradient in sorted(parts, key=lambda part: part[0])]
+def total(own: Sequence[Part], others: Sequence[Part]) -> Tensor | None:
+    """The sum of a parameter's gradients, place by place; None where there is none.
+
+    Args:
+        own: may be written to: a tied table is often the largest of all tensors.
+        others: from other stages, and left alone.
+    """
+    ordered = sorted([*((*part, True) for part in own), *((*part, False) for part in others)], key=lambda part: part[0])
     if not ordered:
         return None
-    whole = ordered[0]
-    for gradient in ordered[1:]:
-        whole = whole + gradient
+    _, whole, writable = ordered[0]
+    for _, gradient, mine in ordered[1:]:
+        # Two numbers add up to the same whichever comes first.
+        if writable:
+            whole.add_(gradient)
+        else:
+            whole = gradient.add_(whole) if mine else whole + gradient
+        writable = True
     return whole
 
 
-def packed(parts_by_name: Sequence[Sequence[Part]]) -> list[Tensor]:
+def as_message(parts_by_name: Sequence[Sequence[Part]]) -> list[Tensor]:
     """Parts of several parameters, in an order that both sides know, as one message."""
     index = [(at, place) for at, parts in enumerate(parts_by_name) for place, _ in parts]
     gradients = [gradient for parts in parts_by_name for _, gradient in parts]
     return [torch.tensor(index, dtype=torch.int64).reshape(-1, 2), *gradients]
 
 
-def unpacked(message: Sequence[Tensor], count: int) -> list[list[Part]]:
+def from_message(message: Sequence[Tensor], count: int) -> list[list[Part]]:
     """The other way round, for `count` parameters."""
     parts: list[list[Part]] = [[] for _ in range(count)]
     for (at, place), gradient in zip(message[0].tolist(), message[1:], strict=True):

@@ -8,14 +8,21 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-What = Literal["activations", "gradients", "shared gradients", "shared weights", "norms", "norm", "scores", "threshold"]
+What = Literal[
+    "activations", "gradients", "shared gradients", "shared weights", "norms", "norm", "scores", "threshold", "weights",
+    "moments",
+]  # fmt: skip
+
+DRIVER = -1
+"""The driver's number among the stages, for what it hands them and takes from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """Names one message between two stages."""
+    """Names one message between two stages, or between a stage and the driver."""
 
     step: int
+    """The step, or the number of a piece that the driver gives or takes."""
     what: What
     micro_batch: int = 0
 

@@ -96,7 +96,7 @@ def in_stages(
     run = OneProcess(model, cut=cut, train=train, dtype=dtype, head=OwnLoss(pair.head), units=units)
     total = sum(num_targets(batch, pair.head) for batch in batches)
     loss = run.step(0, batches, num_targets=total, update=False)
-    return loss, {name: gradient for stage in run.stages for name, gradient in stage.gradients().items()}
+    return loss, {name: gradient for stage in run.stages for name, gradient in stage.named_gradients()}
 
 
 def _differing(found: Result, expected: Result, bounds: Bounds) -> list[Difference]:

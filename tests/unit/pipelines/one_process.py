@@ -99,10 +99,10 @@ class OneProcess:
         )
         parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
         self.mail = Mail()
-        self.stages = [
-            Stage(spec, {name: parameters[name].detach() for name in held(self.units, spec)} | buffers, CPU)
-            for spec in specs
-        ]
+        self.stages = [Stage(spec, CPU) for spec in specs]
+        for stage, spec in zip(self.stages, specs, strict=True):
+            stage.load({name: parameters[name].detach() for name in held(self.units, spec)} | buffers)
+            stage.check_loaded()
         self._executors = [Executor(stage, self.mail.of(j)) for j, stage in enumerate(self.stages)]
         self.schedule = schedule
 
@@ -134,7 +134,7 @@ class OneProcess:
         return math.fsum((loss, *penalties))
 
     def weights(self) -> dict[str, Tensor]:
-        return {name: value for stage in self.stages for name, value in stage.state()[0].items()}
+        return {name: value.clone() for stage in self.stages for name, value in stage.named_weights()}
 
 
 def probe() -> Batch:

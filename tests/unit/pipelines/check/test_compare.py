@@ -26,6 +26,7 @@ from pipelines.check.load import TASKS, guess_task, silence
 from pipelines.check.show import show
 from pipelines.errors import UserError
 from pipelines.model.examples import HEADS
+from pipelines.train.device import Peak, Peaks
 
 LOOSE = Bounds(bound=0.1, floor=0.5, noise=1e-6)
 
@@ -104,11 +105,17 @@ def test_every_kind_of_difference_is_found_by_itself(changes: dict[str, object],
     assert [(entry.what, entry.first) for entry in found if not entry.ok] == [(what, first)]
 
 
+MEMORY = Peaks(
+    start=Peak(400_000_000, None, False), load=Peak(410_000_000, 9_900_000, False), train=Peak(500_000_000, None, False)
+)
+
+
 def report(**changes: object) -> Report:
     facts = {
         "model": "folder", "model_class": "M", "task": "causal-lm", "dtype": "float64", "steps": 1,
         "num_micro_batches": 4, "silenced": ("dropout",), "wider_for_float32": False, "losses": (2.0, 1.5),
-        "num_weights": 1234, "weights_left_out": 3, "stages": (StageFacts(0, "embeddings", "head", 3, 1234, 9872),),
+        "num_weights": 1234, "weights_left_out": 3,
+        "stages": (StageFacts(0, "embeddings", "head", 3, 1234, 9872, MEMORY),),
         "differences": (
             Difference("logits", 0.0, "row 0", 1e-10, None), Difference("gradients", math.inf, "w", 1e-10, "w"),
         ),
@@ -124,6 +131,7 @@ def test_the_report_names_what_differs_first_and_is_json_even_where_something_is
         "what": "gradients", "largest": None, "where": "w", "bound": 1e-10, "first": "w", "ok": False
     }  # fmt: skip
     assert tree["stages"][0]["num_bytes"] == 9872
+    assert tree["stages"][0]["memory"]["load"] == {"host": 410_000_000, "device": 9_900_000, "since_start": False}
 
 
 def test_the_tables_say_what_each_stage_holds_and_what_differs() -> None:
@@ -132,6 +140,7 @@ def test_the_tables_say_what_each_stage_holds_and_what_differs() -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in console.file.getvalue().splitlines()]
     assert "folder: M, task causal-lm, weights in float64" in lines
     assert "0 embeddings head 3 1,234 9,872" in lines
+    assert "0 400.0 0.0 410.0 + GPU 9.9 500.0" in lines
     assert "logits 0.0e+00 row 0 1e-10 ok" in lines
     assert "gradients missing or not a number w 1e-10 DIFFERS" in lines
     told = " ".join(lines)

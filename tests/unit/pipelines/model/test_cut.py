@@ -11,7 +11,7 @@ from torch import nn
 
 from pipelines.errors import UserError
 from pipelines.model.cut import Chunk, chunk_of
-from pipelines.model.load import config_of, fill, skeleton
+from pipelines.model.load import config_of, lay_out, put, skeleton
 from pipelines.model.units import find_units
 from pipelines.model.verify import verify
 from pipelines.train.randomness import Stream
@@ -25,7 +25,9 @@ def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
     made = []
     for first, end in pairwise([0, *cut, len(units)]):
         part = skeleton(config_of(model), model_class=type(model).__name__, dtype="float32")
-        fill(part, {name: weights[name] for name in units.parameters(first, end)})
+        names = units.parameters(first, end)
+        lay_out(part, names)
+        put(part, {name: weights[name] for name in names})
         made.append(Chunk(part, units, first, end).eval())
     return made
 

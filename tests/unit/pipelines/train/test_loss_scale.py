@@ -35,7 +35,7 @@ def make(cut: list[int], schedule: str = "1f1b", **changes: object) -> OneProces
 
 def scales(run: OneProcess) -> set[float]:
     """On all stages: equal ones count once."""
-    return {float(stage.state()[1][".loss_scale/scale"]) for stage in run.stages}
+    return {float(dict(stage.named_moments())[".loss_scale/scale"]) for stage in run.stages}
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -119,13 +119,14 @@ def test_a_run_goes_on_with_its_scale_on_another_plan(tmp_path: Path) -> None:
     for n in range(15):
         first.step(n, steps[n])
     assert scales(first) < {HUGE / 2**k for k in range(1, 50)}
-    place = save_checkpoint(tmp_path, step=15, facts={}, parts=(stage.state() for stage in first.stages), keep=1)
+    parts = [(dict(stage.named_weights()), dict(stage.named_moments())) for stage in first.stages]
+    place = save_checkpoint(tmp_path, step=15, facts={}, parts=parts, keep=1)
     start = open_checkpoint(place)
     model = tiny("bert")
-    model.load_state_dict(start.weights(), strict=False)
+    model.load_state_dict(dict(start.weights()), strict=False)
     second = OneProcess(model, cut=[2], train=train_config(loss_scale=HUGE), num_steps=STEPS)
     for stage in second.stages:
-        stage.restore(start.moments(held(second.units, stage.spec)))
+        stage.restore(dict(start.moments(held(second.units, stage.spec))))
     for n in range(15, 30):
         second.step(n, steps[n])
     ours, theirs = second.weights(), whole.weights()

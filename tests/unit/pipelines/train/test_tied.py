@@ -13,7 +13,7 @@ from pipelines.model.examples import example_batches, num_targets
 from pipelines.model.units import find_units
 from pipelines.plan.plan import shared_parameters
 from pipelines.tasks.own_loss import OwnLoss
-from pipelines.train.tied import Places, packed, total, unpacked
+from pipelines.train.tied import Places, as_message, from_message, total
 from tests.census.catalog import build, pairs
 from tests.unit.pipelines.one_process import OneProcess
 
@@ -62,7 +62,7 @@ def test_each_place_has_a_gradient_of_its_own_and_the_values_are_the_same_memory
     parts = places.take("0.weight", table)
     assert [place for place, _ in parts] == [0, 1]
     assert places.take("0.weight", table) == []
-    whole = total(parts)
+    whole = total(parts, [])
     assert whole is not None
     with torch.no_grad():
         table.sub_(whole)
@@ -73,15 +73,21 @@ def test_each_place_has_a_gradient_of_its_own_and_the_values_are_the_same_memory
 def test_parts_are_added_place_by_place_whoever_sends_them() -> None:
     one, small = torch.tensor([1e8]), torch.tensor([3.0])
     # In float32 1e8 + 3 + 3 is 1e8, and 3 + 3 + 1e8 is not.
-    assert total([(2, small), (0, one), (1, small)]) == one
-    assert total([(0, small), (2, one), (1, small)]) != one
-    assert total([]) is None
+    assert total([], [(2, small), (0, one), (1, small)]) == one
+    assert total([], [(0, small), (2, one), (1, small)]) != one
+    assert total([], []) is None
+    for own in ({0}, {1}, {2}, {0, 2}, {1, 2}, {0, 1, 2}):
+        parts = [(0, small.clone()), (1, small.clone()), (2, one.clone())]
+        others = [part for part in parts if part[0] not in own]
+        expected = total([], [(0, small), (1, small), (2, one)])
+        assert total([part for part in parts if part[0] in own], others) == expected
+        assert all(torch.equal(gradient, small) or torch.equal(gradient, one) for _, gradient in others)
 
 
 def test_a_message_of_parts_arrives_as_it_was_sent() -> None:
     parts = [[(0, torch.ones(2)), (3, torch.zeros(2))], [], [(1, torch.ones(1, 2))]]
-    there = unpacked(packed(parts), 3)
+    there = from_message(as_message(parts), 3)
     assert [[(place, value.tolist()) for place, value in row] for row in there] == [
         [(place, value.tolist()) for place, value in row] for row in parts
     ]
-    assert unpacked(packed([[], []]), 2) == [[], []]
+    assert from_message(as_message([[], []]), 2) == [[], []]
