@@ -150,7 +150,7 @@ def motley(case: Case, some: Sequence[Row], k: int) -> Taken:
     run = OneProcess(model, cut=cut, train=TrainConfig(), dtype="float64", head=case.motley, units=units)
     total = sum(num_targets(batch, case.head) for batch in batches)
     loss = run.step(0, batches, num_targets=total, update=False)
-    return Taken(loss, {name: gradient for stage in run.stages for name, gradient in stage.gradients().items()})
+    return Taken(loss, {name: gradient for stage in run.stages for name, gradient in stage.named_gradients()})
 
 
 def line(case: Case, k: int, truth: Taken, *taken: Taken) -> list[str]:

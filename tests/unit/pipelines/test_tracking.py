@@ -80,7 +80,8 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
     run = client.get_run(tracker.run_id)
     assert (run.info.run_name, run.info.status) == ("first", "FINISHED")
     assert client.get_experiment(tracker.experiment_id).name == "kept"
-    assert sorted(run.data.params) == sorted(known_keys())
+    # A section that is left out is one parameter.
+    assert set(run.data.params) == {key for key in known_keys() if not key.startswith("adapter.")} | {"adapter"}
     assert run.data.params["train.learning_rate"] == "2e-05"
     assert run.data.params["train.betas"] == "[0.9, 0.999]"
     assert run.data.params["plan.cut"] == "null"

@@ -28,7 +28,7 @@ def in_two_stages(model: nn.Module, head: Head, batches: list[dict[str, Tensor]]
         model, cut=[len(units) // 2], train=TrainConfig(), dtype="float64", head=head, units=units
     )  # copies the weights
     loss = run.step(0, batches, num_targets=target_weight, update=False)
-    return loss, {name: gradient for stage in run.stages for name, gradient in stage.gradients().items()}
+    return loss, {name: gradient for stage in run.stages for name, gradient in stage.named_gradients()}
 
 
 def at_once(model: nn.Module, loss: Tensor) -> Result:
