@@ -24,6 +24,7 @@ from pipelines.plan.plan import Plan, inside_blocks, make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.device import Peaks
+from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec, held, stage_specs
 
@@ -39,6 +40,7 @@ class Trial:
     source: str
     subject: Subject
     dtype: str
+    adapter: str | None
     steps: int
     batches: Batches
     plain: Plain
@@ -53,29 +55,48 @@ class Trial:
         return self.subject.model
 
 
-def check(source: str, *, task: str | None, stages: int, dtype: str, steps: int, inside: bool = False) -> Report:
-    """Load a model, train it cut and plain, and compare.
+def check(
+    source: str,
+    *,
+    task: str | None,
+    stages: int,
+    dtype: str,
+    steps: int,
+    inside: bool = False,
+    adapter: str | None = None,
+) -> Report:
+    """Load a model, train it (or an adapter on it) cut and plain, and compare.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
     """
-    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside)
+    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside, adapter=adapter)
     # First the actors: they get the weights that the plain model then changes.
     cut = run_cut(trial)
     return judge(trial, cut, run_plain(trial))
 
 
-def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: int, inside: bool = False) -> Trial:
-    """Load a model and find where to cut it: between blocks, or `inside` of them.
+def prepare(
+    source: str,
+    *,
+    task: str | None,
+    stages: int,
+    dtype: str,
+    steps: int,
+    inside: bool = False,
+    adapter: str | None = None,
+) -> Trial:
+    """Load a model, put an adapter onto it, and find where to cut it: between blocks, or `inside` of them.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
     """
     if dtype not in BOUNDS:
         raise UserError(f"There is no precision {dtype!r} (--dtype); known: {', '.join(BOUNDS)}.")
-    subject = load_subject(source, task=task, dtype=dtype)
+    # The first pass, which updates nothing, has a number too.
+    subject = load_subject(source, task=task, dtype=dtype, adapter=adapter, num_steps=steps + 1)
     batches = example_batches(subject.model, subject.task, count=NUM_MICRO_BATCHES)
-    plain = Plain(subject.model, subject.task, batches, TRAIN)
+    plain = Plain(subject.model, subject.task, batches, TRAIN, around=getattr(subject.adapted, "wrapper", None))
     logits = plain.logits()
     units = find_units(subject.model, batches[0])
     # All stages together take about one CPU: equality is asked for, not speed.
@@ -88,7 +109,7 @@ def prepare(source: str, *, task: str | None, stages: int, dtype: str, steps: in
     config = PlanConfig(stages=stages, cut=cut, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
     plan = make_plan(units, config)
     verify(subject.model, units, plan.bounds[1:-1], batches[0])
-    return Trial(source, subject, dtype, steps, batches, plain, logits, units, plan, config)
+    return Trial(source, subject, dtype, adapter, steps, batches, plain, logits, units, plan, config)
 
 
 def run_plain(trial: Trial) -> Results:
@@ -97,7 +118,7 @@ def run_plain(trial: Trial) -> Results:
     losses = [plain.backward()]
     gradients = plain.gradients()
     plain.forget_gradients()
-    losses += [plain.step() for _ in range(trial.steps)]
+    losses += [plain.step(number) for number in range(1, trial.steps + 1)]
     return Results(trial.logits, losses, gradients, plain.weights())
 
 
@@ -125,9 +146,11 @@ def judge(trial: Trial, cut: Results, plain: Results) -> Report:
         differences, left_out = compare(cut, plain, trial.plain.quietest, MIXED)
     return Report(
         model=trial.source,
-        model_class=type(trial.model).__name__,
+        model_class=trial.subject.model_class,
         task=trial.subject.task,
         dtype=trial.dtype,
+        adapter=trial.adapter,
+        num_trained=sum(trained(trial.model).values()),
         steps=trial.steps,
         num_micro_batches=len(trial.batches),
         silenced=trial.subject.silenced,
@@ -156,9 +179,8 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
         # The first pass goes without its update, so that the gradients are still there afterwards.
         kept = [[action for action in actions if step or action.kind != "update"] for actions in schedule]
         orders = [StepOrder(step, tuple(actions), trial.plain.num_targets) for actions in kept]
-        loss = crew.run_batches(orders, trial.batches)[-1].loss
-        assert loss is not None
-        losses.append(loss)
+        reports = crew.run_batches(orders, trial.batches)
+        losses.append(step_loss(reports))
         if step == 0:
             gradients = crew.take_gradients()
     peaks = crew.peaks()
@@ -173,8 +195,9 @@ def _specs(trial: Trial) -> list[StageSpec]:
         trial.units,
         trial.plan.bounds,
         head=OwnLoss(trial.subject.task),
-        model_class=type(trial.model).__name__,
+        model_class=trial.subject.model_class,
         model_config=config_of(trial.model),
+        adapter=trial.subject.adapter,
         dtype=trial.dtype,
         train=TRAIN,
         seed=0,

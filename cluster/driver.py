@@ -32,6 +32,7 @@ from pipelines.report.observer import Beginning, Observer, StepNumbers
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.resume import check_same, check_unfinished, lasting
@@ -223,14 +224,12 @@ class Driver:
         end = max(report.events[-1].end for report in reports)
         begin = self._previous_end or min(report.events[0].start for report in reports)
         self._previous_end = end
-        loss = reports[-1].loss
-        assert loss is not None
         lengths = self._lengths["train"].lengths
         self._observer.step(
             StepNumbers(
                 step=self._done,
                 epoch=flight.number // self._steps_per_epoch + 1,
-                loss=math.fsum((loss, *(part for report in reports for part in report.penalties))),
+                loss=step_loss(reports),
                 grad_norm=reports[0].grad_norm,
                 learning_rate=learning_rate(flight.number, self.num_steps, self._config.train),
                 num_tokens=sum(lengths[row] for row in flight.step.rows),

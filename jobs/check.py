@@ -25,6 +25,10 @@ def main(
         bool,
         typer.Option("--inside-blocks", help="Cut inside blocks: attention on one stage, feed-forward on the next."),
     ] = False,
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="Train an adapter, such as lora or adalora, next to PEFT in one process."),
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Precision of the weights: float64 or float32.")] = "float64",
     steps: Annotated[int, typer.Option(min=1, help="Updates before the weights are compared.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
@@ -41,7 +45,7 @@ def main(
     from cluster.checking import check
     from pipelines.check.show import show
 
-    report = check(model, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside)
+    report = check(model, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside, adapter=adapter)
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:

@@ -136,6 +136,10 @@ class Report:
     steps: int
     num_micro_batches: int
     silenced: tuple[str, ...]
+    adapter: str | None
+    """Its method, where one was trained in place of the whole model."""
+    num_trained: int
+    """Values of the parameters that were trained."""
     wider_for_float32: bool
     """Whether the bounds are those for a float64 model that computes in float32 inside: it missed the narrow ones."""
     losses: tuple[float, ...]

@@ -9,6 +9,10 @@ from typing import Any
 
 from torch import nn
 
+from pipelines.adapt.adapted import Adapted
+from pipelines.adapt.attach import attach
+from pipelines.adapt.methods import adapter_config
+from pipelines.config import AdapterConfig
 from pipelines.errors import UserError
 from pipelines.model.gguf_file import gguf_options
 from pipelines.model.load import DTYPES, load_model, quiet, resolve
@@ -34,13 +38,25 @@ class Subject:
     """What is checked."""
 
     model: nn.Module
+    """What is trained: with an adapter's layers in it, if it is to have one."""
+    model_class: str
+    """Its name in transformers."""
     task: str
     silenced: tuple[str, ...]
     """Probabilities of the configuration that were not 0, and are now."""
+    adapted: Adapted | None = None
+    adapter: Any = None
+    """The adapter's configuration."""
 
 
-def load_subject(source: str, *, task: str | None, dtype: str) -> Subject:
-    """The model with its weights; a head that the checkpoint lacks is drawn from seed 0.
+def load_subject(
+    source: str, *, task: str | None, dtype: str, adapter: str | None = None, num_steps: int | None = None
+) -> Subject:
+    """The model with its weights; a head that the checkpoint lacks, and an adapter, are drawn from seed 0.
+
+    Args:
+        adapter: its method, if the model is to have one.
+        num_steps: how many the run has, for AdaLoRA.
 
     Raises:
         UserError: no such model, weights only as a pickle, or a task that is unknown or cannot be guessed.
@@ -76,7 +92,12 @@ def load_subject(source: str, *, task: str | None, dtype: str) -> Subject:
         # Some models ask for float32 by name; stages do not heed them either.
         if parameter.is_floating_point():
             parameter.data = parameter.data.to(DTYPES[dtype])
-    return Subject(model, task, silenced)
+    model_class = type(model).__name__
+    if adapter is None:
+        return Subject(model, model_class, task, silenced)
+    config = adapter_config(AdapterConfig(method=adapter), task, num_steps=num_steps)
+    adapted = attach(model, config, seed=0)
+    return Subject(adapted.model.to(DTYPES[dtype]), model_class, task, silenced, adapted, config)
 
 
 def guess_task(architectures: tuple[str, ...] | list[str]) -> str:

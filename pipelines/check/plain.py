@@ -22,8 +22,15 @@ Batch = Mapping[str, Tensor]
 class Plain:
     """A whole model, and the micro-batches that every step trains it on."""
 
-    def __init__(self, model: nn.Module, task: str, batches: Sequence[Batch], train: TrainConfig) -> None:
+    def __init__(
+        self, model: nn.Module, task: str, batches: Sequence[Batch], train: TrainConfig, *, around: Any = None
+    ) -> None:
+        """
+        Args:
+            around: what is called in place of `model`: PEFT's model around it, with whatever that adds to the loss.
+        """
         self._model, self._batches, self._train, self._head = model, batches, train, OwnLoss(task)
+        self._around: Any = model if around is None else around
         self._counts = [num_targets(batch, task) for batch in batches]
         self.num_targets = sum(self._counts)
         self._optimizer: torch.optim.Optimizer | None = None
@@ -58,7 +65,7 @@ class Plain:
         losses = []
         for batch, count in zip(self._batches, self._counts, strict=True):
             if count:
-                mean = self._model(**batch).loss
+                mean = self._around(**batch).loss
                 # Many models compute it in float32 whatever their own precision is.
                 loss = mean.to(torch.promote_types(mean.dtype, self._dtype)) * count / self.num_targets
                 loss.backward()
@@ -71,14 +78,20 @@ class Plain:
     def forget_gradients(self) -> None:
         self._model.zero_grad(set_to_none=True)
 
-    def step(self) -> float:
-        """One update; returns the loss before it."""
+    def step(self, number: int) -> float:
+        """One update; returns the loss before it.
+
+        Args:
+            number: of the step, the first is 0; AdaLoRA's budget goes by it.
+        """
         self._optimizer = self._optimizer or self._make_optimizer()
         loss = self.backward()
         self._listen()
         if self._train.clip is not None:
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._train.clip)
         self._optimizer.step()
+        if getattr(self._around, "peft_type", None) == "ADALORA":
+            self._around.base_model.update_and_allocate(number + 1)
         self.forget_gradients()
         return loss
 
@@ -115,7 +128,7 @@ class Plain:
             self.quietest[name] = heard if before is None else torch.minimum(before, heard)
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        train, parameters = self._train, list(self._model.parameters())
+        train, parameters = self._train, [p for p in self._model.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": train.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -16,6 +16,10 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"{report.model}: {report.model_class}, task {report.task}, weights in {report.dtype}", highlight=False
     )
+    if report.adapter is not None:
+        console.print(
+            f"With the adapter {report.adapter}: {report.num_trained:,} of {report.num_weights:,} weights are trained."
+        )
     silenced = f"; it was not in {', '.join(report.silenced)}" if report.silenced else ""
     console.print(f"Every probability of dropout and the like is 0, for plain and cut to be alike{silenced}.")
     stages = Table("stage", title=f"Cut into {len(report.stages)} stages")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -53,3 +55,10 @@ class StageReport:
     def busy(self) -> float:
         """Seconds of computing."""
         return sum(event.end - event.start for event in self.events)
+
+
+def step_loss(reports: Sequence[StageReport]) -> float:
+    """The loss of a step from what all of its stages report: the last one's, and what an adapter adds anywhere."""
+    loss = reports[-1].loss
+    assert loss is not None
+    return math.fsum((loss, *(part for report in reports for part in report.penalties)))

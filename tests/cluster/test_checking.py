@@ -54,6 +54,17 @@ def test_a_cut_model_equals_the_plain_one(models: Path, name: str, stages: int, 
     assert report.losses[0] == report.losses[1] != report.losses[2]
 
 
+@pytest.mark.parametrize(("name", "adapter"), [("bert", "adalora"), ("t5", "lora"), ("bert", "prefix-tuning")])
+def test_a_cut_adapter_equals_what_peft_makes_of_it(models: Path, name: str, adapter: str) -> None:
+    task = "token-classification" if name == "bert" else None
+    report = check(str(models / name), task=task, stages=3, dtype="float64", steps=3, adapter=adapter)
+    assert report.first is None
+    assert all(entry.largest <= entry.bound == 1e-10 for entry in report.differences)
+    assert 0 < report.num_trained < report.num_weights
+    # AdaLoRA's loss has the orthogonality of its matrices in it.
+    assert report.losses[1] > report.losses[-1]
+
+
 def test_a_wrong_gradient_and_a_wrong_weight_are_reported_by_name(models: Path) -> None:
     trial = prepare(str(models / "llama"), task=None, stages=2, dtype="float32", steps=1)
     cut, plain = run_cut(trial), run_plain(trial)
