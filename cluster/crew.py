@@ -180,6 +180,10 @@ class StageCrew:
         """All stages' weights, fetched piece by piece. No step may run meanwhile."""
         return (item for piece in self._hands.take("weights") for item in piece.items())
 
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """All stages' optimizer state, in the same way."""
+        return (item for piece in self._hands.take("moments") for item in piece.items())
+
     def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
         """Pieces of all stages' (weights, optimizer state), each fetched when it is asked for, of one kind at a time.
 

@@ -180,9 +180,7 @@ class Driver:
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
         assert self._crew is not None
-        ranks: dict[str, Any] = {}
-        for _, moments in self._crew.states():
-            ranks |= ranks_left(moments)
+        ranks = {} if self._config.adapter is None else ranks_left(dict(self._crew.moments()))
         self.model.save(folder, self._crew.weights(), ranks, punctuation=self._punctuation)
 
     def close(self) -> None:
@@ -272,7 +270,8 @@ class Driver:
         def state(names: Sequence[str]) -> tuple[Named, Named]:
             if start is None:
                 return self.model.weights(names).items(), ()
-            return chain(self.model.weights(names).items(), start.weights(names)), start.moments(names)
+            frozen = self.model.weights(name for name in names if name not in self.model.trained)
+            return chain(frozen.items(), start.weights(names)), start.moments(names)
 
         states = [state(held(self.model.units, spec)) for spec in specs]
         self._crew.build(specs, self.model.padding, states)

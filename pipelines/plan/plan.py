@@ -26,6 +26,8 @@ class StagePlan:
     units: tuple[str, ...]
     """Their names; a block of which both halves are here goes by its own."""
     num_parameters: int
+    num_trained: int
+    """Those of its parameters that are trained; one that stages share counts on each of them."""
     device: str
     cpus: float
     share: float
@@ -96,9 +98,9 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
     for j, (first, end) in enumerate(pairwise(bounds)):
         part = sum(costs[first:end]) / sum(costs)
         size = sum(unit.size for unit in units.all[first:end])
-        stages.append(
-            StagePlan(j, first, end, units.names(first, end), size, devices[j], config.cpus_per_stage, round(part, 4))
-        )
+        learnt = size if trained is None else sum(trained.get(name, 0) for name in units.parameters(first, end))
+        shown = units.names(first, end)
+        stages.append(StagePlan(j, first, end, shown, size, learnt, devices[j], config.cpus_per_stage, round(part, 4)))
     return Plan(tuple(stages), config.schedule)
 
 

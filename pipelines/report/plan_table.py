@@ -21,11 +21,14 @@ def plan_table(beginning: Beginning) -> str:
         waste = f", padding waste {facts['padding_waste']:.1%}" if "padding_waste" in facts else ""
         tail = f" ({'; '.join(notes)})" if notes else ""
         lines.append(f"{split:<5}  {facts['rows']:>7,} rows  {facts['sub_words']:>9,} sub-words{waste}{tail}")
-    for stage in beginning.plan["stages"]:
+    stages = beginning.plan["stages"]
+    partly = any(stage["num_trained"] < stage["num_parameters"] for stage in stages)
+    for stage in stages:
         units = stage["units"]
         span = units[0] if len(units) == 1 else f"{units[0]} to {units[-1]}"
+        trained = f" ({stage['num_trained'] / 1e6:.2f} M trained)" if partly else ""
         lines.append(
-            f"stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters  "
+            f"stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}: {span}"
         )
     return "\n".join(lines)

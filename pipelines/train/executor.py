@@ -129,18 +129,18 @@ class Executor:
         """Gradients of shared parameters go to their owner, which adds them."""
         tag = Tag(step, "shared gradients")
         for owner in self._stage.spec.borrowed:
-            self._transport.send(owner, tag, self._stage.borrowed_gradients(owner))
+            self._transport.send(owner, tag, self._stage.exchange.borrowed_gradients(owner))
         for borrower in self._stage.spec.lent:
-            self._stage.hold_gradients(borrower, (yield borrower, tag))
-        self._stage.sum_places()
+            self._stage.exchange.hold_gradients(borrower, (yield borrower, tag))
+        self._stage.exchange.sum_places()
 
     def _renew_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
         """Shared parameters come back from their owner as the update left them."""
         tag = Tag(step, "shared weights")
         for borrower in self._stage.spec.lent:
-            self._transport.send(borrower, tag, self._stage.lent_weights(borrower))
+            self._transport.send(borrower, tag, self._stage.exchange.lent_weights(borrower))
         for owner in self._stage.spec.borrowed:
-            self._stage.take_weights(owner, (yield owner, tag))
+            self._stage.exchange.take_weights(owner, (yield owner, tag))
 
     def _allot(self, step: int) -> Generator[Want, list[Tensor], None]:
         """AdaLoRA's budget: stage 0 gathers the scores of all triplets and tells below which they are masked."""

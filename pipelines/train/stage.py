@@ -18,6 +18,7 @@ from pipelines.model.load import lay_out, put, skeleton
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
 from pipelines.train.events import Update
+from pipelines.train.exchange import Exchange
 from pipelines.train.frozen import hasten_frozen
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.loss_scale import LossScale
@@ -26,7 +27,6 @@ from pipelines.train.randomness import Stream
 from pipelines.train.recompute import recompute
 from pipelines.train.sparse import by_rows
 from pipelines.train.specs import StageSpec
-from pipelines.train.tied import Part, Places, as_message, from_message, total
 from pipelines.train.weight_gradients import Clock, defer
 
 
@@ -44,16 +44,16 @@ class Stage:
         named = dict(model.named_parameters())
         for name, parameter in named.items():
             parameter.requires_grad_(name in spec.trained and name in self._missing)
-        self._borrowed = {name: named[name] for names in spec.borrowed.values() for name in names}
-        self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in self._borrowed}
+        borrowed = {name for names in spec.borrowed.values() for name in names}
+        self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in borrowed}
         """Those that this stage trains, by fully qualified name."""
         shared = {id(named[name]) for part in (spec.borrowed, spec.lent) for names in part.values() for name in names}
         self._tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
         hasten(model)
         hasten_frozen(model, self._missing)
         self._clock = Clock()
-        self._places = Places(model, self.parameters | self._borrowed)
-        self._parts: dict[str, list[Part]] = {}
+        self.exchange = Exchange(spec, device, model, self.parameters)
+        """What it shares with other stages."""
         self._later = defer(model, self._clock, at_once=spec.train.recompute)
         if spec.train.recompute:
             recompute(model, spec.units.blocks, lambda: self._chunk.moment())
@@ -138,35 +138,6 @@ class Stage:
     def add_penalties(self) -> tuple[float, ...]:
         """Add the gradients of what an adapter adds to the loss for its own weights' sake, and return its parts."""
         return () if self._ranks is None else tuple(self._ranks.orthogonality())
-
-    def borrowed_gradients(self, owner: int) -> list[Tensor]:
-        """This stage's part of the gradients of what it borrows from `owner`, as one message; forgets it."""
-        parts = [self._places.take(name, self._borrowed[name]) for name in self.spec.borrowed[owner]]
-        return [self.device.give(tensor) for tensor in as_message(parts)]
-
-    def hold_gradients(self, borrower: int, message: Sequence[Tensor]) -> None:
-        """Keep what `borrower` found for the gradients of what this stage lends it, until they are summed."""
-        names = self.spec.lent[borrower]
-        for name, parts in zip(names, from_message(message, len(names)), strict=True):
-            here = [(place, self.device.take(gradient)) for place, gradient in parts]
-            self._parts.setdefault(name, []).extend(here)
-
-    def sum_places(self) -> None:
-        """Make one gradient of the parts of every parameter that sits in several places, here or on other stages."""
-        for name in dict.fromkeys((*self._places.names, *self._parts)):
-            if name in self.parameters:
-                parameter = self.parameters[name]
-                parameter.grad = total(self._places.take(name, parameter), self._parts.pop(name, []))
-
-    def lent_weights(self, borrower: int) -> list[Tensor]:
-        """What `borrower` uses of this stage's parameters, after an update."""
-        return [self.device.give(self.parameters[name]).clone() for name in self.spec.lent[borrower]]
-
-    @torch.no_grad()
-    def take_weights(self, owner: int, values: Sequence[Tensor]) -> None:
-        """Take up what `owner` made of the parameters that this stage borrows."""
-        for name, value in zip(self.spec.borrowed[owner], values, strict=True):
-            self._borrowed[name].copy_(self.device.take(value))
 
     def named_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """This stage's gradients, on the host, each made when it is asked for; for whoever wants to compare them."""

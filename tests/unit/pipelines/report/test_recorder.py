@@ -90,7 +90,7 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
     uri, sent = server
     recorder = Recorder(Config(track=TrackConfig(uri=uri, system_metrics=False)), tmp_path / "run")
     try:
-        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "share": 1.0, "assigned": "CPU"}
+        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
         recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"]))
         for step, skipped in ((1, True), (2, False)):
             norm = math.inf if skipped else 1.0
