@@ -83,8 +83,13 @@ class NoBoundary(Exception):
 class Graph:
     """One forward's graph, followed backwards."""
 
-    def __init__(self, seen: Trace) -> None:
+    def __init__(self, seen: Trace, first: Call) -> None:
+        """
+        Args:
+            first: the first block.
+        """
         self._trace = seen
+        self._early = _outermost([call for call in seen.calls if call.closed < first.opened])
         self._order = {call.key: number for number, call in enumerate(seen.calls)}
         self._made: defaultdict[Edge, list[Call]] = defaultdict(list)
         for call in seen.calls:
@@ -96,13 +101,18 @@ class Graph:
         """The boundary behind the last of the calls `ended`, which no stage behind it runs.
 
         `wanted` is what crosses the boundary behind this one. Inside `block`, what the block was given may
-        cross too.
+        cross too. Of the calls before the first block those are skipped as well whose outputs are wanted
+        behind the boundary: relative positions, for example, that are made once for all blocks.
 
         Raises:
             NoBoundary: says why.
         """
         last, skipped = ended[-1], _outermost(ended)
         there, places = _offered(skipped, block)
+        for call in self._early:
+            for at, edge in enumerate(call.returned):
+                if edge is not None and edge not in there:
+                    there[edge] = Leaf(call.key, at)
         asides: defaultdict[Key, list[Key]] = defaultdict(list)
 
         def look_inside(edge: Edge, node: Any) -> Leaf | None:
@@ -120,6 +130,8 @@ class Graph:
         if not any(leaf.call == last.key for leaf in leaves):
             raise NoBoundary(f"nothing behind {last.path} depends on what it returns")
         sent = set(leaves)
+        met = {leaf.call for leaf in leaves}
+        skipped = [*(call for call in self._early if call.key in met), *skipped]
         # Inside a block the call before it counts as used: what the block got of it may have no gradient (a mask).
         giver = max((c.closed for c in skipped if c.closed < block.opened), default=None) if block else None
         for call in skipped:

@@ -121,7 +121,7 @@ class _Finder:
     def __init__(self, model: nn.Module, seen: Trace, blocks: Sequence[Call]) -> None:
         self._model, self._trace, self._blocks = model, seen, blocks
         self._ends = [_end(seen, block, following) for block, following in pairwise(blocks)] + [blocks[-1]]
-        self._graph = Graph(seen)
+        self._graph = Graph(seen, blocks[0])
         self._divider = Divider(seen, self._graph, self._size)
 
     def find(self) -> Units:

@@ -23,7 +23,23 @@ STEPS = 5
 
 def learnt(head: str, model_type: str, cut: list[int]) -> tuple[list[float], dict[str, Any], set[str]]:
     (pair,) = [pair for pair in pairs() if (pair.head, pair.model_type) == (head, model_type)]
-    model = build(pair, dtype=torch.float32)
+    return trained(build(pair, dtype=torch.float32), head, cut)
+
+
+def relative_positions() -> nn.Module:
+    """A DeBERTa, whose blocks all take the same embeddings of relative positions."""
+    import transformers
+
+    torch.manual_seed(0)
+    config = transformers.DebertaV2Config(
+        vocab_size=60, hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64,
+        max_position_embeddings=32, relative_attention=True, position_buckets=8, norm_rel_ebd="layer_norm",
+        share_att_key=True, pos_att_type=["p2c", "c2p"], position_biased_input=False,
+    )  # fmt: skip
+    return transformers.DebertaV2ForMaskedLM(config)
+
+
+def trained(model: nn.Module, head: str, cut: list[int]) -> tuple[list[float], dict[str, Any], set[str]]:
     model.config.use_cache = False
     batches = example_batches(model, head, count=4)
     units = find_units(model, batches[0])
@@ -47,6 +63,18 @@ def test_every_cut_gives_bitwise_equal_losses_and_weights(head: str, model_type:
     for cut in ([1], [2], [1, 3]):
         cut_losses, cut_weights, shared = learnt(head, model_type, cut)
         assert tied in shared
+        assert cut_losses == losses
+        assert [name for name, value in weights.items() if not torch.equal(cut_weights[name], value)] == []
+
+
+def test_what_is_made_once_before_the_blocks_is_sent_to_them_and_trained_alike_by_every_cut() -> None:
+    once = {"deberta.encoder.rel_embeddings.weight", "deberta.encoder.LayerNorm.weight"}
+    losses, weights, _ = trained(relative_positions(), "masked-lm", [])
+    assert once < set(weights)
+    for cut in ([2], [3], [1, 3]):
+        cut_losses, cut_weights, shared = trained(relative_positions(), "masked-lm", cut)
+        # Before the first block it is not there yet to be sent.
+        assert once.isdisjoint(shared) or cut[0] == 1
         assert cut_losses == losses
         assert [name for name, value in weights.items() if not torch.equal(cut_weights[name], value)] == []
 
