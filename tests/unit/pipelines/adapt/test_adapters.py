@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -42,7 +43,7 @@ def adapted(name: str, *, dropout: float, dtype: torch.dtype, family: str = "ber
     return there, config, type(model).__name__
 
 
-def run(name: str, cut: list[int], *, dropout: float, dtype: torch.dtype, steps: int = STEPS):
+def run(name: str, cut: list[int], *, dropout: float, dtype: torch.dtype):
     there, config, model_class = adapted(name, dropout=dropout, dtype=dtype)
     units = find_units(there.model, probe())
     verify(there.model, units, cut, probe())
@@ -50,17 +51,23 @@ def run(name: str, cut: list[int], *, dropout: float, dtype: torch.dtype, steps:
         there.model, cut=cut, train=TRAIN, dtype=str(dtype).removeprefix("torch."), num_steps=STEPS, units=units,
         adapter=config, model_class=model_class,
     )  # fmt: skip
-    losses = [crew.step(n, batches) for n, batches in enumerate(micro_batches(steps))]
+    losses = [crew.step(n, batches) for n, batches in enumerate(micro_batches(STEPS))]
     return losses, crew, there
+
+
+@cache
+def uncut(name: str) -> tuple[list[float], dict[str, Tensor]]:
+    losses, crew, _ = run(name, [], dropout=0.1, dtype=torch.float32)
+    return losses, crew.weights()
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("cut", [[2], [1, 5]], ids=["inside a block", "between blocks"])
 def test_every_cut_gives_bitwise_equal_losses_and_weights(name: str, cut: list[int]) -> None:
     losses, crew, _ = run(name, cut, dropout=0.1, dtype=torch.float32)
-    plain_losses, plain, _ = run(name, [], dropout=0.1, dtype=torch.float32)
+    plain_losses, expected = uncut(name)
     assert losses == plain_losses
-    weights, expected = crew.weights(), plain.weights()
+    weights = crew.weights()
     assert weights.keys() == expected.keys()
     assert [n for n in expected if not torch.equal(weights[n], expected[n])] == []
 
@@ -75,12 +82,17 @@ def _mean(model: Any, batch: dict[str, Tensor]) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten())
 
 
-def in_one_process(there: Adapted, steps: int) -> tuple[list[float], dict[str, Tensor]]:
-    """PEFT's own training loop: its own model, its own loss, and its own call after every update."""
+@cache
+def in_one_process(name: str) -> tuple[list[float], dict[str, Tensor], Any]:
+    """PEFT's own training loop: its own model, its own loss, and its own call after every update.
+
+    Returns losses, trained weights, and the ranks that AdaLoRA left.
+    """
+    there, _, _ = adapted(name, dropout=0.0, dtype=torch.float64)
     model = getattr(there, "wrapper", there.model)
     optimizer = make_optimizer([(n, p) for n, p in model.named_parameters() if p.requires_grad], TRAIN)
     losses = []
-    for n, batches in enumerate(micro_batches(steps)):
+    for n, batches in enumerate(micro_batches(STEPS)):
         counts = [int((batch["labels"] != -100).sum()) for batch in batches]
         pairs = [(batch, count) for batch, count in zip(batches, counts, strict=True) if count]
         loss = sum(_mean(model, batch) * count / sum(counts) for batch, count in pairs)
@@ -93,15 +105,15 @@ def in_one_process(there: Adapted, steps: int) -> tuple[list[float], dict[str, T
             model.base_model.update_and_allocate(n + 1)
         optimizer.zero_grad()
         losses.append(loss.item())
-    return losses, {n: p.detach().clone() for n, p in there.model.named_parameters() if p.requires_grad}
+    ranks = model.peft_config["default"].rank_pattern if name == "adalora" else None
+    return losses, {n: p.detach().clone() for n, p in there.model.named_parameters() if p.requires_grad}, ranks
 
 
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("cut", [[], [2], [1, 5]], ids=["uncut", "inside a block", "between blocks"])
 def test_a_cut_adapter_learns_what_peft_learns_in_one_process(name: str, cut: list[int]) -> None:
     losses, crew, _ = run(name, cut, dropout=0.0, dtype=torch.float64)
-    there, _, _ = adapted(name, dropout=0.0, dtype=torch.float64)
-    plain_losses, expected = in_one_process(there, STEPS)
+    plain_losses, expected, _ = in_one_process(name)
     assert losses == pytest.approx(plain_losses, rel=1e-10)
     weights = crew.weights()
     assert weights.keys() == expected.keys()
@@ -112,10 +124,8 @@ def test_a_cut_adapter_learns_what_peft_learns_in_one_process(name: str, cut: li
 @pytest.mark.parametrize("cut", [[], [2], [1, 5]], ids=["uncut", "inside a block", "between blocks"])
 def test_adaloras_ranks_are_those_of_peft_in_one_process(cut: list[int]) -> None:
     _, crew, _ = run("adalora", cut, dropout=0.0, dtype=torch.float64)
-    there, _, _ = adapted("adalora", dropout=0.0, dtype=torch.float64)
-    in_one_process(there, STEPS)
     ranks = {n: kept.tolist() for stage in crew.stages for n, kept in ranks_left(dict(stage.named_moments())).items()}
-    assert ranks == there.wrapper.peft_config["default"].rank_pattern
+    assert ranks == in_one_process("adalora")[2]
     # Fewer than there were, and not the same number everywhere: otherwise nothing would have been decided.
     assert 0 < sum(map(sum, ranks.values())) == 2 * len(ranks) < 4 * len(ranks)
     assert len({sum(kept) for kept in ranks.values()}) > 1
