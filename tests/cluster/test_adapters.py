@@ -71,23 +71,23 @@ def test_the_saved_adapter_is_whole_and_loads_onto_the_model_it_came_from(
     from peft import PeftModel
     from transformers import AutoModelForTokenClassification
 
-    watcher = run(given, tmp_path / "three", method, stages=3)
+    watcher = run(given, tmp_path / "cut", method, stages=2)
     assert watcher.steps[-1].loss < watcher.steps[0].loss
 
     def load(base: Any, folder: Path) -> Any:
         return load_bottleneck(base, folder) if method == "bottleneck" else PeftModel.from_pretrained(base, str(folder))
 
     base = AutoModelForTokenClassification.from_pretrained(given["model"], num_labels=5)
-    loaded = load(base, tmp_path / "three" / "adapter")
+    loaded = load(base, tmp_path / "cut" / "adapter")
     if "tuning" in method or method == "bottleneck":
-        plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
-        whole = load(plain, tmp_path / "three" / "model" / "adapter")
+        plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "cut" / "model")
+        whole = load(plain, tmp_path / "cut" / "model" / "adapter")
     else:
-        whole = AutoModelForTokenClassification.from_pretrained(tmp_path / "three" / "model")
-        assert not (tmp_path / "three" / "model" / "adapter").exists()
+        whole = AutoModelForTokenClassification.from_pretrained(tmp_path / "cut" / "model")
+        assert not (tmp_path / "cut" / "model" / "adapter").exists()
     expected = answers(whole)
     assert (answers(loaded) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    found = Predictor.load(tmp_path / "three" / "model", threads=1).predict(TEXTS)
+    found = Predictor.load(tmp_path / "cut" / "model", threads=1).predict(TEXTS)
     assert len(found) == len(TEXTS)
 
 
