@@ -35,8 +35,8 @@ class Exchange:
         """Keep what `borrower` found for the gradients of what this stage lends it, until they are summed."""
         names = self._spec.lent[borrower]
         for name, parts in zip(names, from_message(message, len(names)), strict=True):
-            here = [(place, self._device.take(gradient)) for place, gradient in parts]
-            self._parts.setdefault(name, []).extend(here)
+            # Not `take`, which may copy: a sum of two tensors does not depend on where they lie.
+            self._parts.setdefault(name, []).extend((place, part.to(self._device.kind)) for place, part in parts)
 
     def sum_places(self) -> None:
         """Make one gradient of the parts of every parameter that sits in several places, here or on other stages."""
@@ -46,11 +46,15 @@ class Exchange:
                 parameter.grad = total(self._places.take(name, parameter), self._parts.pop(name, []))
 
     def lent_weights(self, borrower: int) -> list[Tensor]:
-        """What `borrower` uses of this stage's parameters, after an update."""
-        return [self._device.give(self._own[name]).clone() for name in self._spec.lent[borrower]]
+        """What `borrower` uses of this stage's parameters, after an update.
+
+        On a CPU the parameters' own memory: the next update waits for a norm that the borrower tells only when it has
+        taken them up.
+        """
+        return [self._device.give(self._own[name]) for name in self._spec.lent[borrower]]
 
     @torch.no_grad()
     def take_weights(self, owner: int, values: Sequence[Tensor]) -> None:
         """Take up what `owner` made of the parameters that this stage borrows."""
         for name, value in zip(self._spec.borrowed[owner], values, strict=True):
-            self._borrowed[name].copy_(self._device.take(value))
+            self._borrowed[name].copy_(value)

@@ -23,7 +23,7 @@ FAMILIES = ["bert", "roberta", "distilbert", "electra", "llama", "gpt2"]
 # Three blocks of two halves each: boundaries 1, 3, 5 and 7 lie between whole blocks, 2, 4 and 6 inside one.
 WHOLE = [[3], [1], [7], [3, 5], [1, 3, 5, 7]]
 INSIDE = [[2], [4], [3, 4], [2, 4, 6], [1, 2, 3, 4, 5, 6, 7]]
-STEPS = 5
+STEPS = 3
 
 
 def train_config(**changes: object) -> TrainConfig:
