@@ -8,6 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
+ADAPTER = "adapter"
+"""The folder that holds an adapter: in a run's folder, and in a model's folder one that is no part of the weights."""
+
 
 class Adapted(ABC):
     """Made by `attach`."""

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
+from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.entities import Entity, Tagged, join
 from pipelines.inference.files import refuse_pickle
@@ -22,8 +23,6 @@ from pipelines.inference.words import Punctuation, Word, read_punctuation, split
 TOKENS_PER_PASS = 4096
 # For models that name no limit of their own (relative positions): attention costs the square of this.
 LONGEST_WINDOW = 512
-ADAPTER = "adapter"
-"""The folder in a model's folder that holds an adapter which is no part of the weights."""
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 

@@ -30,9 +30,9 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 
 import pipelines
+from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
-from pipelines.inference.predictor import ADAPTER
 
 # What predicting imports; MLflow would find out by loading the model in another process.
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pipelines.adapt.adapted import ADAPTER
 from pipelines.adapt.attach import attach
 from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config
@@ -23,9 +24,6 @@ from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.tasks.task import Task
-
-ADAPTER = "adapter"
-"""The folder that holds an adapter."""
 
 
 class Pretrained:

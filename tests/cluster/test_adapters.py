@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cluster.driver import Driver, StopRequest
 from pipelines.adapt.bottleneck import load_bottleneck
 from pipelines.config import Config
 from pipelines.inference.predictor import Predictor
 from tests.cluster.test_training import Watcher
+from tests.cluster.test_training import run as train
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]
@@ -47,14 +47,7 @@ def run(
             "checkpoint": {"resume": None if resume is None else str(resume), "every_steps": every, "keep": 9},
         }
     )
-    watcher = Watcher()
-    driver = Driver(settings, folder, watcher, may_grow=False, stop=StopRequest())
-    try:
-        driver.run()
-        driver.save_model(folder / "model")
-    finally:
-        driver.close()
-    return watcher
+    return train(settings, folder)
 
 
 def answers(model: Any) -> torch.Tensor:
