@@ -17,21 +17,9 @@ To add one: a function here and its name in SCHEDULES.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from pipelines.errors import UserError
-from pipelines.train.events import Kind
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One thing a stage does; `micro_batch` is None for the update, which belongs to the whole step."""
-
-    kind: Kind
-    micro_batch: int | None = None
-
-    def __str__(self) -> str:
-        return self.kind[0].upper() + ("" if self.micro_batch is None else str(self.micro_batch))
+from pipelines.plan.actions import Action
 
 
 def one_forward_one_backward(j: int, num_stages: int, num_micro_batches: int) -> Iterator[Action]:

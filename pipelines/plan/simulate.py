@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipelines.plan.schedule import Action
+from pipelines.plan.actions import Action
 from pipelines.train.events import Event
 
 Duration = Callable[[int, Action], float]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pipelines.adapt.ranks import threshold
-from pipelines.plan.schedule import Action
+from pipelines.plan.actions import Action
 from pipelines.train.events import Event, StageReport, Update
 from pipelines.train.stage import Stage, global_norm
 from pipelines.train.transport import Tag, Transport

@@ -1,6 +1,7 @@
 import pytest
 
-from pipelines.plan.schedule import SCHEDULES, Action, make_schedule
+from pipelines.plan.actions import Action
+from pipelines.plan.schedule import SCHEDULES, make_schedule
 from pipelines.plan.simulate import ideal_seconds, simulate, step_time
 from pipelines.train.events import Event
 
