@@ -25,8 +25,8 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.plan import make_plan
 from pipelines.plan.actions import Action
+from pipelines.plan.plan import make_plan
 from pipelines.plan.schedule import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
