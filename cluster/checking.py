@@ -194,6 +194,7 @@ def _specs(trial: Trial) -> list[StageSpec]:
     return stage_specs(
         trial.units,
         trial.plan.bounds,
+        trial.plan.stage_of,
         head=OwnLoss(trial.subject.task),
         model_class=trial.subject.model_class,
         model_config=config_of(trial.model),
@@ -216,14 +217,14 @@ def stage_facts(trial: Trial, peaks: Sequence[Peaks]) -> tuple[StageFacts, ...]:
     """What each stage holds, and the most memory it had."""
     facts = []
     named = dict(trial.model.named_parameters())
-    for spec, memory in zip(_specs(trial), peaks, strict=True):
-        names, values = trial.units.names(spec.first, spec.end), _held(trial, spec)
+    for plan, spec, memory in zip(trial.plan.stages, _specs(trial), peaks, strict=True):
+        names, values = plan.units, _held(trial, spec)
         facts.append(
             StageFacts(
                 stage=spec.stage,
                 first=names[0],
                 last=names[-1],
-                num_units=spec.end - spec.first,
+                num_units=sum(end - first for first, end in plan.chunks),
                 num_parameters=sum(value.numel() for name, value in values.items() if name in named),
                 num_bytes=sum(value.nbytes for value in values.values()),
                 memory=memory,

@@ -152,9 +152,9 @@ class StageCrew:
         return [stage.evaluate.remote(call, *parts) for stage in self._stages]
 
     def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
-        """The answers to each micro-batch, row by row; only the last stage has any."""
+        """The answers to each micro-batch, row by row; only the stage with the last chunk has any."""
         calls = {f"stage {j}": ref for j, ref in enumerate(refs)}
-        answers: list[Any] = wait_for(calls, to="evaluate", timeout=self._timeout)[-1]
+        answers: list[Any] = max(wait_for(calls, to="evaluate", timeout=self._timeout), key=len)
         return answers
 
     def run_batches(self, orders: Sequence[StepOrder], batches: Sequence[Mapping[str, Tensor]]) -> list[StageReport]:
@@ -167,7 +167,7 @@ class StageCrew:
 
     def evaluate_batches(self, call: int, batches: Sequence[Mapping[str, Tensor]]) -> list[Any]:
         """The answers to each of these micro-batches, row by row."""
-        answers: list[Any] = self._all("evaluate_batches", call, batches, to="evaluate")[-1]
+        answers: list[Any] = max(self._all("evaluate_batches", call, batches, to="evaluate"), key=len)
         return answers
 
     def take_gradients(self) -> dict[str, Tensor]:

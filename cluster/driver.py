@@ -257,6 +257,7 @@ class Driver:
         specs = stage_specs(
             self.model.units,
             self.plan.bounds,
+            self.plan.stage_of,
             head=make_task(self._config.train.task, self._loss),
             model_class=self.model.model_class,
             model_config=self.model.config,

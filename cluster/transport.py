@@ -96,7 +96,7 @@ class ZmqTransport:
             self._outboxes[stage] = outbox
 
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
-        header = [self._stage, tag.step, tag.what, tag.micro_batch]
+        header = [self._stage, tag.step, tag.what, tag.micro_batch, tag.chunk]
         shapes = [[str(t.dtype).removeprefix("torch."), *t.shape] for t in tensors]
         bodies = [_bytes(t) for t in tensors]
         self._outboxes[stage].send_multipart([json.dumps([header, shapes]).encode(), *bodies], copy=False)
@@ -147,7 +147,7 @@ class _Only:
 
 
 def _read(frames: Sequence[zmq.Frame]) -> tuple[int, Tag, list[Tensor]]:
-    (sender, step, what, micro_batch), shapes = json.loads(frames[0].bytes)
+    (sender, step, what, micro_batch, chunk), shapes = json.loads(frames[0].bytes)
     tensors = []
     for (dtype, *shape), frame in zip(shapes, frames[1:], strict=True):
         # The frame's memory belongs to this message alone, and nothing writes to what was received.
@@ -157,4 +157,4 @@ def _read(frames: Sequence[zmq.Frame]) -> tuple[int, Tag, list[Tensor]]:
             else torch.empty(0, dtype=_DTYPES[dtype])
         )
         tensors.append(flat.reshape(shape))
-    return sender, Tag(step, what, micro_batch), tensors
+    return sender, Tag(step, what, micro_batch, chunk), tensors

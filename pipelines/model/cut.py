@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -47,20 +49,40 @@ class _Arrival(torch.autograd.Function):
         return gradient
 
 
-class Chunk(nn.Module):
-    """Units `first` to `end - 1` of `model`. The model is changed: its blocks obey this chunk until `release`."""
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Units `first` to `end - 1`, and what crosses on both sides of them."""
 
-    def __init__(self, model: nn.Module, units: Units, first: int, end: int) -> None:
-        super().__init__()
+    first: int
+    end: int
+    arriving: Boundary | None
+    """None for the first chunk of a model."""
+    leaving: Boundary | None
+    """None for the last one."""
+    skipped: frozenset[Key]
+    """Calls that run before it."""
+
+    @staticmethod
+    def of(units: Units, first: int, end: int) -> Chunk:
+        """
+        Raises:
+            ValueError: there are no such units.
+        """
         if not 0 <= first < end <= len(units):
             raise ValueError(f"units {first} to {end} of {len(units)} are no chunk")
+        arriving = None if first == 0 else units.boundaries[first - 1]
+        leaving = None if end == len(units) else units.boundaries[end - 1]
+        return Chunk(first, end, arriving, leaving, frozenset(arriving.skipped) if arriving else frozenset())
+
+
+class Cut:
+    """A model that runs one chunk of itself at a time. It is changed: its blocks obey until `release`."""
+
+    def __init__(self, model: nn.Module, units: Units) -> None:
         self.model = model
-        self.first, self.end = first, end
-        self.is_first, self.is_last = first == 0, end == len(units)
-        self._from = None if self.is_first else units.boundaries[first - 1]
-        self._to = None if self.is_last else units.boundaries[end - 1]
+        self._chunk = Chunk.of(units, 0, len(units))
+        """The one that is running."""
         self._structures = units.structures or {}
-        self._skipped = set(self._from.skipped) if self._from else set()
         self._counts: Counter[str] = Counter()
         self._values: dict[Leaf, Any] = {}
         self._arrived: dict[Leaf, Any] = {}
@@ -84,18 +106,20 @@ class Chunk(nn.Module):
             else:
                 module.forward = forward
 
-    def forward(self, inputs: Mapping[str, Tensor], received: Sequence[Tensor], stream: Stream | None = None) -> Any:
-        """Run the chunk on one micro-batch.
+    def run(
+        self, chunk: Chunk, inputs: Mapping[str, Tensor], received: Sequence[Tensor], stream: Stream | None = None
+    ) -> Any:
+        """Run a chunk on one micro-batch.
 
         Args:
-            inputs: the micro-batch as the model's forward takes it; the same on every stage.
+            inputs: the micro-batch as the model's forward takes it; the same for every chunk.
             received: what the chunk before sent; empty for the first one.
             stream: where dropout draws from; None leaves the generator alone (evaluation).
 
         Returns:
             The model's own output from the last chunk; a list of tensors to send from any other.
         """
-        self._stream = stream
+        self._chunk, self._stream = chunk, stream
         self._counts.clear()
         self._arrived = self._unpacked(received)
         self._values = dict(self._arrived)
@@ -103,27 +127,27 @@ class Chunk(nn.Module):
             self._enter(FIRST)
             output = self.model(**inputs)
         except Stop:
-            assert self._to is not None
-            return self._packed(self._to)
+            assert chunk.leaving is not None
+            return self._packed(chunk.leaving)
         finally:
             self._stream, self._values, self._arrived = None, {}, {}
-        assert self.is_last, "the forward ended without reaching the end of the chunk"
+        assert chunk.leaving is None, "the forward ended without reaching the end of the chunk"
         return output
 
     def moment(self) -> AbstractContextManager[None]:
         """A context in which what runs now can be run again later: calls are counted, skipped and seeded as now."""
         # Of the values only those that arrived: later ones hang on the graph that will hold this context.
-        then = Counter(self._counts), self._stream, dict(self._arrived)
+        then = self._chunk, Counter(self._counts), self._stream, dict(self._arrived)
 
         @contextmanager
         def again() -> Iterator[None]:
-            now = self._counts, self._stream, self._values
-            counts, self._stream, values = then
+            now = self._chunk, self._counts, self._stream, self._values
+            self._chunk, counts, self._stream, values = then
             self._counts, self._values = Counter(counts), dict(values)
             try:
                 yield
             finally:
-                self._counts, self._stream, self._values = now
+                self._chunk, self._counts, self._stream, self._values = now
 
         return again()
 
@@ -139,7 +163,7 @@ class Chunk(nn.Module):
                 return self._returned(self._pretending)
             key = (path, self._counts[path])
             self._counts[path] += 1
-            if key in self._skipped:
+            if key in self._chunk.skipped:
                 output = self._skip(key)
                 self._note_shapes(key, output)
             else:
@@ -148,7 +172,7 @@ class Chunk(nn.Module):
                     self._enter(f"{path}#{key[1]}")
                 output = run(*args, **kwargs)
                 self._note(key, output)
-            if self._to is not None and key == self._to.at:
+            if self._chunk.leaving is not None and key == self._chunk.leaving.at:
                 raise Stop
             if key in self._places:
                 self._enter(f"behind {path}#{key[1]}")
@@ -158,24 +182,24 @@ class Chunk(nn.Module):
 
     def _at_entry(self, key: Key, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The boundary lies before this call or inside it: hand over what it was given, or take it up."""
-        for boundary in (self._from, self._to):
+        for boundary in (self._chunk.arriving, self._chunk.leaving):
             given = [leaf for leaf in boundary.given if leaf.call == key] if boundary else []
             if not given:
                 continue
             leaves, spec = tree_flatten((args, kwargs))
             for leaf in given:
-                if boundary is self._from:
+                if boundary is self._chunk.arriving:
                     leaves[leaf.index] = self._values[leaf]
                 else:
                     self._values[leaf] = leaves[leaf.index]
             args, kwargs = tree_unflatten(leaves, spec)
-        if self._to is not None and self._to.at_entry and key == self._to.at:
+        if self._chunk.leaving is not None and self._chunk.leaving.at_entry and key == self._chunk.leaving.at:
             raise Stop
         return args, kwargs
 
     def _skip(self, key: Key) -> Any:
-        assert self._from is not None
-        for aside in self._from.asides.get(key, ()):
+        assert self._chunk.arriving is not None
+        for aside in self._chunk.arriving.asides.get(key, ()):
             # Called, and not only looked up: hooks on such a module collect what it returns.
             self._pretending = aside
             self.model.get_submodule(aside[0])()
@@ -196,9 +220,9 @@ class Chunk(nn.Module):
 
     def _stand_in(self, index: int) -> Tensor:
         """A value that nothing behind depends on, shaped like what the last call before this chunk returned."""
-        assert self._from is not None
+        assert self._chunk.arriving is not None
         tensors = {leaf: value for leaf, value in self._values.items() if isinstance(value, Tensor)}
-        like = tensors.get(Leaf(self._from.at, index))
+        like = tensors.get(Leaf(self._chunk.arriving.at, index))
         if like is None:
             like = next(iter(tensors.values()))
         return _nothing(like.shape, like.dtype, like.device)
@@ -211,23 +235,22 @@ class Chunk(nn.Module):
         Raises:
             RuntimeError: the output is shaped otherwise than when the model was looked at.
         """
-        if self._to is None or not any(leaf.call == key for leaf in self._to.leaves):
+        if self._chunk.leaving is None or not any(leaf.call == key for leaf in self._chunk.leaving.leaves):
             return
         structure, leaves = take_apart(output)
         if key in self._structures and structure.spec != self._structures[key].spec:
             raise RuntimeError(
                 f"{key[0]} returned {structure.spec}, but {self._structures[key].spec} when the model was cut"
             )
-        self._values |= {leaf.place: leaves[leaf.index] for leaf in self._to.leaves if leaf.call == key}
+        self._values |= {leaf.place: leaves[leaf.index] for leaf in self._chunk.leaving.leaves if leaf.call == key}
 
     def _note_shapes(self, key: Key, output: Any) -> None:
         """What was made up here has a shape that the next stage may have to make up too."""
-        if self._to is None or not any(leaf.call == key and leaf.shape_only for leaf in self._to.leaves):
-            return
-        _, leaves = take_apart(output)
-        for leaf in self._to.leaves:
-            if leaf.call == key and leaf.shape_only:
-                self._values[leaf.place] = leaves[leaf.index]
+        leaving = self._chunk.leaving
+        wanted = [leaf for leaf in leaving.leaves if leaf.call == key and leaf.shape_only] if leaving else []
+        if wanted:
+            _, leaves = take_apart(output)
+            self._values |= {leaf.place: leaves[leaf.index] for leaf in wanted}
 
     def _packed(self, boundary: Boundary) -> list[Tensor]:
         packed = []
@@ -240,10 +263,10 @@ class Chunk(nn.Module):
         return packed
 
     def _unpacked(self, received: Sequence[Tensor]) -> dict[Leaf, Any]:
-        if self._from is None:
+        if self._chunk.arriving is None:
             return {}
         values: dict[Leaf, Any] = {}
-        for leaf, value in zip(self._from.leaves, received, strict=True):
+        for leaf, value in zip(self._chunk.arriving.leaves, received, strict=True):
             structure = None if leaf.given else self._structures[leaf.call]
             place = leaf.place
             if leaf.shape_only:
@@ -253,7 +276,7 @@ class Chunk(nn.Module):
                 values[place] = value.item()
             else:
                 values[place] = _Arrival.apply(value) if value.requires_grad else value  # type: ignore[no-untyped-call]
-        return values | {place: values[leaf] for place, leaf in self._from.same.items()}
+        return values | {place: values[leaf] for place, leaf in self._chunk.arriving.same.items()}
 
     @property
     def _device(self) -> torch.device:
@@ -274,10 +297,10 @@ def _nothing(shape: torch.Size, dtype: torch.dtype, device: torch.device) -> Ten
 
 
 @contextmanager
-def chunk_of(model: nn.Module, units: Units, first: int, end: int) -> Iterator[Chunk]:
-    """A chunk of a model that is wanted whole again afterwards."""
-    chunk = Chunk(model, units, first, end)
+def chunk_of(model: nn.Module, units: Units, first: int, end: int) -> Iterator[Callable[..., Any]]:
+    """`Cut.run` for one chunk of a model that is wanted whole again afterwards."""
+    cut = Cut(model, units)
     try:
-        yield chunk
+        yield partial(cut.run, Chunk.of(units, first, end))
     finally:
-        chunk.release()
+        cut.release()

@@ -18,11 +18,11 @@ LOOKUP = 1 / 32
 
 @dataclass(frozen=True, slots=True)
 class StagePlan:
-    """One stage: units `first` to `end - 1` on one device."""
+    """One stage: one or more chunks on one device."""
 
     stage: int
-    first: int
-    end: int
+    chunks: tuple[tuple[int, int], ...]
+    """Of each, its first unit and the unit behind its last."""
     units: tuple[str, ...]
     """Their names; a block of which both halves are here goes by its own."""
     num_parameters: int
@@ -41,8 +41,14 @@ class Plan:
 
     @property
     def bounds(self) -> list[int]:
-        """The first unit of every stage, and the number of units."""
-        return [*(stage.first for stage in self.stages), self.stages[-1].end]
+        """The first unit of every chunk, and the number of units."""
+        return [0, *sorted(end for stage in self.stages for _, end in stage.chunks)]
+
+    @property
+    def stage_of(self) -> list[int]:
+        """The stage of every chunk."""
+        owners = {first: stage.stage for stage in self.stages for first, _ in stage.chunks}
+        return [owners[first] for first in self.bounds[:-1]]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -100,7 +106,9 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         size = sum(unit.size for unit in units.all[first:end])
         learnt = size if trained is None else sum(trained.get(name, 0) for name in units.parameters(first, end))
         shown = units.names(first, end)
-        stages.append(StagePlan(j, first, end, shown, size, learnt, devices[j], config.cpus_per_stage, round(part, 4)))
+        stages.append(
+            StagePlan(j, ((first, end),), shown, size, learnt, devices[j], config.cpus_per_stage, round(part, 4))
+        )
     return Plan(tuple(stages), config.schedule)
 
 
@@ -137,16 +145,30 @@ def stage_devices(config: PlanConfig) -> tuple[str, ...]:
     return devices
 
 
-def shared_parameters(units: Units, bounds: Sequence[int]) -> dict[str, tuple[int, ...]]:
+def stage_parameters(units: Units, bounds: Sequence[int], stage_of: Sequence[int], j: int) -> tuple[str, ...]:
+    """Names of the parameters that the chunks of stage `j` need, each once, in a stable order.
+
+    Args:
+        bounds: the first unit of every chunk, and the number of units.
+        stage_of: the stage of every chunk.
+    """
+    chunks = [units.parameters(*span) for span, stage in zip(pairwise(bounds), stage_of, strict=True) if stage == j]
+    return tuple(dict.fromkeys(name for names in chunks for name in names))
+
+
+def shared_parameters(units: Units, bounds: Sequence[int], stage_of: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """The parameters that several stages need, with these stages; the first of them owns and updates it.
 
     Args:
-        bounds: the first unit of every stage, and the number of units.
+        bounds: the first unit of every chunk, and the number of units.
+        stage_of: the stage of every chunk.
     """
     holders: dict[str, list[int]] = {}
-    for j, (first, end) in enumerate(pairwise(bounds)):
+    for (first, end), stage in zip(pairwise(bounds), stage_of, strict=True):
         for name in units.parameters(first, end):
-            holders.setdefault(name, []).append(j)
+            stages = holders.setdefault(name, [])
+            if stage not in stages:
+                stages.append(stage)
     return {name: tuple(stages) for name, stages in holders.items() if len(stages) > 1}
 
 

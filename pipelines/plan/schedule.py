@@ -17,6 +17,7 @@ To add one: a function here and its name in SCHEDULES.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from pipelines.errors import UserError
 from pipelines.plan.actions import Action
@@ -75,10 +76,11 @@ def make_schedule(name: str, *, num_stages: int, num_micro_batches: int) -> list
     if name not in SCHEDULES:
         raise UserError(f"There is no schedule {name!r} (plan.schedule); known: {', '.join(SCHEDULES)}.")
     actions = SCHEDULES[name]
-    return [
+    listed = [
         _with_weights(list(actions(j, num_stages, num_micro_batches)), num_micro_batches, waits=j == 0 < num_stages - 1)
         for j in range(num_stages)
     ]
+    return [[replace(action, chunk=j) for action in stage] for j, stage in enumerate(listed)]
 
 
 def _with_weights(actions: list[Action], num_micro_batches: int, *, waits: bool) -> list[Action]:

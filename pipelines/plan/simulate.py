@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from pipelines.plan.actions import Action
 from pipelines.train.events import Event
@@ -62,9 +63,13 @@ def ideal_seconds(schedule: Sequence[Sequence[Action]], measured: Sequence[Seque
 def _waits_for(j: int, action: Action, schedule: Sequence[Sequence[Action]]) -> list[tuple[int, Action]]:
     num_stages = len(schedule)
     if action.kind == "forward" and j > 0:
-        return [(j - 1, action)]
+        return [(j - 1, replace(action, chunk=j - 1))]
     if action.kind == "backward":
-        return [(j + 1, action)] if j < num_stages - 1 else [(j, Action("forward", action.micro_batch))]
+        return [
+            (j + 1, replace(action, chunk=j + 1))
+            if j < num_stages - 1
+            else (j, Action("forward", action.micro_batch, j))
+        ]
     if action.kind == "update":
         return [(k, [a for a in schedule[k] if a.kind == "weights"][-1]) for k in range(num_stages)]
     return []

@@ -19,6 +19,8 @@ class Event:
     micro_batch: int | None
     start: float
     end: float
+    chunk: int = 0
+    """Counted in the order of the model, as in Action."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class StageReport:
     step: int
     events: tuple[Event, ...]
     loss: float | None
-    """The step's loss (last stage only)."""
+    """The step's loss (from the stage that holds the last chunk)."""
     grad_norm: float
     """The global norm of all gradients, before clipping; the same on every stage."""
     bytes_sent: int
@@ -58,7 +60,6 @@ class StageReport:
 
 
 def step_loss(reports: Sequence[StageReport]) -> float:
-    """The loss of a step from what all of its stages report: the last one's, and what an adapter adds anywhere."""
-    loss = reports[-1].loss
-    assert loss is not None
+    """The loss of a step from what all of its stages report: the last chunk's, and what an adapter adds anywhere."""
+    (loss,) = (report.loss for report in reports if report.loss is not None)
     return math.fsum((loss, *(part for report in reports for part in report.penalties)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +15,12 @@ from torch import Tensor
 
 from pipelines.adapt.ranks import threshold
 from pipelines.plan.actions import Action
-from pipelines.train.events import Event, StageReport, Update
+from pipelines.train.events import Event, Kind, StageReport, Update
 from pipelines.train.stage import Stage, global_norm
-from pipelines.train.transport import Tag, Transport
+from pipelines.train.transport import Tag, Transport, What
 
 Batch = Mapping[str, Tensor]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,53 +43,51 @@ class Executor:
     def __init__(self, stage: Stage, transport: Transport) -> None:
         self._stage, self._transport = stage, transport
         self._j, self._num_stages = stage.spec.stage, stage.spec.num_stages
-        self._gets_gradients = not stage.is_last and stage.spec.trains
+        self._handed: dict[Tag, list[Tensor]] = {}
+        """What one chunk of this stage left for another one of it."""
 
     def run(self, order: StepOrder, batches: Sequence[Batch]) -> StageReport:
         """Run one step.
 
         Args:
-            batches: the step's micro-batches; labels may be missing on all but the last stage.
+            batches: the step's micro-batches; labels may be missing where the last chunk is not.
 
         Raises:
             TimeoutError: a neighbour did not send in time.
             FloatingPointError: the gradients are not finite; nothing was changed.
         """
-        step = self.step(order, batches)
-        try:
-            wanted = next(step)
-            while True:
-                wanted = step.send(self._transport.receive(*wanted))
-        except StopIteration as end:
-            report: StageReport = end.value
-            return report
+        return self._supplied(self.step(order, batches))
 
     def step(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], StageReport]:
         """One step that stops at every message it waits for, and goes on when it is given it."""
         stage, events, sent, done = self._stage, [], 0, Update(0.0)
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
+        unfinished = set(stage.spec.chunks)
         for action in order.actions:
-            i = action.micro_batch
+            chunk, i = action.chunk, action.micro_batch
             tensors: list[Tensor] = []
             if action.kind == "forward":
                 assert i is not None
-                received = [] if stage.is_first else (yield self._wants(-1, order.step, i))
+                received = yield from self._take(chunk - 1, Tag(order.step, "activations", i, chunk))
                 start = time.time()
-                tensors = stage.forward(order.step, i, batches[i], received, order.target_weight)
+                tensors = stage.forward(order.step, chunk, i, batches[i], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
-                received = (yield self._wants(+1, order.step, i)) if self._gets_gradients else []
+                waits = stage.spec.trains(chunk)
+                received = (yield from self._take(chunk + 1, Tag(order.step, "gradients", i, chunk))) if waits else []
                 start = time.time()
-                tensors = stage.backward(i, received)
+                tensors = stage.backward(chunk, i, received)
             elif action.kind == "weights":
                 assert i is not None
                 start = time.time()
-                stage.weights(i)
+                stage.weights(chunk, i)
                 if i == len(batches) - 1:
-                    yield from self._sum_shared(order.step)
-                    penalties = stage.add_penalties()
-                    squares = stage.squared_norms()
+                    unfinished.discard(chunk)
+                    if not unfinished:
+                        yield from self._sum_shared(order.step)
+                        penalties = stage.add_penalties()
+                        squares = stage.squared_norms()
             else:
                 norm = yield from self._agree(order.step, squares)
                 start = time.time()
@@ -94,36 +95,65 @@ class Executor:
                 yield from self._renew_shared(order.step)
                 yield from self._allot(order.step)
             stage.device.wait()
-            events.append(Event(action.kind, i, start, time.time()))
+            events.append(Event(action.kind, i, start, time.time(), chunk))
             if tensors:
                 assert i is not None
-                sent += self._send(+1 if action.kind == "forward" else -1, order.step, i, tensors)
-        loss = stage.take_loss() if stage.is_last else None
+                sent += self._pass_on(action.kind, order.step, i, chunk, tensors)
+        loss = stage.take_loss() if stage.spec.last_chunk in stage.spec.chunks else None
         return StageReport(
             self._j, order.step, tuple(events), loss, done.grad_norm, sent, penalties, done.loss_scale, done.skipped
         )
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[npt.NDArray[np.int32]]]:
-        """Forward only; for each micro-batch the answers, row by row, from the last stage (nothing from others).
+        """Forward only; for each micro-batch the answers, row by row, where the last chunk is (nothing elsewhere).
 
         Args:
             call: a number that no other message bears, negative so that it is no step's.
         """
         answers = []
-        for i, batch in enumerate(batches):
-            received = [] if self._stage.is_first else self._transport.receive(*self._wants(-1, call, i))
-            result = self._stage.evaluate(batch, received)
-            if self._stage.is_last:
-                answers.append(result)
-            else:
-                self._send(+1, call, i, result)
+        spec = self._stage.spec
+        # As many micro-batches go to the first of its chunks, before any goes to the next, as keep all stages busy.
+        for first in range(0, len(batches), self._num_stages):
+            together = range(first, min(first + self._num_stages, len(batches)))
+            for chunk, i in product(spec.chunks, together):
+                taking = self._take(chunk - 1, Tag(call, "activations", i, chunk))
+                result = self._stage.evaluate(chunk, batches[i], self._supplied(taking))
+                if chunk == spec.last_chunk:
+                    answers.append(result)
+                else:
+                    self._pass_on("forward", call, i, chunk, result)
         return answers
 
-    def _wants(self, side: int, step: int, i: int) -> Want:
-        return self._j + side, Tag(step, "activations" if side < 0 else "gradients", i)
+    def _supplied(self, asking: Generator[Want, list[Tensor], Result]) -> Result:
+        """What comes of `asking` when it gets every message that it waits for."""
+        try:
+            wanted = next(asking)
+            while True:
+                wanted = asking.send(self._transport.receive(*wanted))
+        except StopIteration as end:
+            result: Result = end.value
+            return result
 
-    def _send(self, side: int, step: int, i: int, tensors: Sequence[Tensor]) -> int:
-        return self._transport.send(self._j + side, Tag(step, "activations" if side > 0 else "gradients", i), tensors)
+    def _take(self, giver: int, tag: Tag) -> Generator[Want, list[Tensor], list[Tensor]]:
+        """What chunk `giver` left for the chunk of the tag; nothing where the model has no such chunk."""
+        spec = self._stage.spec
+        if not 0 <= giver <= spec.last_chunk:
+            return []
+        if spec.stage_of[giver] == self._j:
+            return self._handed.pop(tag)
+        return (yield spec.stage_of[giver], tag)
+
+    def _pass_on(self, kind: Kind, step: int, i: int, chunk: int, tensors: Sequence[Tensor]) -> int:
+        """Give the next chunk its activations, or the one before its gradients; returns the bytes that were sent."""
+        what: What
+        what, taker = ("activations", chunk + 1) if kind == "forward" else ("gradients", chunk - 1)
+        tag = Tag(step, what, i, taker)
+        stage = self._stage.spec.stage_of[taker]
+        if stage == self._j:
+            # Copies, as from another process: a model may change in place what it is given.
+            self._handed[tag] = [tensor.clone() for tensor in tensors]
+            return 0
+        return self._transport.send(stage, tag, [self._stage.device.give(tensor) for tensor in tensors])
 
     def _sum_shared(self, step: int) -> Generator[Want, list[Tensor], None]:
         """Gradients of shared parameters go to their owner, which adds them."""
@@ -160,7 +190,7 @@ class Executor:
         self._stage.mask_ranks(step, float(lowest))
 
     def _agree(self, step: int, squares: Sequence[float]) -> Generator[Want, list[Tensor], float]:
-        """The global norm: stage 0, which is the last to finish its backwards, gathers and tells."""
+        """The global norm: stage 0, where the last backward ends, gathers and tells."""
         mine = torch.tensor(squares, dtype=torch.float64)
         others = range(1, self._num_stages)
         if self._j != 0:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from pipelines.config import TrainConfig
 from pipelines.model.units import Units
-from pipelines.plan.plan import borrowed_and_lent, shared_parameters
+from pipelines.plan.plan import borrowed_and_lent, shared_parameters, stage_parameters
 from pipelines.tasks.head import Head
 
 
@@ -19,10 +18,10 @@ class StageSpec:
 
     stage: int
     num_stages: int
-    first: int
-    """Its first unit."""
-    end: int
-    """The unit behind its last."""
+    bounds: tuple[int, ...]
+    """The first unit of every chunk of the model, and the number of units."""
+    stage_of: tuple[int, ...]
+    """The stage of every chunk."""
     units: Units
     head: Head
     model_class: str
@@ -44,19 +43,33 @@ class StageSpec:
     """Shared parameters of this stage that other stages use too, by those stages."""
 
     @property
-    def trains_before(self) -> bool:
-        """Whether an earlier stage trains anything, and so waits for gradients."""
-        return not self.trained.isdisjoint(self.units.parameters(0, self.first))
+    def chunks(self) -> tuple[int, ...]:
+        """The numbers of this stage's chunks."""
+        return tuple(chunk for chunk, stage in enumerate(self.stage_of) if stage == self.stage)
 
     @property
-    def trains(self) -> bool:
-        """Whether this stage or an earlier one trains anything: otherwise its forwards leave nothing to go back."""
-        return self.trains_before or not self.trained.isdisjoint(self.units.parameters(self.first, self.end))
+    def last_chunk(self) -> int:
+        """The number of the model's last chunk, wherever it is."""
+        return len(self.stage_of) - 1
+
+    def trains_before(self, chunk: int) -> bool:
+        """Whether an earlier chunk trains anything, and so waits for gradients."""
+        return not self.trained.isdisjoint(self.units.parameters(0, self.bounds[chunk]))
+
+    def trains(self, chunk: int) -> bool:
+        """Whether this chunk or an earlier one trains anything: otherwise its forwards leave nothing to go back."""
+        return not self.trained.isdisjoint(self.units.parameters(0, self.bounds[chunk + 1]))
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that this stage's units need, each once, in a stable order."""
+        return stage_parameters(self.units, self.bounds, self.stage_of, self.stage)
 
 
 def stage_specs(
     units: Units,
     bounds: Sequence[int],
+    stage_of: Sequence[int],
     *,
     head: Head,
     model_class: str,
@@ -71,21 +84,23 @@ def stage_specs(
     """One for each stage; what stages share is owned by the first that needs it.
 
     Args:
-        bounds: the first unit of every stage, and the number of units.
+        bounds: the first unit of every chunk, and the number of units.
+        stage_of: the stage of every chunk.
         trained: names of the parameters that are trained.
         adapter: PEFT's configuration of the adapter that the model has.
     """
     # What stays as it is need not be summed: each stage has its copy.
-    shared = {name: stages for name, stages in shared_parameters(units, bounds).items() if name in trained}
+    shared = {name: stages for name, stages in shared_parameters(units, bounds, stage_of).items() if name in trained}
     specs = []
-    for j, (first, end) in enumerate(pairwise(bounds)):
+    num_stages = max(stage_of) + 1
+    for j in range(num_stages):
         borrowed, lent = borrowed_and_lent(shared, j)
         specs.append(
             StageSpec(
                 stage=j,
-                num_stages=len(bounds) - 1,
-                first=first,
-                end=end,
+                num_stages=num_stages,
+                bounds=tuple(bounds),
+                stage_of=tuple(stage_of),
                 units=units,
                 head=head,
                 model_class=model_class,
@@ -105,4 +120,4 @@ def stage_specs(
 
 def held(units: Units, spec: StageSpec) -> tuple[str, ...]:
     """Names of the parameters that a stage holds: those of its units, and what every stage reads."""
-    return (*units.parameters(spec.first, spec.end), *units.constants)
+    return (*spec.parameters, *units.constants)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pipelines.adapt.ranks import RANKED, Ranks, has_ranks
-from pipelines.model.cut import Chunk
+from pipelines.model.cut import Chunk, Cut
 from pipelines.model.load import lay_out, put, skeleton
 from pipelines.train.device import Device
 from pipelines.train.dropout import hasten
@@ -31,14 +31,14 @@ from pipelines.train.weight_gradients import Clock, defer
 
 
 class Stage:
-    """Units `spec.first` to `spec.end - 1` on one device."""
+    """The chunks `spec.chunks` on one device."""
 
     def __init__(self, spec: StageSpec, device: Device) -> None:
-        """Build the chunk; `load` gives it its weights, in as many pieces as one likes."""
+        """Build the chunks; `load` gives them their weights, in as many pieces as one likes."""
         device.settle()
         self.spec, self.device = spec, device
         model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype, adapter=spec.adapter)
-        needed = spec.units.parameters(spec.first, spec.end)
+        needed = spec.parameters
         self._missing = {*needed, *spec.units.constants}
         lay_out(model, self._missing, device.kind)
         named = dict(model.named_parameters())
@@ -56,71 +56,70 @@ class Stage:
         """What it shares with other stages."""
         self._later = defer(model, self._clock, at_once=spec.train.recompute)
         if spec.train.recompute:
-            recompute(model, spec.units.blocks, lambda: self._chunk.moment())
-        self._chunk = Chunk(model, spec.units, spec.first, spec.end)
+            recompute(model, spec.units.blocks, lambda: self._cut.moment())
+        self._cut = Cut(model, spec.units)
+        self._chunks = {c: Chunk.of(spec.units, *spec.bounds[c : c + 2]) for c in spec.chunks}
         packed = {id(table.table): table.packed for table in self._tables}
         self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
         self._optimizer = make_optimizer(self._trained.items(), spec.train)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
         self._scale = LossScale.of(spec.train)
-        self._waiting: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
+        self._waiting: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Copy in parameters and buffers, by fully qualified name."""
-        put(self._chunk.model, values)
+        put(self._cut.model, values)
         self._missing.difference_update(values)
 
     def check_loaded(self) -> None:
         assert not self._missing, f"never loaded: {sorted(self._missing)[:3]}"
 
-    @property
-    def is_first(self) -> bool:
-        return self._chunk.is_first
-
-    @property
-    def is_last(self) -> bool:
-        return self._chunk.is_last
-
     # -- one step -------------------------------------------------------------------------------
 
     def forward(
-        self, step: int, i: int, batch: Mapping[str, Tensor], received: Sequence[Tensor], target_weight: float
+        self,
+        step: int,
+        chunk: int,
+        i: int,
+        batch: Mapping[str, Tensor],
+        received: Sequence[Tensor],
+        target_weight: float,
     ) -> list[Tensor]:
-        """Forward of micro-batch `i`; returns what the next stage needs (nothing from the last one).
+        """Forward of micro-batch `i` through a chunk; returns what the next one needs (nothing from the last one).
 
         Args:
             batch: the micro-batch, inputs and labels, on the host.
-            received: what the stage before sent.
+            received: what the chunk before sent.
             target_weight: what the valid targets of the whole step weigh together; the loss is divided by it.
         """
         self._mode(training=True)
         arrived = [self.device.take(tensor) for tensor in received]
-        if self.spec.trains_before:
+        if self.spec.trains_before(chunk):
             arrived = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in arrived]
         here = {name: self.device.take(column) for name, column in batch.items()}
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with self.device.precision(self.spec.train.precision):
-            output = self._chunk(self.spec.head.inputs(here), arrived, stream)
-        if self.is_last:
+            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), arrived, stream)
+        if chunk == self.spec.last_chunk:
             loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
-            self._waiting[i] = (arrived, [loss if self._scale is None else self._scale.times(loss)])
+            self._waiting[chunk, i] = (arrived, [loss if self._scale is None else self._scale.times(loss)])
             return []
-        self._waiting[i] = (arrived, output) if self.spec.trains else ([], [])
-        return [self.device.give(tensor) for tensor in output]
+        self._waiting[chunk, i] = (arrived, output) if self.spec.trains(chunk) else ([], [])
+        return [tensor.detach() for tensor in output]
 
-    def backward(self, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
-        """Backward of micro-batch `i`; takes and gives the gradients of what the forward gave and took.
+    def backward(self, chunk: int, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """Backward of micro-batch `i` through a chunk; takes and gives the gradients of what the forward gave and took.
 
         One for each floating-point tensor, in their order; zeros where nothing depended on it. None at all where
         nothing before is trained.
         """
-        arrived, sent = self._waiting.pop(i)
-        if not self.spec.trains:
+        arrived, sent = self._waiting.pop((chunk, i))
+        if not self.spec.trains(chunk):
             return []
-        self._clock.micro_batch = i
+        self._clock.chunk, self._clock.micro_batch = chunk, i
         taken: list[Tensor] | None = None
         if gradients:
             floats = [tensor for tensor in sent if tensor.is_floating_point()]
@@ -128,12 +127,12 @@ class Stage:
             sent, taken = [t for t, _ in pairs], [g for _, g in pairs]
         with self.device.knows(self.spec.train.precision):
             torch.autograd.backward(sent, taken)
-        return [self.device.give(_gradient(tensor)) for tensor in arrived if tensor.requires_grad]
+        return [_gradient(tensor) for tensor in arrived if tensor.requires_grad]
 
-    def weights(self, i: int) -> None:
-        """The weight gradients that the backwards of the micro-batches up to `i` left for later."""
+    def weights(self, chunk: int, i: int) -> None:
+        """The weight gradients that a chunk's backwards of the micro-batches up to `i` left for later."""
         for layer in self._later:
-            layer.compute(i)
+            layer.compute(chunk, i)
 
     def add_penalties(self) -> tuple[float, ...]:
         """Add the gradients of what an adapter adds to the loss for its own weights' sake, and return its parts."""
@@ -225,7 +224,7 @@ class Stage:
         self._ranks.mask(step + 1, threshold)
 
     def take_loss(self) -> float:
-        """The step's loss (last stage only): the micro-batches' parts added in their order."""
+        """The step's loss (where the last chunk is): the micro-batches' parts added in their order."""
         losses, self._losses = self._losses, {}
         return math.fsum(float(losses[i]) for i in sorted(losses))
 
@@ -233,19 +232,20 @@ class Stage:
 
     # Not inference_mode: some models keep a tensor that they made here for a training step, which would fail.
     @torch.no_grad()
-    def evaluate(self, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
-        """Forward without training; answers (a list of arrays, one a row) from the last stage, else what to send."""
+    def evaluate(self, chunk: int, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
+        """Forward without training; answers (a list of arrays, one a row) from the last chunk, else what to send."""
         self._mode(training=False)
         here = {name: self.device.take(column) for name, column in batch.items()}
         with self.device.precision(self.spec.train.precision):
-            output = self._chunk(self.spec.head.inputs(here), [self.device.take(tensor) for tensor in received])
-        if self.is_last:
+            arrived = [self.device.take(tensor) for tensor in received]
+            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), arrived)
+        if chunk == self.spec.last_chunk:
             return self.spec.head.answers(output, here)
-        return [self.device.give(tensor) for tensor in output]
+        return output
 
     def _mode(self, *, training: bool) -> None:
-        if self._chunk.training != training:
-            self._chunk.train(training)
+        if self._cut.model.training != training:
+            self._cut.model.train(training)
 
     # -- state ----------------------------------------------------------------------------------
 

@@ -25,6 +25,8 @@ class Tag:
     """The step, or the number of a piece that the driver gives or takes."""
     what: What
     micro_batch: int = 0
+    chunk: int = 0
+    """Of activations and gradients: the chunk that they are for."""
 
     def __str__(self) -> str:
         of = f" of micro-batch {self.micro_batch}" if self.what in {"activations", "gradients"} else ""

@@ -25,27 +25,30 @@ class Notes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.at_once: Callable[[int], None] | None = None
+        self.at_once: Callable[[int, int], None] | None = None
         """What is done with a note as soon as it is there; None where it is kept for later."""
-        self._kept: list[tuple[int, Tensor, Tensor]] = []
+        self._kept: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
 
     def add(self, x: Tensor, dy: Tensor) -> None:
-        self._kept.append((self._clock.micro_batch, x, dy))
+        self._kept.setdefault(self._clock.chunk, []).append((self._clock.micro_batch, x, dy))
         if self.at_once is not None:
-            self.at_once(self._clock.micro_batch)
+            self.at_once(self._clock.chunk, self._clock.micro_batch)
 
-    def take(self, last: int) -> list[tuple[Tensor, Tensor]]:
-        """(x, dy) of the micro-batches up to `last`, in their order; they are forgotten here."""
-        taken = sorted((note for note in self._kept if note[0] <= last), key=lambda note: note[0])
-        self._kept = [note for note in self._kept if note[0] > last]
+    def take(self, chunk: int, last: int) -> list[tuple[Tensor, Tensor]]:
+        """(x, dy) of a chunk's micro-batches up to `last`, in their order; they are forgotten here."""
+        kept = self._kept.get(chunk)
+        if not kept:
+            return []
+        taken = sorted((note for note in kept if note[0] <= last), key=lambda note: note[0])
+        self._kept[chunk] = [note for note in kept if note[0] > last]
         return [(x, dy) for _, x, dy in taken]
 
 
 class Clock:
-    """Which micro-batch the stage is running backward."""
+    """Which micro-batch the stage is running backward, and through which chunk."""
 
     def __init__(self) -> None:
-        self.micro_batch = 0
+        self.chunk = self.micro_batch = 0
 
 
 class LinearLater:
@@ -78,9 +81,9 @@ class LinearLater:
         )
         return plain
 
-    def compute(self, last: int) -> None:
-        """Add to the layer's gradients what the micro-batches up to `last` left."""
-        taken = self._notes.take(last)
+    def compute(self, chunk: int, last: int) -> None:
+        """Add to the layer's gradients what a chunk's micro-batches up to `last` left."""
+        taken = self._notes.take(chunk, last)
         if not taken:
             return
         x, dy = (torch.cat(rows) for rows in zip(*taken, strict=True))

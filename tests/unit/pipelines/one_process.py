@@ -16,6 +16,7 @@ from pipelines.config import TrainConfig
 from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
+from pipelines.plan.actions import Action
 from pipelines.plan.schedule import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
@@ -72,6 +73,7 @@ class OneProcess:
         model: nn.Module,
         *,
         cut: Sequence[int],
+        stage_of: Sequence[int] | None = None,
         train: TrainConfig,
         dtype: str = "float32",
         schedule: str = "1f1b",
@@ -87,6 +89,7 @@ class OneProcess:
         specs = stage_specs(
             self.units,
             [0, *cut, len(self.units)],
+            stage_of or range(len(cut) + 1),
             head=head or make_task("token-classification"),
             model_class=model_class or type(model).__name__,
             model_config=config_of(model),
@@ -113,6 +116,8 @@ class OneProcess:
         if num_targets is None:
             num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
         todo = make_schedule(self.schedule, num_stages=len(self.stages), num_micro_batches=len(batches))
+        if any(len(stage.spec.chunks) > 1 for stage in self.stages):
+            todo = [chunk_by_chunk(stage.spec.chunks, len(batches)) for stage in self.stages]
         todo = todo if update else [[action for action in actions if action.kind != "update"] for actions in todo]
         running: dict[int, Generator[Want, list[Tensor], StageReport]] = {}
         waiting: dict[int, Want] = {}
@@ -135,6 +140,15 @@ class OneProcess:
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for stage in self.stages for name, value in stage.named_weights()}
+
+
+def chunk_by_chunk(chunks: Sequence[int], num_micro_batches: int) -> list[Action]:
+    """Every forward of a chunk before any of the next, every backward of a chunk before any of the one before."""
+    last, numbers = num_micro_batches - 1, range(num_micro_batches)
+    forwards = [Action("forward", i, chunk) for chunk in chunks for i in numbers]
+    backwards = [Action("backward", i, chunk) for chunk in reversed(chunks) for i in numbers]
+    weights = [Action("weights", i, chunk) for chunk in chunks for i in (last - 1, last) if i >= 0]
+    return [*forwards, *backwards, *weights, Action("update")]
 
 
 def probe() -> Batch:

@@ -78,8 +78,8 @@ def test_nothing_goes_back_to_a_stage_before_which_and_in_which_nothing_is_train
 def test_a_frozen_stage_keeps_nothing_for_a_backward() -> None:
     run = OneProcess(frozen_bert(), cut=[3], train=TRAIN)
     frozen = run.stages[0]
-    (tensor,) = frozen.forward(0, 0, micro_batches(1)[0][0], [], target_weight=1.0)
-    assert frozen._waiting[0] == ([], [])
+    (tensor,) = frozen.forward(0, 0, 0, micro_batches(1)[0][0], [], target_weight=1.0)
+    assert frozen._waiting[0, 0] == ([], [])
     assert tensor.grad_fn is None
 
 

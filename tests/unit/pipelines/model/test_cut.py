@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from pipelines.errors import UserError
-from pipelines.model.cut import Chunk, chunk_of
+from pipelines.model.cut import Chunk, Cut, chunk_of
 from pipelines.model.load import config_of, lay_out, put, skeleton
 from pipelines.model.units import find_units
 from pipelines.model.verify import verify
@@ -19,7 +19,7 @@ from tests.unit.pipelines.model.test_units import INPUTS, Block, Blocks, Experts
 from tests.unit.pipelines.one_process import probe, tiny
 
 
-def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
+def chunks(model: nn.Module, cut: Sequence[int]) -> list[tuple[Cut, Chunk]]:
     units = find_units(model, probe())
     weights = model.state_dict()
     made = []
@@ -28,7 +28,7 @@ def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
         names = units.parameters(first, end)
         lay_out(part, names)
         put(part, {name: weights[name] for name in names})
-        made.append(Chunk(part, units, first, end).eval())
+        made.append((Cut(part.eval(), units), Chunk.of(units, first, end)))
     return made
 
 
@@ -37,17 +37,17 @@ def chunks(model: nn.Module, cut: Sequence[int]) -> list[Chunk]:
 def test_chunks_one_behind_the_other_answer_as_the_whole_model_does(family: str, cut: list[int]) -> None:
     model = tiny(family).eval()
     crossing: list[torch.Tensor] = []
-    for chunk in chunks(model, cut):
-        output = chunk(probe(), crossing)
+    for part, chunk in chunks(model, cut):
+        output = part.run(chunk, probe(), crossing)
         crossing = output if isinstance(output, list) else []
     assert torch.equal(output.logits, model(**probe()).logits)
 
 
 def test_a_chunk_holds_its_own_parameters_and_no_others() -> None:
     model = tiny("bert")
-    for chunk in chunks(model, [2, 5]):
+    for part, chunk in chunks(model, [2, 5]):
         units = find_units(model, probe())
-        held = {n.removeprefix("model."): p for n, p in chunk.named_parameters()}
+        held = dict(part.model.named_parameters())
         own = set(units.parameters(chunk.first, chunk.end))
         stored = {name for name, p in held.items() if p.untyped_storage().nbytes() == p.numel() * p.element_size()}
         assert own == {name for name, p in held.items() if p.requires_grad}
@@ -104,7 +104,7 @@ def test_a_model_may_change_what_arrived_in_place() -> None:
 def test_a_chunk_outside_the_model_is_refused() -> None:
     model = tiny("bert")
     with pytest.raises(ValueError, match="units 2 to 2 of 8 are no chunk"):
-        Chunk(model, find_units(model, probe()), 2, 2)
+        Chunk.of(find_units(model, probe()), 2, 2)
 
 
 def test_pieces_that_answer_otherwise_are_refused() -> None:

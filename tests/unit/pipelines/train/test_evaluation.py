@@ -24,7 +24,7 @@ def test_a_model_that_casts_its_own_parameters_in_an_evaluation_is_trained_after
         model, cut=[2], train=TrainConfig(), dtype="float64", head=OwnLoss(pair.head), units=units
     )  # fmt: skip
     received: Any = []
-    for stage in run.stages:
-        received = stage.evaluate(batches[0], received)
+    for chunk, stage in enumerate(run.stages):
+        received = stage.evaluate(chunk, batches[0], received)
     total = sum(num_targets(batch, pair.head) for batch in batches)
     assert math.isfinite(run.step(0, batches, num_targets=total))

@@ -36,7 +36,7 @@ def test_after_some_steps_a_shared_parameter_is_what_a_plain_loop_makes_of_it(
     model.config.use_cache = False
     batches = example_batches(model, head)
     units = find_units(model, batches[0])
-    assert shared in shared_parameters(units, [0, *cut, len(units)])
+    assert shared in shared_parameters(units, [0, *cut, len(units)], range(len(cut) + 1))
     run = OneProcess(
         model, cut=cut, train=TRAIN, dtype="float64", head=OwnLoss(head), units=units, num_steps=STEPS
     )  # copies the weights
@@ -57,7 +57,7 @@ def test_after_some_steps_a_shared_parameter_is_what_a_plain_loop_makes_of_it(
     wanted = dict(model.named_parameters())[shared]
     assert ((weights[shared] - wanted).abs().max() / wanted.abs().max()).item() <= 1e-6
     for stage in run.stages:
-        held = dict(stage._chunk.model.named_parameters())
+        held = dict(stage._cut.model.named_parameters())
         if shared in held and not held[shared].isnan().any():
             assert torch.equal(held[shared], weights[shared])
 

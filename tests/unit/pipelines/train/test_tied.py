@@ -46,7 +46,7 @@ def trained(model: nn.Module, head: str, cut: list[int]) -> tuple[list[float], d
     run = OneProcess(model, cut=cut, train=TRAIN, head=OwnLoss(head), units=units, num_steps=STEPS)
     total_targets = sum(num_targets(batch, head) for batch in batches)
     losses = [run.step(step, batches, num_targets=total_targets) for step in range(STEPS)]
-    return losses, run.weights(), set(shared_parameters(units, [0, *cut, len(units)]))
+    return losses, run.weights(), set(shared_parameters(units, [0, *cut, len(units)], range(len(cut) + 1)))
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,17 @@ def train_config(**changes: object) -> TrainConfig:
     return TrainConfig(**({"learning_rate": 1e-3, "warmup": 0.2, "weight_decay": 0.01, "clip": 0.5} | changes))
 
 
-def trained(family: str, *, cut: list[int], steps: int = STEPS, schedule: str = "1f1b", **changes: object):
-    run = OneProcess(tiny(family), cut=cut, train=train_config(**changes), schedule=schedule, num_steps=steps)
+def trained(
+    family: str,
+    *,
+    cut: list[int],
+    stage_of: list[int] | None = None,
+    steps: int = STEPS,
+    schedule: str = "1f1b",
+    **changes: object,
+):
+    train = train_config(**changes)
+    run = OneProcess(tiny(family), cut=cut, stage_of=stage_of, train=train, schedule=schedule, num_steps=steps)
     losses = [run.step(n, batches) for n, batches in enumerate(micro_batches(steps))]
     return losses, run.weights()
 
@@ -48,6 +57,21 @@ def test_every_cut_gives_bitwise_equal_losses_and_weights_with_dropout(family: s
     plain_losses, plain = uncut(family)
     assert losses == plain_losses
     assert weights.keys() == plain.keys()
+    assert [name for name in plain if not torch.equal(weights[name], plain[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("cut", "stage_of"),
+    [([3], [0, 0]), ([1, 3, 5, 7], [0, 1, 0, 1, 0]), ([2, 3, 4, 5, 6], [0, 1, 0, 1, 0, 1]), ([2, 4, 6], [1, 0, 2, 1])],
+    ids=str,
+)
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_stages_that_hold_several_chunks_give_bitwise_equal_losses_and_weights(
+    family: str, cut: list[int], stage_of: list[int]
+) -> None:
+    losses, weights = trained(family, cut=cut, stage_of=stage_of)
+    plain_losses, plain = uncut(family)
+    assert losses == plain_losses
     assert [name for name in plain if not torch.equal(weights[name], plain[name])] == []
 
 

@@ -27,7 +27,7 @@ def test_deferred_gradients_are_those_of_autograd_summed_over_micro_batches() ->
     assert all(p.grad is None for p in later.parameters())
     for last in (1, 2):
         for layer in layers:
-            layer.compute(last)
+            layer.compute(0, last)
     for ours, theirs in zip(later.parameters(), plain.parameters(), strict=True):
         assert torch.allclose(ours.grad, theirs.grad, rtol=1e-12)
 
@@ -42,7 +42,7 @@ def test_the_sum_runs_in_the_order_of_the_micro_batches_whatever_the_order_of_th
         for clock.micro_batch in order:
             later(inputs[clock.micro_batch]).sum().backward()
         for layer in layers:
-            layer.compute(2)
+            layer.compute(0, 2)
         gradients.append([p.grad.clone() for p in later.parameters()])
         later.zero_grad()
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
@@ -58,7 +58,7 @@ def test_autocast_computes_in_bfloat16_and_keeps_float32_gradients() -> None:
         assert y.dtype == torch.bfloat16
         y.float().sum().backward()
     for layer in layers:
-        layer.compute(0)
+        layer.compute(0, 0)
     for ours, theirs in zip(later.parameters(), plain.parameters(), strict=True):
         assert ours.grad.dtype == torch.float32
         assert torch.allclose(ours.grad, theirs.grad, rtol=2e-2, atol=2e-2)
