@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from cluster.crew import StageCrew
+from cluster.placement import wanted
 from cluster.session import connect, disconnect
 from pipelines.check.compare import BOUNDS, MIXED, Report, Results, StageFacts, compare
 from pipelines.check.load import Subject, load_subject
@@ -127,7 +128,8 @@ def run_cut(trial: Trial) -> Results:
     started_here = connect()
     try:
         # The task is for the library's classes that actors load while they start; any will do.
-        crew = StageCrew(trial.config, TRAIN.task, may_grow=not started_here)
+        devices, timeout = wanted(trial.config), trial.config.timeout
+        crew = StageCrew(devices, TRAIN.task, may_grow=not started_here, timeout=timeout)
         try:
             return _train(trial, crew)
         finally:

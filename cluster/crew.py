@@ -14,13 +14,12 @@ from torch import Tensor
 
 from cluster.actors import DataShardActor, Seat, StageActor
 from cluster.handover import DriverEnd, Named
-from cluster.placement import reserve
+from cluster.placement import Wanted, reserve
 from cluster.transport import Keys
 from cluster.waiting import wait_for
-from pipelines.config import DataConfig, PlanConfig
+from pipelines.config import DataConfig
 from pipelines.data.batches import MicroBatch
 from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
-from pipelines.plan.plan import stage_devices
 from pipelines.train.device import Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
@@ -84,32 +83,23 @@ class DataCrew:
 class StageCrew:
     """The stages of one replica, one actor each, in a placement group."""
 
-    def __init__(self, config: PlanConfig, task: str, *, may_grow: bool) -> None:
-        """Reserve what the plan needs and start the actors, without waiting for them.
+    def __init__(self, devices: Sequence[Wanted], task: str, *, may_grow: bool, timeout: float) -> None:
+        """Reserve the devices and start an actor on each, without waiting for them.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
-        devices = stage_devices(config)
-        self._timeout = config.timeout
-        self._group = reserve(devices, cpus=config.cpus_per_stage, may_grow=may_grow, timeout=config.timeout)
+        self._timeout = timeout
+        self._group = reserve(devices, may_grow=may_grow, timeout=timeout)
         keys = Keys.new()
-        self._hands = DriverEnd(keys=keys, timeout=config.timeout)
+        self._hands = DriverEnd(keys=keys, timeout=timeout)
         self._stages: list[Any] = []
         for j, device in enumerate(devices):
             here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=j)
-            make = StageActor.options(
-                num_cpus=config.cpus_per_stage, num_gpus=int(device == "gpu"), scheduling_strategy=here
-            )
+            on_gpu = device.kind == "gpu"
+            make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
             self._stages.append(
-                make.remote(
-                    j,
-                    task=task,
-                    cpus=config.cpus_per_stage,
-                    wants_gpu=device == "gpu",
-                    keys=keys,
-                    timeout=config.timeout,
-                )
+                make.remote(j, task=task, cpus=device.cpus, wants_gpu=on_gpu, keys=keys, timeout=timeout)
             )
 
     def meet(self) -> list[Seat]:

@@ -18,6 +18,7 @@ from cluster.actors import Seat
 from cluster.crew import DataCrew, StageCrew
 from cluster.evaluation import Evaluation
 from cluster.handover import Named
+from cluster.placement import wanted
 from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
@@ -91,7 +92,7 @@ class Driver:
         self._data = DataCrew(config.data, timeout=self._timeout)
         self._crew: StageCrew | None = None
         try:
-            self._crew = StageCrew(config.plan, config.train.task, may_grow=may_grow)
+            self._crew = StageCrew(wanted(config.plan), config.train.task, may_grow=may_grow, timeout=self._timeout)
             summaries = self._data.load()
             tags = {split: summary.labels for split, summary in summaries.items()}
             check_labels(tags)
@@ -106,8 +107,8 @@ class Driver:
             )
             self._loss, self._target_weights = weigh(config.train, self.labels, self._data, self._lengths["train"])
             self._steps_per_epoch = len(self._epoch(0))
-            wanted = config.train.epochs * self._steps_per_epoch
-            self.num_steps = min(wanted, config.train.max_steps or wanted)
+            all_epochs = config.train.epochs * self._steps_per_epoch
+            self.num_steps = min(all_epochs, config.train.max_steps or all_epochs)
             self._facts = lasting(config) | {"labels": self.labels}
             if start is not None:
                 check_same(start, self._facts)

@@ -3,15 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
+from pipelines.config import PlanConfig
 from pipelines.errors import UserError
+from pipelines.plan.plan import stage_devices
+
+NODE_LABEL = "ray.io/node-id"
+"""The label that Ray gives every node."""
 
 
-def reserve(devices: Sequence[str], *, cpus: float, may_grow: bool, timeout: float) -> PlacementGroup:
-    """A placement group with one bundle for each stage: `cpus` CPUs, and a GPU where its device is `gpu`.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The device that one stage wants."""
+
+    kind: str
+    """`cpu` or `gpu`."""
+    cpus: float
+    node: str | None = None
+    """Ray's id of the node; any node will do when None."""
+
+
+def wanted(config: PlanConfig) -> list[Wanted]:
+    """The devices of a given number of stages.
+
+    Raises:
+        UserError: the config names more or fewer devices than stages.
+    """
+    return [Wanted(kind, config.cpus_per_stage) for kind in stage_devices(config)]
+
+
+def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> PlacementGroup:
+    """A placement group with one bundle for each stage: its CPUs, and a GPU where its device is `gpu`.
 
     Where the cluster cannot grow (`may_grow`, true for one that may have an autoscaler), too few resources
     are refused at once; otherwise they are awaited for `timeout` seconds.
@@ -19,11 +45,12 @@ def reserve(devices: Sequence[str], *, cpus: float, may_grow: bool, timeout: flo
     Raises:
         UserError: the cluster has not got, or does not free in time, what the plan asks for.
     """
-    bundles = [{"CPU": cpus} if device == "cpu" else {"CPU": cpus, "GPU": 1} for device in devices]
+    bundles = [{"CPU": device.cpus} if device.kind == "cpu" else {"CPU": device.cpus, "GPU": 1} for device in devices]
     asked = {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
     if _lacks(asked, ray.cluster_resources()) and not may_grow:
         raise UserError(_explain(len(devices), asked))
-    group: PlacementGroup = placement_group(bundles, strategy="PACK")
+    nodes = [{NODE_LABEL: device.node} if device.node else {} for device in devices]
+    group: PlacementGroup = placement_group(bundles, strategy="PACK", bundle_label_selector=nodes)
     if not group.wait(timeout_seconds=timeout):
         remove_placement_group(group)
         raise UserError(_explain(len(devices), asked) + f" Waited {timeout:g} s (plan.timeout).")

@@ -131,15 +131,22 @@ class AdapterConfig(Section):
 
 
 class PlanConfig(Section):
-    stages: int = Field(default=2, ge=1)
-    """How many actors hold the model, one stage each."""
+    stages: Annotated[int, Field(ge=1)] | Literal["auto"] = 2
+    """How many actors hold the model, one stage each; `auto` measures the cluster's devices and plans for them."""
     devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] = "cpu"
-    """One word for all stages, or one for each, first stage first."""
+    """Of a given number of stages: one word for all, or one for each, first stage first."""
     cpus_per_stage: float = Field(default=1, gt=0)
     """CPUs reserved for each stage; torch uses as many threads (at least one)."""
     cut: tuple[int, ...] | None = None
-    """The number of the first unit of every stage after the first (docs/cutting.md tells how units are counted);
-    found from the units' costs, between whole blocks if there are enough of them, when left out."""
+    """Of a given number of stages: the number of the first unit of every chunk after the first (docs/cutting.md tells
+    how units are counted); found from the units' costs, between whole blocks if there are enough, when left out."""
+    stage_of: tuple[Annotated[int, Field(ge=0)], ...] | None = None
+    """With `cut`: the stage of every chunk, such as [0, 1, 0, 1]; one chunk a stage when left out."""
+    place: dict[str, str] = {}
+    """What must sit where: `cpu`, `gpu` or a type of device by part of the model, such as {encoder: gpu, decoder: cpu},
+    {attention: gpu, feed-forward: cpu}, {embeddings: cpu}, or by a pattern of unit names."""
+    at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
+    """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
     schedule: str = "1f1b"
     """The order of every stage's actions; see pipelines/plan/schedule.py."""
     timeout: float = Field(default=300, gt=0)

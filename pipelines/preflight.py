@@ -38,8 +38,9 @@ def preflight(config: Config) -> Path:
     check_scaling(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
-    stage_devices(config.plan)
-    make_schedule(config.plan.schedule, num_stages=config.plan.stages, num_micro_batches=1)
+    if config.plan.stages != "auto":
+        stage_devices(config.plan)
+    make_schedule(config.plan.schedule, num_stages=1, num_micro_batches=1)
     if config.checkpoint.resume is not None:
         open_checkpoint(config.checkpoint.resume)
     folder = _folder(config)

@@ -60,7 +60,7 @@ class Pretrained:
             raise
         except UserError:
             # Uncut, any model will do. One that can be cut keeps its units even so: dropout goes by unit.
-            if config.plan.stages > 1:
+            if config.plan.stages not in {1, "auto"}:
                 raise
             if config.train.recompute:
                 raise UserError(

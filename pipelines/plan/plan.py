@@ -1,4 +1,4 @@
-"""Which chunk sits on which device. Pure: from units and config to a plan."""
+"""Which chunk sits on which device, where a person says how many stages there are. Pure: from units and config."""
 
 from __future__ import annotations
 
@@ -29,15 +29,30 @@ class StagePlan:
     num_trained: int
     """Those of its parameters that are trained; one that stages share counts on each of them."""
     device: str
+    """`cpu`, `gpu`, or the type that the planner chose."""
+    kind: str
+    """`cpu` or `gpu`."""
     cpus: float
     share: float
     """Its part of the estimated cost of a step."""
+    node: str | None = None
+    """Ray's id of the node that it must sit on; anywhere when None."""
+    busy: float | None = None
+    """The predicted part of a step that it works."""
+    needs: int | None = None
+    """Predicted bytes of weights, gradients, optimizer state and micro-batches under way."""
+    limit: int | None = None
+    """Bytes that its device may fill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     stages: tuple[StagePlan, ...]
     schedule: str
+    seconds: float | None = None
+    """Predicted of a step; None where nothing was measured."""
+    left_out: tuple[str, ...] = ()
+    """Of every device that is not used, why."""
 
     @property
     def bounds(self) -> list[int]:
@@ -73,7 +88,7 @@ def unit_costs(units: Units, trained: Mapping[str, int] | None) -> list[float]:
 
 
 def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | None = None) -> Plan:
-    """Cut the units into `config.stages` chunks of about equal cost, or where `config.cut` says.
+    """The plan for a given number of stages: chunks of about equal cost, or cut where `config.cut` says.
 
     Blocks stay whole unless there are more stages than whole blocks: fewer values cross between blocks.
 
@@ -83,6 +98,7 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
     Raises:
         UserError: more stages than units, a cut that makes no chunks, or a wrong number of devices.
     """
+    assert config.stages != "auto"
     if config.stages > len(units):
         names = ", ".join(unit.name for unit in units.all)
         raise UserError(
@@ -91,25 +107,57 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         )
     costs = unit_costs(units, trained)
     whole = units.between_blocks
-    allowed = whole if config.stages <= len(whole) + 1 else range(1, len(units))
-    cut = list(config.cut) if config.cut is not None else cut_at(costs, allowed, config.stages)
+    places = whole if config.stages <= len(whole) + 1 else range(1, len(units))
+    cut = list(config.cut) if config.cut is not None else cut_at(costs, places, config.stages)
     bounds = [0, *cut, len(units)]
-    if len(cut) != config.stages - 1 or any(a >= b for a, b in pairwise(bounds)):
+    stage_of = list(config.stage_of or range(config.stages))
+    if len(bounds) != len(stage_of) + 1 or any(a >= b for a, b in pairwise(bounds)):
         raise UserError(
-            f"plan.cut={list(cut)} does not make {config.stages} stages of {len(units)} units: give "
-            f"{config.stages - 1} rising numbers between 1 and {len(units) - 1}."
+            f"plan.cut={list(cut)} does not make {len(stage_of)} chunks of {len(units)} units: give "
+            f"{len(stage_of) - 1} rising numbers between 1 and {len(units) - 1}."
+        )
+    if set(stage_of) != set(range(config.stages)):
+        raise UserError(
+            f"plan.stage_of={stage_of} gives chunks to the stages {sorted(set(stage_of))}, but plan.stages is "
+            f"{config.stages}: every stage from 0 to {config.stages - 1} needs at least one."
         )
     devices = stage_devices(config)
-    stages = []
-    for j, (first, end) in enumerate(pairwise(bounds)):
-        part = sum(costs[first:end]) / sum(costs)
-        size = sum(unit.size for unit in units.all[first:end])
-        learnt = size if trained is None else sum(trained.get(name, 0) for name in units.parameters(first, end))
-        shown = units.names(first, end)
-        stages.append(
-            StagePlan(j, ((first, end),), shown, size, learnt, devices[j], config.cpus_per_stage, round(part, 4))
-        )
+    parts = stage_parts(units, bounds, stage_of, trained)
+    stages = [
+        StagePlan(**part, device=device, kind=device, cpus=config.cpus_per_stage)
+        for part, device in zip(parts, devices, strict=True)
+    ]
     return Plan(tuple(stages), config.schedule)
+
+
+def stage_parts(
+    units: Units, bounds: Sequence[int], stage_of: Sequence[int], trained: Mapping[str, int] | None = None
+) -> list[dict[str, Any]]:
+    """What each stage holds: the fields of StagePlan that do not depend on its device.
+
+    Args:
+        bounds: the first unit of every chunk, and the number of units.
+        stage_of: the stage of every chunk.
+        trained: as in `make_plan`.
+    """
+    costs = unit_costs(units, trained)
+    parts = []
+    for j in range(max(stage_of) + 1):
+        chunks = [span for span, stage in zip(pairwise(bounds), stage_of, strict=True) if stage == j]
+        mine = [n for first, end in chunks for n in range(first, end)]
+        names = stage_parameters(units, bounds, stage_of, j)
+        size = sum(units.all[n].size for n in mine)
+        parts.append(
+            {
+                "stage": j,
+                "chunks": tuple(chunks),
+                "units": tuple(name for first, end in chunks for name in units.names(first, end)),
+                "num_parameters": size,
+                "num_trained": size if trained is None else sum(trained.get(name, 0) for name in names),
+                "share": round(sum(costs[n] for n in mine) / sum(costs), 4),
+            }
+        )
+    return parts
 
 
 def inside_blocks(units: Units, stages: int) -> tuple[int, ...]:
@@ -137,6 +185,7 @@ def stage_devices(config: PlanConfig) -> tuple[str, ...]:
     Raises:
         UserError: the config names more or fewer devices than stages.
     """
+    assert config.stages != "auto"
     devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
     if len(devices) != config.stages:
         raise UserError(
