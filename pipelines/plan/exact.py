@@ -1,0 +1,218 @@
+"""The cheapest pipeline whose slowest stage keeps a bound: an exact dynamic programme over the devices used.
+
+    state   (first unit of the tail, devices of each type used by the tail, type of its first stage)
+
+Devices of one type are interchangeable, so it is enough to count them: for a given number of types this is polynomial,
+while with devices that all differ the problem is NP-hard (Benoit and Robert, JPDC 2008). A tail grows by one stage at
+its front. How far a stage may reach depends on its type, its first unit and the number of stages behind it, and of the
+units that it may reach it takes the best: a minimum over a window, for all tails of a length at once.
+
+States that no head can complete are left out: the head's devices must reach the tail, and the way of the whole must
+be less than what is known already (by the prices of pipelines/plan/relaxed.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.plan.relaxed import Placed, Relaxed
+from pipelines.plan.windows import INFINITE, Floats, Ints, Windows
+
+
+class Counts:
+    """All ways to use some of the devices, by how many they are."""
+
+    def __init__(self, count: tuple[int, ...], most: int) -> None:
+        grid = np.indices([c + 1 for c in count]).reshape(len(count), -1).T
+        size = grid.sum(axis=1)
+        order = np.argsort(size, kind="stable")
+        order = order[size[order] <= most]
+        self.used: Ints = grid[order]
+        """[U, K]: devices of each type, fewest in sum first."""
+        self.starts: Ints = np.searchsorted(size[order], np.arange(most + 2))
+        """Where in `used` those with 0, 1, ... devices begin."""
+        radix = np.cumprod([1, *(c + 1 for c in reversed(count[1:]))])[::-1]
+        code = self.used @ radix
+        where = np.full(int(np.prod([c + 1 for c in count])), -1, dtype=np.int64)
+        where[code] = np.arange(len(code))
+        self.less = np.full(self.used.shape, -1, dtype=np.int64)
+        """[U, K]: the same with one device of a type fewer; -1 where there is none."""
+        for k, step in enumerate(radix):
+            some = self.used[:, k] > 0
+            self.less[some, k] = where[code[some] - step]
+        rest = (np.array(count) - self.used) @ radix
+        self.rest: Ints = where[rest]
+        """[U]: the devices that are left over; -1 where they are more than a pipeline has use for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    sums: Floats
+    """[U]: the least sum of passes and links with just these devices; infinite where there is none, or none as good as
+    what was known."""
+    layers: tuple[tuple[Ints, Floats], ...]
+    """By number of stages: the states' numbers, and [states, K, n + 1] sums from a unit on."""
+
+
+class Exact:
+    """Solves one problem for any bound on the period."""
+
+    def __init__(self, windows: Windows) -> None:
+        self._w = windows
+        self.counts = Counts(windows.problem.count, windows.most_stages)
+        self._most = windows.most_stages
+
+    def feasible(self, bound: float) -> bool:
+        """Whether any pipeline keeps the bound: how near to unit 0 the tails come."""
+        return bool((self._tails(self._w.within(bound)) == 0).any())
+
+    def solve(self, bound: float, relaxed: Relaxed, below: float) -> Found:
+        """
+        Args:
+            relaxed: of this bound or a larger one.
+            below: only sums less than this are looked for.
+        """
+        w, counts, n = self._w, self.counts, self._w.num_units
+        within = w.within(bound)
+        tails, heads = self._tails(within), self._heads(within)
+        spend = (np.array(w.problem.count) - counts.used) @ relaxed.prices
+        sums = np.full(len(counts.used), INFINITE)
+        layers: list[tuple[Ints, Floats]] = [(np.array([0]), np.zeros((1, w.num_types, n + 1)))]
+        # Behind the last stage there is nothing to link to.
+        onward = np.full((1, w.num_types, n + 1), INFINITE)
+        onward[:, :, n] = 0
+        row_of = np.full(len(counts.used), -1, dtype=np.int64)
+        row_of[0] = 0
+        for size in range(1, self._most + 1):
+            states = np.arange(counts.starts[size], counts.starts[size + 1])
+            states = states[tails[states] <= heads[states]]
+            if not len(states):
+                break
+            reach = np.minimum(within, w.fits[size - 1])
+            low, high = int(tails[states].min()), int(heads[states].max())
+            best = np.full((len(states), w.num_types, n + 1), INFINITE)
+            for k in range(w.num_types):
+                source = counts.less[states, k]
+                rows = np.where(source >= 0, row_of[source], -1)
+                fine = rows >= 0
+                if fine.any():
+                    ways = onward[rows[fine], k] + w.passed[k]
+                    best[fine, k, low : high + 1] = _windowed(ways, reach[k], low, high) + (
+                        w.fixed[k] - w.passed[k, low : high + 1]
+                    )
+            best[:, :, ~w.cuts] = INFINITE
+            begins = np.arange(n + 1)
+            out = (begins[None] > heads[states, None])[:, None, :]
+            # What the rest costs at least, at the prices of the devices that are left for it.
+            rest = relaxed.ahead[None] - spend[states, None, None]
+            rest[:, :, 0] = 0
+            best[out | (best + rest >= below)] = INFINITE
+            alive = (best < INFINITE).any(axis=(1, 2))
+            states, best = states[alive], best[alive]
+            if not len(states):
+                break
+            sums[states] = best[:, :, 0].min(axis=1)
+            layers.append((states, best))
+            row_of[:] = -1
+            row_of[states] = np.arange(len(states))
+            onward = np.stack([(best + w.link[k]).min(axis=1) for k in range(w.num_types)], axis=1)
+        return Found(sums, tuple(layers))
+
+    def stages(self, found: Found, state: int, bound: float) -> tuple[Placed, ...]:
+        """The pipeline behind one of the sums."""
+        w, n = self._w, self._w.num_units
+        within = w.within(bound)
+        size = int(self.counts.used[state].sum())
+        best = _row(found.layers[size], state)
+        k, a = int(best[:, 0].argmin()), 0
+        placed: list[Placed] = []
+        while True:
+            reach = min(within[k, a], w.fits[size - 1, k, a])
+            state, size = int(self.counts.less[state, k]), size - 1
+            if size == 0:
+                return (*placed, (k, a, n))
+            behind = _row(found.layers[size], state)
+            ends = np.arange(a + 1, reach + 1)
+            ways = behind[:, ends] + w.link[k][:, ends] + w.passed[k, ends]
+            following, at = np.unravel_index(int(ways.argmin()), ways.shape)
+            placed.append((k, a, int(ends[at])))
+            k, a = int(following), int(ends[at])
+
+    def _tails(self, within: Ints) -> Ints:
+        """[U]: the first unit that tails of just these devices can begin at; n + 1 where there is none.
+
+        A tail that begins earlier can be put before all that one that begins later can.
+        """
+        w, n = self._w, self._w.num_units
+        tails = np.full(len(self.counts.used), n + 1, dtype=np.int64)
+        tails[0] = n
+        for size in range(1, self._most + 1):
+            states = slice(self.counts.starts[size], self.counts.starts[size + 1])
+            reach = np.minimum(within, w.fits[size - 1])
+            nearest = np.full(states.stop - states.start, n + 1, dtype=np.int64)
+            for k in range(w.num_types):
+                # earliest[b]: the first unit from which a stage of type k reaches unit b.
+                begins = np.where(w.cuts[:n], np.arange(n), n + 1)
+                earliest = np.full(n + 2, n + 1, dtype=np.int64)
+                for a in range(n - 1, -1, -1):
+                    if begins[a] <= n and reach[k, a] > a:
+                        earliest[a + 1 : reach[k, a] + 1] = a
+                source = self.counts.less[states, k]
+                behind = np.where(source >= 0, tails[source], n + 1)
+                nearest = np.minimum(nearest, earliest[behind])
+            tails[states] = nearest
+        return tails
+
+    def _heads(self, within: Ints) -> Ints:
+        """[U]: the unit before which a tail of these devices must begin: where what is left over reaches at most."""
+        w, n = self._w, self._w.num_units
+        reach = np.minimum(within, w.fits[1] if self._most > 1 else w.fits[0])
+        heads = np.full(len(self.counts.used), -1, dtype=np.int64)
+        heads[0] = 0
+        farthest = np.zeros((w.num_types, n + 1), dtype=np.int64)
+        for k in range(w.num_types):
+            # From any unit up to here, since less can be left to a stage.
+            ends = np.where(reach[k] > np.arange(n), reach[k], 0)
+            may_end = np.array([max((b for b in range(b0 + 1) if w.cuts[b]), default=0) for b0 in ends])
+            farthest[k, :n] = np.maximum.accumulate(np.where(w.cuts[:n], may_end, 0))
+            farthest[k, n] = n
+        for size in range(1, self._most + 1):
+            states = slice(self.counts.starts[size], self.counts.starts[size + 1])
+            nearest = np.full(states.stop - states.start, -1, dtype=np.int64)
+            for k in range(w.num_types):
+                source = self.counts.less[states, k]
+                before = np.where(source >= 0, heads[source], -1)
+                ahead = np.where(before >= 0, np.maximum(before, farthest[k, np.maximum(before, 0)]), -1)
+                nearest = np.maximum(nearest, ahead)
+            heads[states] = nearest
+        # Not all that is left need be used.
+        left: Ints = np.where(self.counts.rest >= 0, heads[self.counts.rest], n)
+        return left
+
+
+def _row(layer: tuple[Ints, Floats], state: int) -> Floats:
+    states, best = layer
+    row: Floats = best[int(np.searchsorted(states, state))]
+    return row
+
+
+def _windowed(ways: Floats, reach: npt.NDArray[np.int64], low: int, high: int) -> Floats:
+    """[rows, high - low + 1]: for each `a` the least of `ways` [rows, n + 1] at `a + 1` to `reach[a]`."""
+    begins = np.arange(low, high + 1)
+    last = np.append(reach, 0)[begins]
+    lengths = np.maximum(last - begins, 0)
+    least = np.full((len(ways), len(begins)), INFINITE)
+    width, table = 1, ways
+    while True:
+        # Windows of `width` to twice that, each as two that may overlap.
+        fits = (lengths >= width) & (lengths < 2 * width)
+        if fits.any():
+            starts, ends = begins[fits] + 1, last[fits] - width + 1
+            least[:, fits] = np.minimum(table[:, starts], table[:, ends])
+        if not (lengths >= 2 * width).any():
+            return least
+        table = np.minimum(table[:, : table.shape[1] - width], table[:, width:])
+        width *= 2

@@ -1,0 +1,165 @@
+"""The best pipeline over unlike devices: exact by the formula of pipelines/plan/problem.py.
+
+The formula is a sum over stages and a maximum. For a bound B on the maximum, pipelines/plan/exact.py finds the least
+sum S(B); S falls as B rises, so an interval of bounds is worth no less than S at its upper end plus its lower end. The
+search halves intervals, the most promising first, and drops those that are worth no less than what was found. Most
+are dropped by a lower bound of S that is quick to have (pipelines/plan/relaxed.py).
+
+100 units over 64 devices of 4 types take 1 to 2 seconds (tests/bench/planner.py). More types cost more: the states of
+the exact part are all ways to use some of the devices of each type.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+
+import numpy as np
+
+from pipelines.plan.exact import Exact
+from pipelines.plan.problem import Problem
+from pipelines.plan.relaxed import Placed, Relaxation, Relaxed, uses
+from pipelines.plan.windows import INFINITE, Floats, Windows
+
+CLOSE = 1e-12
+"""Relative: sums of the same numbers in another order differ by less."""
+
+NARROW = 0.25
+"""An interval is solved at its upper end when it is narrower than this part of what the bounds leave open, and halved
+before: to halve is quick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    stages: tuple[Placed, ...]
+    """Of each, the number of its device's type, its first unit, and the unit behind its last."""
+    seconds: float
+
+
+def evaluate(problem: Problem, stages: Sequence[Placed]) -> float:
+    """Seconds of a step by the problem's formula; infinite where the stages are no pipeline or break a limit."""
+    w = Windows(problem)
+    n, count = w.num_units, uses(stages, w.num_types)
+    bounds = [0, *(b for _, _, b in stages)]
+    if [a for _, a, _ in stages] != bounds[:-1] or bounds[-1] != n or not all(w.cuts[bounds]):
+        return INFINITE
+    if any(used > there for used, there in zip(count, problem.count, strict=True)):
+        return INFINITE
+    way, period = 0.0, 0.0
+    for at, (k, a, b) in enumerate(stages):
+        behind = len(stages) - 1 - at
+        if b <= a or behind >= w.most_stages or b > w.fits[behind, k, a]:
+            return INFINITE
+        way += w.fixed[k] + (w.passed[k, b] - w.passed[k, a])
+        if behind:
+            way += w.link[k, stages[at + 1][0], b]
+        period = max(period, w.period[k, a, b])
+    return float(way + period)
+
+
+def best_pipeline(problem: Problem, *, at_least: Mapping[int, int] | None = None) -> Solution | None:
+    """The optimum; None where nothing keeps the memory and the places.
+
+    Args:
+        at_least: devices that must be used, by the number of their type.
+    """
+    found = _Search(problem, at_least or {}).run()
+    return found[0] if found else None
+
+
+def best_pipelines(problem: Problem, most: int) -> list[Solution]:
+    """The optimum, and next to it the best that the search met with other numbers of devices, best first."""
+    return _Search(problem, {}).run()[:most]
+
+
+class _Search:
+    def __init__(self, problem: Problem, at_least: Mapping[int, int]) -> None:
+        self._problem = problem
+        self._w = Windows(problem)
+        self._at_least = np.array([at_least.get(k, 0) for k in range(self._w.num_types)])
+        self._relaxation = Relaxation(self._w)
+        self._best: dict[tuple[int, ...], Solution] = {}
+        self._seconds = INFINITE
+
+    def run(self) -> list[Solution]:
+        bounds = self._w.bounds()
+        if not len(bounds) or (self._at_least > np.array(self._problem.count)).any():
+            return []
+        exact = Exact(self._w)
+        lowest = self._lowest(exact, bounds)
+        if lowest is None:
+            return []
+        prices = np.zeros(self._w.num_types)
+        top = len(bounds) - 1
+        relaxed = self._relax(bounds[top], prices, rounds=60)
+        heap: list[tuple[float, int, int, int, Relaxed]] = []
+        numbers = count()
+
+        def push(first: int, last: int, known: Relaxed) -> None:
+            worth = known.bound + bounds[first] if first <= last else INFINITE
+            if worth < self._seconds * (1 - CLOSE):
+                heapq.heappush(heap, (worth, next(numbers), first, last, known))
+
+        # What keeps the least bound of all is quickly found, and seldom far from the best.
+        tight = self._relax(bounds[lowest], relaxed.prices, rounds=60)
+        self._solve(exact, bounds[lowest], tight, below=self._seconds - bounds[lowest])
+        push(lowest + 1, top, relaxed)
+        while heap:
+            worth, _, i, j, relaxed = heapq.heappop(heap)
+            if worth >= self._seconds * (1 - CLOSE):
+                break
+            slack = self._seconds * (1 - CLOSE) - (relaxed.bound + bounds[j])
+            if i == j or bounds[j] - bounds[i] <= NARROW * slack:
+                found = self._solve(exact, bounds[j], relaxed, below=self._seconds - bounds[i])
+                if found is not None:
+                    period, least = found
+                    # Between the slowest stage that was met and the bound, the sum is the same.
+                    j = min(int(np.searchsorted(bounds, period, side="left")), j) - 1
+                    push(i, j, replace(relaxed, bound=max(relaxed.bound, least)))
+                continue
+            middle = (i + j) // 2
+            lower = self._relax(bounds[middle], relaxed.prices, rounds=25)
+            for first, last, known in ((i, middle, lower), (middle + 1, j, relaxed)):
+                push(first, last, known)
+        return sorted(self._best.values(), key=lambda solution: solution.seconds)
+
+    def _lowest(self, exact: Exact, bounds: Floats) -> int | None:
+        if not exact.feasible(bounds[-1]):
+            return None
+        low, high = -1, len(bounds) - 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if exact.feasible(bounds[middle]) else (middle, high)
+        return high
+
+    def _relax(self, bound: float, prices: Floats, rounds: int) -> Relaxed:
+        reach = np.minimum(self._w.within(bound), self._w.fits[0])
+        relaxed = self._relaxation.bound(reach, prices, self._seconds - bound, rounds)
+        for stages in relaxed.found:
+            self._keep(stages)
+        return relaxed
+
+    def _solve(self, exact: Exact, bound: float, relaxed: Relaxed, below: float) -> tuple[float, float] | None:
+        """The slowest stage of the cheapest pipeline within `bound`, and its sum; None if that is not `below`."""
+        found = exact.solve(bound, relaxed, below)
+        may = (exact.counts.used >= self._at_least).all(axis=1)
+        sums = np.where(may, found.sums, INFINITE)
+        state = int(sums.argmin())
+        if sums[state] == INFINITE:
+            return None
+        for other in np.argsort(sums)[:8]:
+            if sums[other] < INFINITE:
+                self._keep(exact.stages(found, int(other), bound))
+        stages = exact.stages(found, state, bound)
+        return max(float(self._w.period[stage]) for stage in stages), float(sums[state])
+
+    def _keep(self, stages: tuple[Placed, ...]) -> None:
+        used = uses(stages, self._w.num_types)
+        if (np.array(used) < self._at_least).any():
+            return
+        seconds = evaluate(self._problem, stages)
+        if seconds < self._best.get(used, Solution((), INFINITE)).seconds:
+            self._best[used] = Solution(stages, seconds)
+        self._seconds = min(self._seconds, seconds)
