@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
+
+import numpy as np
+
+from pipelines.plan.fit import Floats, fit, terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Link:
     """Seconds."""
     bandwidth: float
     """Bytes a second."""
+    same_node: bool = False
+    """Whether it is the way within a node, or that from node to node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +85,114 @@ class Measured:
     types: tuple[MeasuredType, ...]
     links: tuple[Link, ...]
     versions: dict[str, str]
+
+    def type(self, name: str) -> MeasuredType:
+        """
+        Raises:
+            ValueError: nothing was measured of such a type.
+        """
+        for kind in self.types:
+            if kind.name == name:
+                return kind
+        raise ValueError(
+            f"unknown type of device {name!r}: choose one of {', '.join(kind.name for kind in self.types)}"
+        )
+
+    def times_at(self, name: str, shape: Shape) -> Times:
+        """Of a device type, for a micro-batch of a shape: as measured where it was, else fitted to all that were."""
+        return _times_at(self.type(name).times, shape)
+
+    def link(self, one: str, other: str, *, same_node: bool = False) -> Link:
+        """Between devices of two types, within a node or from node to node; the other way if only that was measured.
+
+        Raises:
+            ValueError: neither was measured.
+        """
+        found = [link for link in self.links if sorted(link.ends) == sorted((one, other))]
+        if not found:
+            raise ValueError(f"nothing was measured of the way between {one} and {other}")
+        return min(found, key=lambda link: link.same_node != same_node)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCosts:
+    """Of some units together on one device, as one chunk."""
+
+    forward: float
+    """Seconds a micro-batch, with what a forward costs whatever the units; so is `backward`."""
+    backward: float
+    weights: float
+    update: float
+    """Seconds a step."""
+    held: int
+    """Bytes of weights, gradients and optimizer state."""
+    kept: int
+    noted: int
+
+
+def costs_of(measured: Measured, name: str, shape: Shape, first: int, end: int) -> UnitCosts:
+    """Units `first` to `end - 1` as one chunk on a device of a type."""
+    times, kind = measured.times_at(name, shape), measured.type(name)
+    return UnitCosts(
+        forward=times.stage_forward + sum(times.forward[first:end]),
+        backward=times.stage_backward + sum(times.backward[first:end]),
+        weights=sum(times.weights[first:end]),
+        update=sum(kind.update[first:end]),
+        held=sum(measured.held[first:end]),
+        kept=sum(times.kept[first:end]),
+        noted=sum(times.noted[first:end]),
+    )
+
+
+def shapes_to_measure(shapes: Iterable[Shape], count: int = 3) -> tuple[Shape, ...]:
+    """Up to `count` of a run's shapes from the smallest to the largest, by padded tokens: the others lie between."""
+    ordered = sorted(set(shapes), key=lambda shape: (shape.rows * shape.width, shape.width))
+    if len(ordered) <= count:
+        return tuple(ordered)
+    places = [round(n * (len(ordered) - 1) / (count - 1)) for n in range(count)] if count > 1 else [len(ordered) // 2]
+    return tuple(ordered[place] for place in places)
+
+
+@lru_cache(maxsize=4096)
+def _times_at(measured: tuple[Times, ...], shape: Shape) -> Times:
+    for times in measured:
+        if times.shape == shape:
+            return times
+    fitted, at = _fitted(measured), terms(shape.rows, shape.width)
+    forward, backward, weights, kept, noted, there, back, stages = (part @ at for part in fitted)
+
+    def whole(numbers: Floats) -> tuple[int, ...]:
+        return tuple(math.ceil(round(number, 3)) for number in numbers.tolist())
+
+    return Times(
+        shape,
+        forward=tuple(forward.tolist()),
+        backward=tuple(backward.tolist()),
+        weights=tuple(weights.tolist()),
+        stage_forward=float(stages[0]),
+        stage_backward=float(stages[1]),
+        kept=whole(kept),
+        noted=whole(noted),
+        crossing=tuple(zip(whole(there), whole(back), strict=True)),
+    )
+
+
+@lru_cache(maxsize=32)
+def _fitted(measured: tuple[Times, ...]) -> tuple[Floats, ...]:
+    """For every quantity the fit of each unit or boundary, [units, 3]."""
+    shapes = [(times.shape.rows, times.shape.width) for times in measured]
+
+    def rows(of: Callable[[Times], Sequence[float]]) -> Floats:
+        series = list(zip(*map(of, measured), strict=True))
+        return np.array([fit(shapes, values) for values in series]).reshape(-1, 3)
+
+    return (
+        rows(lambda times: times.forward),
+        rows(lambda times: times.backward),
+        rows(lambda times: times.weights),
+        rows(lambda times: times.kept),
+        rows(lambda times: times.noted),
+        rows(lambda times: [there for there, _ in times.crossing]),
+        rows(lambda times: [back for _, back in times.crossing]),
+        rows(lambda times: (times.stage_forward, times.stage_backward)),
+    )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from pipelines.plan.measured import Measured, Shape
 
 Seconds = tuple[tuple[float, ...], ...]
 """By device type, then by unit."""
@@ -56,3 +59,52 @@ class Problem:
     """Whether a stage may end behind unit `k`; one entry fewer than units."""
     allowed: tuple[tuple[bool, ...], ...]
     """By type, then by unit: whether the unit may sit there."""
+
+
+def make_problem(
+    measured: Measured,
+    types: Sequence[str],
+    count: Sequence[int],
+    shape: Shape,
+    *,
+    num_micro_batches: int,
+    allowed: Sequence[Sequence[bool]] | None = None,
+    may_cut: Sequence[bool] | None = None,
+) -> Problem:
+    """The problem of placing the measured model on devices of these types.
+
+    Links are those from node to node where both ways were measured: the planner does not know who sits where.
+
+    Args:
+        types: names of types that were measured.
+        count: how many devices of each there are.
+        shape: what all micro-batches are taken to be like.
+        allowed: by type, then by unit, whether it may sit there; anywhere when left out.
+        may_cut: whether a stage may end behind each unit but the last; behind any when left out.
+
+    Raises:
+        ValueError: nothing was measured of a type, or of the way between two.
+    """
+    kinds = [measured.type(name) for name in types]
+    times = [measured.times_at(name, shape) for name in types]
+    links = [[measured.link(one, other) for other in types] for one in types]
+    units = len(measured.units)
+    return Problem(
+        types=tuple(types),
+        count=tuple(count),
+        memory=tuple(kind.memory for kind in kinds),
+        forward=tuple(time.forward for time in times),
+        backward=tuple(time.backward for time in times),
+        weights=tuple(time.weights for time in times),
+        update=tuple(kind.update for kind in kinds),
+        fixed=tuple(time.stage_forward + time.stage_backward for time in times),
+        held=(measured.held,) * len(kinds),
+        kept=tuple(time.kept for time in times),
+        noted=tuple(time.noted for time in times),
+        crossing=times[0].crossing,
+        latency=tuple(tuple(link.latency for link in row) for row in links),
+        per_byte=tuple(tuple(1 / link.bandwidth for link in row) for row in links),
+        num_micro_batches=num_micro_batches,
+        may_cut=tuple(may_cut) if may_cut is not None else (True,) * (units - 1),
+        allowed=tuple(map(tuple, allowed)) if allowed is not None else ((True,) * units,) * len(kinds),
+    )

@@ -10,6 +10,7 @@ import ctypes
 import re
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,12 +58,24 @@ class Peaks:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """When something began."""
+
+    wall: float
+    """Seconds since the epoch."""
+    worked: float
+    """Seconds that this thread had worked until then, on a clock of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """The device that Ray assigned to a stage; never guessed from what the machine has."""
 
     kind: torch.device
     threads: int
     """Threads of torch's CPU kernels."""
+    slowdown: float = 1.0
+    """How many times as long everything is made to take: a fast machine stands in for a slow one, in tests."""
 
     @staticmethod
     def assigned(gpu_ids: list[str], num_cpus: float) -> Device:
@@ -93,10 +106,26 @@ class Device:
         """A tensor ready for another process: on the host, contiguous, without a graph."""
         return tensor.detach().to("cpu").contiguous()
 
-    def wait(self) -> None:
-        """Return when all work given to the device is done, so that the clock tells the truth."""
+    def now(self) -> Moment:
+        """A moment that `wait` may count from."""
+        return Moment(time.time(), self._worked())
+
+    def wait(self, since: Moment) -> None:
+        """Return when all work given to the device is done, so that the clock tells the truth.
+
+        On a device that is slowed on purpose only when `slowdown` times what it worked `since` then has passed. What
+        it waited for others counts once.
+        """
         if self.kind.type == "cuda":
             torch.cuda.synchronize(self.kind)
+        if self.slowdown > 1:
+            until = time.perf_counter() + (self.slowdown - 1) * (self._worked() - since.worked)
+            while (left := until - time.perf_counter()) > 0:
+                time.sleep(left)
+
+    def _worked(self) -> float:
+        # A GPU works while this thread waits for it. A CPU does not while another process has it.
+        return time.perf_counter() if self.kind.type == "cuda" else time.thread_time()
 
     def peak(self) -> Peak:
         """The peak since the last call, or since the process began; the next one counts from here."""
@@ -142,9 +171,10 @@ class Device:
             ) from error
 
     def __str__(self) -> str:
+        slowed = f", slowed {self.slowdown:g}x" if self.slowdown != 1 else ""
         if self.kind.type == "cuda":
-            return torch.cuda.get_device_name(self.kind)
-        return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}"
+            return torch.cuda.get_device_name(self.kind) + slowed
+        return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}{slowed}"
 
 
 def _keep_memory() -> None:

@@ -70,17 +70,17 @@ class Executor:
             if action.kind == "forward":
                 assert i is not None
                 received = yield from self._take(chunk - 1, Tag(order.step, "activations", i, chunk))
-                start = time.time()
+                start = stage.device.now()
                 tensors = stage.forward(order.step, chunk, i, batches[i], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
                 waits = stage.spec.trains(chunk)
                 received = (yield from self._take(chunk + 1, Tag(order.step, "gradients", i, chunk))) if waits else []
-                start = time.time()
+                start = stage.device.now()
                 tensors = stage.backward(chunk, i, received)
             elif action.kind == "weights":
                 assert i is not None
-                start = time.time()
+                start = stage.device.now()
                 stage.weights(chunk, i)
                 if i == len(batches) - 1:
                     unfinished.discard(chunk)
@@ -90,12 +90,12 @@ class Executor:
                         squares = stage.squared_norms()
             else:
                 norm = yield from self._agree(order.step, squares)
-                start = time.time()
+                start = stage.device.now()
                 done = stage.update(order.step, norm)
                 yield from self._renew_shared(order.step)
                 yield from self._allot(order.step)
-            stage.device.wait()
-            events.append(Event(action.kind, i, start, time.time(), chunk))
+            stage.device.wait(since=start)
+            events.append(Event(action.kind, i, start.wall, time.time(), chunk))
             if tensors:
                 assert i is not None
                 sent += self._pass_on(action.kind, order.step, i, chunk, tensors)
