@@ -33,8 +33,12 @@ from pipelines.train.weight_gradients import Clock, defer
 class Stage:
     """The chunks `spec.chunks` on one device."""
 
-    def __init__(self, spec: StageSpec, device: Device) -> None:
-        """Build the chunks; `load` gives them their weights, in as many pieces as one likes."""
+    def __init__(self, spec: StageSpec, device: Device, *, at_once: bool = False) -> None:
+        """Build the chunks; `load` gives them their weights, in as many pieces as one likes.
+
+        Args:
+            at_once: compute weight gradients in the backward, by autograd, also where nothing runs again.
+        """
         device.settle()
         self.spec, self.device = spec, device
         model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype, adapter=spec.adapter)
@@ -54,7 +58,7 @@ class Stage:
         self._clock = Clock()
         self.exchange = Exchange(spec, device, model, self.parameters)
         """What it shares with other stages."""
-        self._later = defer(model, self._clock, at_once=spec.train.recompute)
+        self._later = defer(model, self._clock, at_once=at_once or spec.train.recompute)
         if spec.train.recompute:
             recompute(model, spec.units.blocks, lambda: self._cut.moment())
         self._cut = Cut(model, spec.units)

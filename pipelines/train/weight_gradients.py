@@ -11,7 +11,6 @@ inputs of these micro-batches live until then.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,14 +24,10 @@ class Notes:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.at_once: Callable[[int, int], None] | None = None
-        """What is done with a note as soon as it is there; None where it is kept for later."""
         self._kept: dict[int, list[tuple[int, Tensor, Tensor]]] = {}
 
     def add(self, x: Tensor, dy: Tensor) -> None:
         self._kept.setdefault(self._clock.chunk, []).append((self._clock.micro_batch, x, dy))
-        if self.at_once is not None:
-            self.at_once(self._clock.chunk, self._clock.micro_batch)
 
     def take(self, chunk: int, last: int) -> list[tuple[Tensor, Tensor]]:
         """(x, dy) of a chunk's micro-batches up to `last`, in their order; they are forgotten here."""
@@ -58,8 +53,7 @@ class LinearLater:
         self._layer = layer
         self._plain = layer.forward
         self._notes = Notes(clock)
-        if at_once:
-            self._notes.at_once = self.compute
+        self._at_once = at_once
         self._cast: Tensor | None = None
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -71,15 +65,14 @@ class LinearLater:
             if self._cast is None:
                 # One cast a step: autocast's own cache ends with every micro-batch.
                 self._cast = self._layer.weight.detach().to(dtype)
-            bias = None if self._layer.bias is None else self._layer.bias.to(dtype)
-            y: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
-                x.to(dtype), self._layer.weight, self._cast, bias, self._notes
-            )
-            return y
-        plain: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
-            x, self._layer.weight, self._layer.weight.detach(), self._layer.bias, self._notes
+            x, value = x.to(dtype), self._cast
+        else:
+            value = self._layer.weight.detach()
+        notes = None if self._at_once else self._notes
+        y: Tensor = _Linear.apply(  # type: ignore[no-untyped-call]
+            x, self._layer.weight, value, self._layer.bias, notes
         )
-        return plain
+        return y
 
     def compute(self, chunk: int, last: int) -> None:
         """Add to the layer's gradients what a chunk's micro-batches up to `last` left."""
@@ -99,28 +92,35 @@ class LinearLater:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, notes: Notes) -> Tensor:
-        # `weight` is here only so that the output asks for a gradient even where `x` does not.
-        del weight
+    def forward(ctx: Any, x: Tensor, weight: Tensor, value: Tensor, bias: Tensor | None, notes: Notes | None) -> Tensor:
+        # Also where gradients are noted, so that the output asks for one even where `x` does not.
+        ctx.dtypes = weight.dtype, None if bias is None else bias.dtype
         rows = filled(x)
         ctx.save_for_backward(rows, value)
         ctx.notes, ctx.shape = notes, x.shape
         with torch.autocast(x.device.type, enabled=False):
-            y = product(rows, value, bias)
+            y = product(rows, value, None if bias is None else bias.to(value.dtype))
         # Not a view, as autograd sees it: a model may change what a layer returned in place.
         shape = (*x.shape[:-1], y.shape[-1])
         kept: Tensor = y.new_empty(0).set_(y.untyped_storage(), 0, shape, y.new_empty(shape, device="meta").stride())
         return kept
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, None, None, None, None]:
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None, None, Tensor | None, None]:
         x, value = ctx.saved_tensors
         dy = filled(dy)
-        ctx.notes.add(x, dy)
-        if not ctx.needs_input_grad[0]:
-            return None, None, None, None, None
-        dx = product(dy, value.t())[: ctx.shape[:-1].numel()].unflatten(0, ctx.shape[:-1])
-        return dx, None, None, None, None
+        dx = dw = db = None
+        if ctx.needs_input_grad[0]:
+            dx = product(dy, value.t())[: ctx.shape[:-1].numel()].unflatten(0, ctx.shape[:-1])
+        if ctx.notes is not None:
+            ctx.notes.add(x, dy)
+            return dx, None, None, None, None
+        weight, bias = ctx.dtypes
+        if ctx.needs_input_grad[1]:
+            dw = product(dy.t(), x.t()).to(weight)
+        if ctx.needs_input_grad[3]:
+            db = dy.sum(0, dtype=bias)
+        return dx, dw, None, db, None
 
 
 def _add(parameter: Tensor, gradient: Tensor) -> None:
@@ -133,8 +133,9 @@ def _add(parameter: Tensor, gradient: Tensor) -> None:
 def defer(model: nn.Module, clock: Clock, *, at_once: bool = False) -> list[LinearLater]:
     """Put every trained linear layer of `model` whose weight no other layer shares behind a LinearLater.
 
-    `at_once` computes the second half in the backward after all: where blocks run again in their backward, nothing
-    that was put aside may outlive it.
+    `at_once` computes the second half in the backward after all, for autograd to add up: where blocks run again in
+    their backward, nothing that was put aside may outlive it; and where workers share their gradients, autograd is who
+    tells that one is there.
     """
     count: dict[int, int] = {}
     for module in model.modules():

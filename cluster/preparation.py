@@ -1,0 +1,145 @@
+"""What every run needs before its first step, however it is spread: data, labels, model, loss, and which rows when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from cluster.crew import DataCrew
+from cluster.weighing import weigh
+from pipelines.adapt.ranks import ranks_left
+from pipelines.config import Config
+from pipelines.data.batches import Step, epoch_steps, padding_waste
+from pipelines.data.labels import check_labels, label_list
+from pipelines.data.shard import Lengths, SplitSummary
+from pipelines.model.pretrained import Pretrained
+from pipelines.report.observer import Beginning
+from pipelines.tasks import make_task
+from pipelines.tasks.class_weights import check_class_weights
+from pipelines.tasks.task import Task
+from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.resume import check_same, check_unfinished, lasting
+
+
+class Preparation:
+    """Made in three steps, so that whoever prepares can start actors and refuse plans in between."""
+
+    def __init__(self, config: Config) -> None:
+        """Open the checkpoint to resume from, if there is one, and start the data shards.
+
+        Raises:
+            UserError: no such checkpoint, or one of another run.
+        """
+        self._config = config
+        self.start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
+        """What a resumed run goes on from."""
+        if self.start is not None:
+            check_same(self.start, lasting(config))
+        self.data = DataCrew(config.data, timeout=config.plan.timeout)
+
+    def read(self) -> None:
+        """Read the data, find the labels, load the model.
+
+        Raises:
+            UserError: data or model are not what the config needs.
+        """
+        config = self._config
+        self._summaries = self.data.load()
+        tags = {split: summary.labels for split, summary in self._summaries.items()}
+        check_labels(tags)
+        self.labels = label_list(tags)
+        check_class_weights(config.train.class_weights, self.labels)
+        self.model = Pretrained(config, make_task(config.train.task), self.labels)
+
+    def encode(self) -> None:
+        """Tokenise, weigh the targets, and count the steps.
+
+        Raises:
+            UserError: the checkpoint is of another run, or behind the end of this one.
+        """
+        config = self._config
+        self.lengths: Mapping[str, Lengths] = self.data.encode(
+            config.train.task, config.model.source, self.labels, self.model.max_length
+        )
+        self._loss, self.target_weights = weigh(config.train, self.labels, self.data, self.lengths["train"])
+        self.steps_per_epoch = len(self.epoch(0))
+        wanted = config.train.epochs * self.steps_per_epoch
+        self.num_steps = min(wanted, config.train.max_steps or wanted)
+        self.facts = lasting(config) | {"labels": self.labels}
+        if self.start is not None:
+            check_same(self.start, self.facts)
+            check_unfinished(self.start, self.num_steps)
+
+    @property
+    def first_step(self) -> int:
+        """Steps that were done before."""
+        return 0 if self.start is None else self.start.step
+
+    def head(self) -> Task:
+        """The task with the settings of its loss."""
+        return make_task(self._config.train.task, self._loss)
+
+    def epoch(self, epoch: int) -> list[Step]:
+        """The steps of an epoch; the first is 0."""
+        train = self._config.train
+        return epoch_steps(
+            self.lengths["train"].lengths,
+            batch_size=train.batch_size,
+            accumulate=train.accumulate,
+            micro_batches=train.micro_batches,
+            token_budget=train.token_budget,
+            seed=self._config.run.seed,
+            epoch=epoch,
+        )
+
+    def target_weight(self, step: Step) -> float:
+        """What the valid targets of a step weigh together: its loss is divided by it."""
+        # Where there is no target there is nothing to divide: the loss is 0.
+        return math.fsum(self.target_weights[row] for row in step.rows) or 1.0
+
+    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:
+        """The scores of a split."""
+        return make_task(self._config.train.task).report(gold, predicted)
+
+    def save_model(
+        self, folder: Path, weights: Iterable[tuple[str, Tensor]], moments: Iterable[tuple[str, Tensor]]
+    ) -> None:
+        """Write the trained model so that `from_pretrained` loads it.
+
+        Args:
+            moments: the optimizer's state; read for an adapter only.
+        """
+        ranks = {} if self._config.adapter is None else ranks_left(dict(moments))
+        self.model.save(folder, weights, ranks, punctuation=self._summaries["train"].punctuation)
+
+    def beginning(self, plan: Mapping[str, Any]) -> Beginning:
+        """What is known before the first step.
+
+        Args:
+            plan: with each stage's real device.
+        """
+        data = {split: _facts_of(summary, self.lengths[split]) for split, summary in self._summaries.items()}
+        if self._loss.weights is not None:
+            data["train"]["class_weights"] = dict(zip(self.labels, self._loss.weights, strict=True))
+        data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), self.lengths["train"].lengths), 4)
+        return Beginning(self.num_steps, self.first_step, self._config.train.epochs, plan, data, self.labels)
+
+    def close(self) -> None:
+        """End the data shards."""
+        self.data.close()
+
+
+def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:
+    return {
+        "rows": summary.num_rows,
+        "tags_repaired": summary.num_repaired,
+        "sub_words": sum(lengths.lengths),
+        "targets": sum(lengths.num_targets),
+        "longest": max(lengths.lengths),
+        "words_cut": lengths.num_words_cut,
+        "words_unseen": lengths.num_words_unseen,
+    }
