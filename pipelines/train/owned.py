@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -59,10 +59,12 @@ class Owned:
 
     def squared_norms(self) -> list[float]:
         """Of each parameter's gradient, when it is whole."""
-        rows = {
-            id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None
-        }
+        rows = self.collect()
         return squares(g for p in self.parameters.values() if (g := rows.get(id(p), p.grad)) is not None)
+
+    def collect(self) -> dict[int, Tensor]:
+        """Make the tables' gradients ready for an update; for each, by its id, the rows that are not zero."""
+        return {id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None}
 
     def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm and step the optimizer.
@@ -138,7 +140,7 @@ class Owned:
             self._optimizer.state[trained][kind] = value
 
 
-def squares(gradients: Iterator[Tensor]) -> list[float]:
+def squares(gradients: Iterable[Tensor]) -> list[float]:
     """Their squared norms, one for each."""
     parts = list(gradients)
     norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []

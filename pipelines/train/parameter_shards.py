@@ -12,8 +12,13 @@ optimizer's result nor a norm.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+from torch import Tensor
 
 PIECE = 4 * 2**20
 """Bytes of a piece at most, unless one row is longer: BytePS's partitions (Jiang et al. 2020, section 4.2)."""
@@ -41,6 +46,10 @@ class Piece:
     def size(self) -> int:
         """Its number of values."""
         return math.prod(self.shape)
+
+    def of(self, whole: Tensor) -> Tensor:
+        """This piece of the parameter, or of anything of its shape; of a single number, that number."""
+        return whole[self.first : self.end] if whole.dim() else whole
 
 
 Owners = tuple[tuple[Piece, ...], ...]
@@ -90,3 +99,26 @@ def share_out(pieces: Sequence[Piece], num_owners: int, capacity: Sequence[float
         owned[k].append(piece)
         before += piece.size
     return tuple(tuple(own) for own in owned)
+
+
+_KEY = re.compile(r"(?P<name>.*)\[\d+:\d+\](?P<rest>(/[^/]*)?)")
+
+
+def joined(pieces: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Whole tensors by NAME (or NAME/KIND) from those of consecutive pieces, by KEY (or KEY/KIND).
+
+    What is a single number in every piece, as an optimizer's count of steps, is so in the whole.
+    """
+
+    def parts() -> Iterator[tuple[str, str, Tensor]]:
+        for key, tensor in pieces:
+            found = _KEY.fullmatch(key)
+            assert found is not None, key
+            yield found["name"], found["rest"], tensor
+
+    for name, of_one in groupby(parts(), key=lambda part: part[0]):
+        kinds: dict[str, list[Tensor]] = {}
+        for _, rest, tensor in of_one:
+            kinds.setdefault(rest, []).append(tensor)
+        for rest, tensors in kinds.items():
+            yield name + rest, tensors[0] if len(tensors) == 1 or not tensors[0].dim() else torch.cat(tensors)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
-from pipelines.train.parameter_shards import Piece, cut_pieces, share_out
+from pipelines.train.parameter_shards import Piece, cut_pieces, joined, share_out
 
 SHAPES = {"table": (10, 4), "bias": (4,), "scale": (), "matrix": (4, 4)}
 
@@ -57,3 +58,23 @@ def test_no_owner_is_more_than_one_piece_away_from_its_share(num_owners: int) ->
 def test_every_owner_needs_a_capacity() -> None:
     with pytest.raises(ValueError, match="2 owners need as many positive capacities"):
         share_out([], 2, capacity=[1, 0])
+
+
+def test_pieces_are_joined_to_whole_tensors_again() -> None:
+    whole = torch.arange(40.0).reshape(10, 4)
+    pieces = cut_pieces({"table": (10, 4), "scale": ()}, itemsize=4, limit=64)
+    named = [(piece.key, piece.of(whole if piece.shape else torch.tensor(7.0))) for piece in pieces]
+    found = dict(joined(named))
+    assert list(found) == ["table", "scale"]
+    assert torch.equal(found["table"], whole)
+    assert found["scale"] == 7.0
+
+
+def test_an_optimizers_state_is_joined_by_its_kind_and_counts_once() -> None:
+    state = [
+        ("a[0:1]/step", torch.tensor(3.0)),
+        ("a[0:1]/exp_avg", torch.tensor([1.0])),
+        ("a[1:2]/step", torch.tensor(3.0)),
+        ("a[1:2]/exp_avg", torch.tensor([2.0])),
+    ]
+    assert {name: value.tolist() for name, value in joined(state)} == {"a/step": 3.0, "a/exp_avg": [1.0, 2.0]}
