@@ -64,7 +64,9 @@ class Owned:
 
     def collect(self) -> dict[int, Tensor]:
         """Make the tables' gradients ready for an update; for each, by its id, the rows that are not zero."""
-        return {id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None}
+        return {
+            id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None
+        }
 
     def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm and step the optimizer.

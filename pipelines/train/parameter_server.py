@@ -115,7 +115,7 @@ class ParameterServer:
         assert not self._missing, f"never loaded: {sorted(self._missing)[:3]}"
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
-        """Take up the optimizer's state of whole parameters, as NAME/KEY, all or a part of it; the weights are there."""
+        """Take up the optimizer's state of whole parameters, as NAME/KEY, all or a part of it, after the weights."""
         for key, value in moments.items():
             name, _, kind = key.rpartition("/")
             own = [piece for piece in self.spec.pieces if piece.name == name]
@@ -146,7 +146,8 @@ class ParameterServer:
                 self._add(of_wave, turn[stage][1])
             self._add(gathering.total, list(of_wave.items()))
             del gathering.waiting[len(gathering.versions)]
-            gathering.versions.append(min(numbers.version for numbers, _ in turn.values()))
+            known = [numbers.version for numbers, _ in turn.values() if numbers.version >= 0]
+            gathering.versions.append(min(known, default=self.version))
         if len(gathering.versions) < gathering.num_waves:
             return None
         return squares(g._values() if g.is_sparse else g for g in gathering.total.values())

@@ -28,7 +28,7 @@ class WaveNumbers:
     """Goes with a wave's gradients."""
 
     version: int
-    """Of the weights that the wave was computed with."""
+    """Of the weights that the wave was computed with; -1 from a stage that has none of this server's."""
     num_waves: int
     """Of the step."""
     stage: int
@@ -38,7 +38,8 @@ class WaveNumbers:
 
 def as_message(numbers: Sequence[int], parts: Iterable[tuple[int, Part]]) -> list[Tensor]:
     """Parts by the number of their piece among those of the owner."""
-    index, tensors = [], []
+    index: list[tuple[int, int]] = []
+    tensors: list[Tensor] = []
     for at, part in parts:
         index.append((at, int(not isinstance(part, Tensor))))
         tensors.extend([part] if isinstance(part, Tensor) else part)

@@ -53,6 +53,10 @@ class Tag:
         return f"{self.what}{of} in step {self.step}"
 
 
+Want = tuple[int, Tag]
+"""A message that a stage waits for, and from which stage."""
+
+
 class Transport(Protocol):
     """Point-to-point messages between stages, and with parameter servers. A message is a list of tensors on the host.
 
