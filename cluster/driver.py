@@ -1,24 +1,23 @@
-"""The training loop: gets the crews ready, keeps two steps on their way, evaluates, saves.
+"""The training loop: gets the crews ready, runs the steps, evaluates, saves.
 
-Nothing that the model computes passes through here. The driver sends each stage one message a step, and
-gets back numbers.
+Nothing that the model computes passes through here. Each stage gets one message a step, or a wave of it, and gives
+back numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, StageCrew
+from cluster.crew import DataCrew
 from cluster.evaluation import Evaluation
+from cluster.fleet import Fleet, Landed, Start, Work
 from cluster.handover import Named
-from cluster.placement import wanted
+from cluster.make_fleet import make_fleet
 from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
@@ -26,22 +25,15 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.actions import Action
 from pipelines.plan.plan import make_plan
-from pipelines.plan.schedule import make_schedule
-from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
-from pipelines.train.events import step_loss
-from pipelines.train.executor import StepOrder
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.parameter_shards import Owners
 from pipelines.train.resume import check_same, check_unfinished, lasting
-from pipelines.train.specs import held, stage_specs
-
-AHEAD = 2
-"""Steps on their way at once: while one runs, the next one's rows are already at the stages."""
+from pipelines.train.specs import StageSpec, stage_specs
 
 
 class Stopped(Exception):
@@ -62,18 +54,8 @@ class StopRequest:
         """Whether the run is at a point where it can be asked: earlier there is nothing to save."""
 
 
-@dataclass
-class _Flight:
-    """A step that the stages have been sent."""
-
-    number: int
-    step: Step
-    schedule: list[list[Action]]
-    refs: list[Any]
-
-
 class Driver:
-    """One run on one replica."""
+    """One run."""
 
     def __init__(self, config: Config, folder: Path, observer: Observer, *, may_grow: bool, stop: StopRequest) -> None:
         """Everything up to the first step.
@@ -90,9 +72,9 @@ class Driver:
         if start is not None:
             check_same(start, lasting(config))
         self._data = DataCrew(config.data, timeout=self._timeout)
-        self._crew: StageCrew | None = None
+        self._fleet: Fleet | None = None
         try:
-            self._crew = StageCrew(wanted(config.plan), config.train.task, may_grow=may_grow, timeout=self._timeout)
+            self._fleet = make_fleet(config.plan, config.train.task, self._data, may_grow=may_grow)
             summaries = self._data.load()
             tags = {split: summary.labels for split, summary in summaries.items()}
             check_labels(tags)
@@ -114,8 +96,8 @@ class Driver:
                 check_same(start, self._facts)
                 check_unfinished(start, self.num_steps)
                 self._done = start.step
-            self._evaluation = Evaluation(self._data, self._crew, token_budget=config.train.token_budget)
-            seats = self._crew.meet()
+            self._evaluation = Evaluation(self._data, self._fleet, token_budget=config.train.token_budget)
+            seats = self._fleet.meet()
             self._build(start)
             observer.begin(self._beginning(summaries, seats))
         except BaseException:
@@ -151,29 +133,32 @@ class Driver:
                 first = end
 
     def _run_leg(self, first: int, end: int) -> None:
-        epoch = first // self._steps_per_epoch
-        steps = self._epoch(epoch)
-        flights: deque[_Flight] = deque()
+        assert self._fleet is not None
         self._previous_end = 0.0
-        for number in range(first, end):
-            if self._stop.signal is not None:
-                break
-            flights.append(self._send(number, steps[number - epoch * self._steps_per_epoch]))
-            if len(flights) == AHEAD:
-                self._land(flights.popleft())
-        while flights:
-            self._land(flights.popleft())
+        for landed in self._fleet.run(self._works(first, end)):
+            self._land(landed)
         if self._stop.signal is not None:
             raise Stopped(self.save(), self._stop.signal)
 
+    def _works(self, first: int, end: int) -> Iterator[Work]:
+        """The steps of a leg, until a stop is asked for."""
+        epoch = first // self._steps_per_epoch
+        steps = self._epoch(epoch)
+        for number in range(first, end):
+            if self._stop.signal is not None:
+                return
+            step = steps[number - epoch * self._steps_per_epoch]
+            # Where there is no target there is nothing to divide: the loss is 0.
+            yield Work(number, step, math.fsum(self._target_weights[row] for row in step.rows) or 1.0)
+
     def save(self) -> Path:
         """Save a checkpoint of the steps done so far."""
-        assert self._crew is not None
+        assert self._fleet is not None
         path = save_checkpoint(
             self._folder,
             step=self._done,
             facts=self._facts,
-            parts=self._crew.states(),
+            parts=self._fleet.states(),
             keep=self._config.checkpoint.keep,
         )
         self._observer.saved(path)
@@ -181,15 +166,15 @@ class Driver:
 
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
-        assert self._crew is not None
-        ranks = {} if self._config.adapter is None else ranks_left(dict(self._crew.moments()))
-        self.model.save(folder, self._crew.weights(), ranks, punctuation=self._punctuation)
+        assert self._fleet is not None
+        ranks = {} if self._config.adapter is None else ranks_left(dict(self._fleet.moments()))
+        self.model.save(folder, self._fleet.weights(), ranks, punctuation=self._punctuation)
 
     def close(self) -> None:
         """End all actors."""
-        if self._crew is not None:
-            self._crew.close()
-            self._crew = None
+        if self._fleet is not None:
+            self._fleet.close()
+            self._fleet = None
         self._data.close()
 
     # -- steps ----------------------------------------------------------------------------------
@@ -206,37 +191,25 @@ class Driver:
             epoch=epoch,
         )
 
-    def _send(self, number: int, step: Step) -> _Flight:
-        assert self._crew is not None
-        schedule = make_schedule(
-            self._config.plan.schedule, num_stages=len(self.plan.stages), num_micro_batches=len(step.micro_batches)
-        )
-        weight = math.fsum(self._target_weights[row] for row in step.rows)
-        # Where there is no target there is nothing to divide: the loss is 0.
-        orders = [StepOrder(number, tuple(actions), weight or 1.0) for actions in schedule]
-        parts = self._data.hand_out("train", step.micro_batches)
-        return _Flight(number, step, schedule, self._crew.start_step(orders, parts))
-
-    def _land(self, flight: _Flight) -> None:
-        assert self._crew is not None
-        reports = self._crew.finish_step(flight.refs, flight.number + 1)
-        self._done = flight.number + 1
-        end = max(report.events[-1].end for report in reports)
-        begin = self._previous_end or min(report.events[0].start for report in reports)
-        self._previous_end = end
+    def _land(self, landed: Landed) -> None:
+        self._done = landed.version
+        begin = self._previous_end or landed.begin
+        self._previous_end = landed.end
         lengths = self._lengths["train"].lengths
         self._observer.step(
             StepNumbers(
                 step=self._done,
-                epoch=flight.number // self._steps_per_epoch + 1,
-                loss=step_loss(reports),
-                grad_norm=reports[0].grad_norm,
-                learning_rate=learning_rate(flight.number, self.num_steps, self._config.train),
-                num_tokens=sum(lengths[row] for row in flight.step.rows),
-                seconds=end - begin,
-                ideal_seconds=ideal_seconds(flight.schedule, [report.events for report in reports]),
-                bytes_sent=sum(report.bytes_sent for report in reports),
-                reports=reports,
+                epoch=landed.work.number // self._steps_per_epoch + 1,
+                loss=landed.loss,
+                grad_norm=landed.grad_norm,
+                learning_rate=learning_rate(self._done - 1, self.num_steps, self._config.train),
+                num_tokens=sum(lengths[row] for row in landed.work.step.rows),
+                seconds=landed.end - begin,
+                ideal_seconds=landed.ideal_seconds,
+                bytes_sent=landed.bytes_sent,
+                reports=landed.reports,
+                staleness=landed.staleness,
+                waves=landed.waves,
             )
         )
 
@@ -245,7 +218,7 @@ class Driver:
     def _score(self, split: str) -> None:
         if split not in self._lengths:
             return
-        assert self._crew is not None
+        assert self._fleet is not None
         gold, predicted = self._evaluation.tags(split, self._lengths[split].lengths, self.labels)
         report = make_task(self._config.train.task).report(gold, predicted)
         epoch = -(-self._done // self._steps_per_epoch)
@@ -254,21 +227,25 @@ class Driver:
     # -- getting ready --------------------------------------------------------------------------
 
     def _build(self, start: Checkpoint | None) -> None:
-        assert self._crew is not None
-        specs = stage_specs(
-            self.model.units,
-            self.plan.bounds,
-            self.plan.stage_of,
-            head=make_task(self._config.train.task, self._loss),
-            model_class=self.model.model_class,
-            model_config=self.model.config,
-            dtype=self._config.model.dtype,
-            train=self._config.train,
-            seed=self._config.run.seed,
-            num_steps=self.num_steps,
-            trained=frozenset(self.model.trained),
-            adapter=self.model.adapter(num_steps=self.num_steps),
-        )
+        assert self._fleet is not None
+        adapter = self.model.adapter(num_steps=self.num_steps)
+
+        def make_specs(owners: Owners) -> list[StageSpec]:
+            return stage_specs(
+                self.model.units,
+                self.plan.bounds,
+                self.plan.stage_of,
+                head=make_task(self._config.train.task, self._loss),
+                model_class=self.model.model_class,
+                model_config=self.model.config,
+                dtype=self._config.model.dtype,
+                train=self._config.train,
+                seed=self._config.run.seed,
+                num_steps=self.num_steps,
+                trained=frozenset(self.model.trained),
+                adapter=adapter,
+                owners=owners,
+            )
 
         def state(names: Sequence[str]) -> tuple[Named, Named]:
             if start is None:
@@ -276,13 +253,12 @@ class Driver:
             frozen = self.model.weights(name for name in names if name not in self.model.trained)
             return chain(frozen.items(), start.weights(names)), start.moments(names)
 
-        states = [state(held(self.model.units, spec)) for spec in specs]
-        self._crew.build(specs, self.model.padding, states)
+        self._fleet.build(Start(make_specs, self.model.padding, state, self.model.shapes(), self._done))
 
     def _beginning(self, summaries: Mapping[str, SplitSummary], seats: Sequence[Seat]) -> Beginning:
+        assert self._fleet is not None
         plan = self.plan.to_json()
-        for stage, seat in zip(plan["stages"], seats, strict=True):
-            stage["assigned"] = seat.device
+        plan |= self._fleet.describe(plan["stages"], seats)
         data = {split: _facts_of(summary, self._lengths[split]) for split, summary in summaries.items()}
         first = self._epoch(0)
         if self._loss.weights is not None:

@@ -11,6 +11,7 @@ does not depend on which replica ran which wave.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -61,6 +62,8 @@ class ServerReport:
     """Of all gradients, before clipping."""
     staleness: tuple[int, ...]
     """For each wave, how many updates came between the weights that it was computed with and this one."""
+    end: float
+    """When the update was done, in seconds since the epoch."""
     bytes_sent: int
     """By this server since the update before."""
 
@@ -180,7 +183,7 @@ class ParameterServer:
         self._parts.clear()
         staleness = tuple(self.version - version for version in gathering.versions)
         self.version += 1
-        return ServerReport(self.spec.server, self.version, step, done.grad_norm, staleness, bytes_sent)
+        return ServerReport(self.spec.server, self.version, step, done.grad_norm, staleness, time.time(), bytes_sent)
 
     def values(self, held: Iterable[int]) -> list[tuple[int, Part]]:
         """The weights of some pieces; of tables that are trained by rows, the rows that were ever looked up."""

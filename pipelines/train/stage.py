@@ -67,10 +67,11 @@ class Stage:
     def _own(self, tables: Sequence[RowTable]) -> tuple[Owned | None, Pieces | None]:
         """What updates the parameters: this stage's own optimizer, or parameter servers that own pieces of them."""
         spec = self.spec
-        if not spec.owners:
-            return Owned(self.parameters, tables, train=spec.train, num_steps=spec.num_steps, device=self.device), None
         by_row = {id(table.table) for table in tables}
         self.table_names = tuple(name for name, p in self.parameters.items() if id(p) in by_row)
+        """Those that are trained by rows."""
+        if not spec.owners:
+            return Owned(self.parameters, tables, train=spec.train, num_steps=spec.num_steps, device=self.device), None
         return None, Pieces(spec.owners, self.parameters, self.table_names, self.device)
 
     def load(self, values: Mapping[str, Tensor]) -> None:

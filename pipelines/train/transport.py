@@ -75,16 +75,18 @@ class Transport(Protocol):
 
 
 class Within:
-    """What a stage of replica `replica` sees of a transport: its own replica's stages by their numbers there."""
+    """What a stage of a replica sees: its own replica's stages, by their numbers there, and the parameter servers."""
 
-    def __init__(self, transport: Transport, replica: int) -> None:
-        self._transport, self._base = transport, replica * SPAN
+    def __init__(self, stages: Transport, servers: Transport, replica: int) -> None:
+        self._stages, self._servers, self._base = stages, servers, replica * SPAN
 
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
-        return self._transport.send(self._number(stage), tag, tensors)
+        transport, number = self._way(stage)
+        return transport.send(number, tag, tensors)
 
     def receive(self, stage: int, tag: Tag) -> list[Tensor]:
-        return self._transport.receive(self._number(stage), tag)
+        transport, number = self._way(stage)
+        return transport.receive(number, tag)
 
-    def _number(self, stage: int) -> int:
-        return stage + self._base if stage >= 0 else stage
+    def _way(self, stage: int) -> tuple[Transport, int]:
+        return (self._stages, stage + self._base) if stage >= 0 else (self._servers, stage)

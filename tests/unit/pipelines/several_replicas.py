@@ -81,9 +81,9 @@ class SeveralReplicas:
                 stage = Stage(spec, CPU)
                 stage.load({name: parameters[name].detach() for name in held(units, spec)} | buffers)
                 stage.check_loaded()
-                transport = Within(self.mail.of(r * SPAN + spec.stage), r)
+                post = self.mail.of(r * SPAN + spec.stage)
                 self.stages[r, spec.stage] = stage
-                self.executors[r, spec.stage] = Executor(stage, transport)
+                self.executors[r, spec.stage] = Executor(stage, Within(post, post, r))
         tables = frozenset(name for stage in self.stages.values() for name in stage.table_names)
         self.servers = []
         self._handlers = []
