@@ -24,6 +24,7 @@ from pipelines.train.executor import Executor, StepOrder
 from pipelines.train.pieces import Part
 from pipelines.train.specs import StageSpec
 from pipelines.train.stage import Stage
+from pipelines.train.transport import SPAN, Transport, Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,9 @@ class Seat:
 class StageShell:
     """Holds one stage, its transport, and the executor that joins them."""
 
-    def __init__(self, stage: int, *, task: str, cpus: float, wants_gpu: bool, keys: Keys, timeout: float) -> None:
+    def __init__(
+        self, stage: int, *, task: str, cpus: float, wants_gpu: bool, keys: Keys, timeout: float, replica: int = 0
+    ) -> None:
         gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
         self._device = Device.assigned(gpus, cpus)
         self._note = (
@@ -46,8 +49,11 @@ class StageShell:
             if wants_gpu and self._device.kind.type == "cpu"
             else ""
         )
-        self._transport = ZmqTransport(stage, keys=keys, timeout=timeout)
-        self._driver = StageEnd(stage, keys=keys, timeout=timeout)
+        self._replica, self._number = replica, replica * SPAN + stage
+        self._keys, self._timeout = keys, timeout
+        self._transport = ZmqTransport(self._number, keys=keys, timeout=timeout)
+        self._driver = StageEnd(self._number, keys=keys, timeout=timeout)
+        self._servers: ZmqTransport | None = None
         # Loads the library's model classes now, while the driver still reads the data.
         _ = make_task(task).auto_class
         self._executor: Executor | None = None
@@ -66,13 +72,32 @@ class StageShell:
         """Listen for the driver, in a folder `room` where it is on this node."""
         return self._driver.bind(room)
 
-    def build(self, spec: StageSpec, padding: Mapping[str, int], addresses: Mapping[int, str], driver: str) -> None:
-        """Build the stage; its weights come in pieces, then `settle`."""
+    def bind_for_servers(self, room: str | None) -> str:
+        """Listen for the parameter servers, in the same way."""
+        self._servers = ZmqTransport(self._number, keys=self._keys, timeout=self._timeout)
+        return self._servers.bind(room=room, host=ray.util.get_node_ip_address())
+
+    def build(
+        self,
+        spec: StageSpec,
+        padding: Mapping[str, int],
+        addresses: Mapping[int, str],
+        driver: str,
+        servers: Mapping[int, str],
+    ) -> tuple[str, ...]:
+        """Build the stage; its weights come in pieces, then `settle`.
+
+        Returns:
+            The names of the parameters that it trains by rows.
+        """
         self._start = self._device.peak()
         self._padding = padding
         self._stage = Stage(spec, self._device)
         self._transport.connect(addresses)
         self._driver.connect(driver)
+        if self._servers is not None:
+            self._servers.connect(servers)
+        return self._stage.table_names
 
     def take_piece(self, number: int, part: Part, names: Sequence[str]) -> None:
         """Copy in a piece of weights or moments that the driver sent."""
@@ -84,7 +109,10 @@ class StageShell:
         """All is there that belongs to this stage."""
         assert self._stage is not None
         self._stage.check_loaded()
-        self._executor = Executor(self._stage, self._transport)
+        transport: Transport = self._transport
+        if self._servers is not None:
+            transport = Within(transport, self._servers, self._replica)
+        self._executor = Executor(self._stage, transport)
         # What is there now stays; the collector need not look through it in the middle of a step.
         gc.collect()
         gc.freeze()
@@ -98,6 +126,11 @@ class StageShell:
         """One step; each of `parts` is what one data shard holds of the step's micro-batches."""
         assert self._executor is not None
         return self._executor.run(order, self._batches(parts))
+
+    def renew(self, version: int) -> None:
+        """Get the weights after `version` updates from the parameter servers."""
+        assert self._executor is not None
+        self._executor.renew(version)
 
     def evaluate(self, call: int, *parts: Sequence[Packed]) -> list[Any]:
         assert self._executor is not None
@@ -131,6 +164,8 @@ class StageShell:
     def close(self) -> None:
         self._transport.close()
         self._driver.close()
+        if self._servers is not None:
+            self._servers.close()
 
     def _batches(self, parts: Sequence[Sequence[Packed]]) -> list[dict[str, Tensor]]:
         return [merge(pieces, self._padding) for pieces in zip(*parts, strict=True)]

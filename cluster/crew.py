@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.util.placement_group import remove_placement_group
+from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from pipelines.train.device import Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec
+from pipelines.train.transport import SPAN, who
 
 Refs = Sequence["ray.ObjectRef[Any]"]
 
@@ -80,51 +82,101 @@ class DataCrew:
         return wait_for(calls, to=to, timeout=self._timeout)
 
 
+@dataclass(frozen=True, slots=True)
+class Within:
+    """What a replica is told that is one of several."""
+
+    replica: int
+    group: PlacementGroup
+    """What is reserved for all of them together."""
+    first_bundle: int
+    """Of its stages in there."""
+    keys: Keys
+
+
 class StageCrew:
     """The stages of one replica, one actor each, in a placement group."""
 
-    def __init__(self, devices: Sequence[Wanted], task: str, *, may_grow: bool, timeout: float) -> None:
+    def __init__(
+        self,
+        devices: Sequence[Wanted],
+        task: str,
+        *,
+        may_grow: bool,
+        timeout: float,
+        within: Within | None = None,
+    ) -> None:
         """Reserve the devices and start an actor on each, without waiting for them.
+
+        Args:
+            within: the replicas that this one is one of, and what is reserved for it; one on its own when left out.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
         self._timeout = timeout
-        self._group = reserve(devices, may_grow=may_grow, timeout=timeout)
-        keys = Keys.new()
-        self._hands = DriverEnd(keys=keys, timeout=timeout)
+        self._owns_group = within is None
+        if within is None:
+            within = Within(0, reserve(devices, may_grow=may_grow, timeout=timeout), 0, Keys.new())
+        keys, self.replica, self._group = within.keys, within.replica, within.group
+        self._hands = DriverEnd(keys=keys, timeout=timeout, number=self.number)
         self._stages: list[Any] = []
         for j, device in enumerate(devices):
-            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=j)
+            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=within.first_bundle + j)
             on_gpu = device.kind == "gpu"
             make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
             self._stages.append(
-                make.remote(j, task=task, cpus=device.cpus, wants_gpu=on_gpu, keys=keys, timeout=timeout)
+                make.remote(
+                    j, task=task, cpus=device.cpus, wants_gpu=on_gpu, keys=keys, timeout=timeout, replica=self.replica
+                )
             )
+
+    def number(self, j: int) -> int:
+        """The number of this replica's stage `j` among all stages."""
+        return self.replica * SPAN + j
+
+    @property
+    def num_stages(self) -> int:
+        return len(self._stages)
 
     def meet(self) -> list[Seat]:
         """Wait for the actors, let them listen for each other, and say where each one sits."""
         seats: list[Seat] = self._all("seat", to="start")
         together = len({seat.node for seat in seats}) == 1
         room = f"motley-{secrets.token_hex(8)}" if together else None
-        self._addresses = dict(enumerate(self._all("bind", room, to="listen")))
+        addresses = self._all("bind", room, to="listen")
+        self._addresses = {self.number(j): address for j, address in enumerate(addresses)}
         self._driver = self._hands.meet(self._stages, [seat.node for seat in seats])
         return seats
+
+    def listen_to_servers(self, room: str | None) -> dict[int, str]:
+        """Let the stages listen for parameter servers, in a folder `room` where all are on one node."""
+        addresses = self._all("bind_for_servers", room, to="listen to the parameter servers")
+        return {self.number(j): address for j, address in enumerate(addresses)}
 
     def build(
         self,
         specs: Sequence[StageSpec],
         padding: Mapping[str, int],
         states: Sequence[tuple[Named, Named]],
-    ) -> None:
-        """Give each stage its part of the model: weights (and buffers), and the optimizer's state, piece by piece."""
+        servers: Mapping[int, str] | None = None,
+    ) -> list[tuple[str, ...]]:
+        """Give each stage its part of the model: weights (and buffers), and the optimizer's state, piece by piece.
+
+        Args:
+            servers: where the parameter servers listen, by their numbers.
+
+        Returns:
+            For each stage the names of the parameters that it trains by rows.
+        """
         calls = {}
         for j, (stage, spec) in enumerate(zip(self._stages, specs, strict=True)):
-            calls[f"stage {j}"] = stage.build.remote(spec, padding, self._addresses, self._driver)
-        wait_for(calls, to="build its part of the model", timeout=self._timeout)
+            calls[self._who(j)] = stage.build.remote(spec, padding, self._addresses, self._driver, servers or {})
+        tables = wait_for(calls, to="build its part of the model", timeout=self._timeout)
         self._hands.give("weights", {j: weights for j, (weights, _) in enumerate(states)})
         self._hands.give("moments", {j: moments for j, (_, moments) in enumerate(states)})
         self._all("settle", to="have its part of the model")
+        return tables
 
     def peaks(self) -> list[Peaks]:
         """How much memory each stage's process had at most; `train` counts from the last call."""
@@ -135,22 +187,28 @@ class StageCrew:
         return [stage.run_step.remote(order, *parts) for stage, order in zip(self._stages, orders, strict=True)]
 
     def finish_step(self, refs: Sequence[ray.ObjectRef[StageReport]], step: int) -> list[StageReport]:
-        calls = {f"stage {j}": ref for j, ref in enumerate(refs)}
-        return wait_for(calls, to=f"run step {step}", timeout=self._timeout)
+        return wait_for(self.awaited(refs), to=f"run step {step}", timeout=self._timeout)
+
+    def awaited(self, refs: Sequence[ray.ObjectRef[Any]]) -> dict[str, ray.ObjectRef[Any]]:
+        """Calls of all stages, by who is awaited."""
+        return {self._who(j): ref for j, ref in enumerate(refs)}
+
+    def renew(self, version: int) -> None:
+        """Let the stages get the weights after `version` updates from the parameter servers. No step may run."""
+        self._all("renew", version, to="get the newest weights")
 
     def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
         return [stage.evaluate.remote(call, *parts) for stage in self._stages]
 
     def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
         """The answers to each micro-batch, row by row; only the stage with the last chunk has any."""
-        calls = {f"stage {j}": ref for j, ref in enumerate(refs)}
-        answers: list[Any] = max(wait_for(calls, to="evaluate", timeout=self._timeout), key=len)
+        answers: list[Any] = max(wait_for(self.awaited(refs), to="evaluate", timeout=self._timeout), key=len)
         return answers
 
     def run_batches(self, orders: Sequence[StepOrder], batches: Sequence[Mapping[str, Tensor]]) -> list[StageReport]:
         """One step on micro-batches that no data shard holds, from its start to its end."""
         calls = {
-            f"stage {j}": stage.run_batches.remote(order, batches)
+            self._who(j): stage.run_batches.remote(order, batches)
             for j, (stage, order) in enumerate(zip(self._stages, orders, strict=True))
         }
         return wait_for(calls, to=f"run step {orders[0].step}", timeout=self._timeout)
@@ -188,9 +246,13 @@ class StageCrew:
         ray.wait(closing, num_returns=len(closing), timeout=2)
         for stage in self._stages:
             ray.kill(stage)
-        remove_placement_group(self._group)
+        if self._owns_group:
+            remove_placement_group(self._group)
         self._hands.close()
 
+    def _who(self, j: int) -> str:
+        return who(self.number(j))
+
     def _all(self, method: str, *args: Any, to: str) -> list[Any]:
-        calls = {f"stage {j}": getattr(stage, method).remote(*args) for j, stage in enumerate(self._stages)}
+        calls = {self._who(j): getattr(stage, method).remote(*args) for j, stage in enumerate(self._stages)}
         return wait_for(calls, to=to, timeout=self._timeout)

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from cluster.crew import DataCrew, StageCrew
+from cluster.crew import DataCrew
+from cluster.fleet import Fleet
 from pipelines.data.batches import evaluation_batches
 
 GROUP = 16
@@ -19,8 +20,8 @@ AHEAD = 2
 class Evaluation:
     """Forward passes over a split, without training."""
 
-    def __init__(self, data: DataCrew, crew: StageCrew, *, token_budget: int) -> None:
-        self._data, self._crew, self._token_budget = data, crew, token_budget
+    def __init__(self, data: DataCrew, fleet: Fleet, *, token_budget: int) -> None:
+        self._data, self._fleet, self._token_budget = data, fleet, token_budget
         self._calls = 0
 
     def tags(
@@ -50,14 +51,14 @@ class Evaluation:
 
         def land() -> None:
             group, refs = waiting.popleft()
-            for batch, rows in zip(group, self._crew.finish_evaluation(refs), strict=True):
+            for batch, rows in zip(group, self._fleet.finish_evaluation(refs), strict=True):
                 answers.update(zip(batch.rows, rows, strict=True))
 
         for at in range(0, len(batches), GROUP):
             group = batches[at : at + GROUP]
             # Negative, so that no message of an evaluation is taken for one of a step.
             self._calls -= 1
-            waiting.append((group, self._crew.start_evaluation(self._calls, self._data.hand_out(split, group))))
+            waiting.append((group, self._fleet.start_evaluation(self._calls, self._data.hand_out(split, group))))
             if len(waiting) > AHEAD:
                 land()
         while waiting:

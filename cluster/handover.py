@@ -11,7 +11,7 @@ process once touched stay in its memory until it ends.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -21,7 +21,7 @@ from torch import Tensor
 from cluster.transport import Keys, ZmqTransport
 from cluster.waiting import wait_for
 from pipelines.train.pieces import Part, pieces
-from pipelines.train.transport import DRIVER, Tag
+from pipelines.train.transport import DRIVER, Tag, who
 
 Named = Iterable[tuple[str, Tensor]]
 
@@ -66,11 +66,12 @@ class StageEnd:
 
 
 class DriverEnd:
-    """The driver's way to and from all stages of a crew."""
+    """The driver's way to and from all stages of a crew, or all parameter servers."""
 
-    def __init__(self, *, keys: Keys, timeout: float) -> None:
+    def __init__(self, *, keys: Keys, timeout: float, number: Callable[[int], int] = int) -> None:
+        """`number`: what the `j`-th of them is numbered among all stages and servers."""
         self._link = ZmqTransport(DRIVER, keys=keys, timeout=timeout)
-        self._timeout = timeout
+        self._timeout, self._number = timeout, number
         self._numbers = count()
         self._stages: Sequence[Any] = ()
 
@@ -79,10 +80,10 @@ class DriverEnd:
         self._stages = stages
         together = set(nodes) == {ray.get_runtime_context().get_node_id()}
         room = f"motley-{secrets.token_hex(8)}" if together else None
-        calls = {f"stage {j}": stage.bind_for_driver.remote(room) for j, stage in enumerate(stages)}
+        calls = {self._who(j): stage.bind_for_driver.remote(room) for j, stage in enumerate(stages)}
         addresses = wait_for(calls, to="listen to the driver", timeout=self._timeout)
         mine = self._link.bind(room=room, host=ray.util.get_node_ip_address())
-        self._link.connect(dict(enumerate(addresses)))
+        self._link.connect({self._number(j): address for j, address in enumerate(addresses)})
         return mine
 
     def give(self, part: Part, named: Mapping[int, Named]) -> None:
@@ -96,8 +97,8 @@ class DriverEnd:
                     del left[j]
                     continue
                 number = next(self._numbers)
-                self._link.send(j, Tag(number, part), [tensor.detach() for tensor in piece.values()])
-                calls[f"stage {j}"] = self._stages[j].take_piece.remote(number, part, list(piece))
+                self._link.send(self._number(j), Tag(number, part), [tensor.detach() for tensor in piece.values()])
+                calls[self._who(j)] = self._stages[j].take_piece.remote(number, part, list(piece))
             wait_for(calls, to=f"take its {part}", timeout=self._timeout)
 
     def take(self, part: Part) -> Iterator[dict[str, Tensor]]:
@@ -106,12 +107,15 @@ class DriverEnd:
             first = True
             while True:
                 number = next(self._numbers)
-                call = {f"stage {j}": stage.give_piece.remote(number, part, first)}
+                call = {self._who(j): stage.give_piece.remote(number, part, first)}
                 (names,) = wait_for(call, to=f"give its {part}", timeout=self._timeout)
                 if not names:
                     break
-                yield dict(zip(names, self._link.receive(j, Tag(number, part)), strict=True))
+                yield dict(zip(names, self._link.receive(self._number(j), Tag(number, part)), strict=True))
                 first = False
 
     def close(self) -> None:
         self._link.close()
+
+    def _who(self, j: int) -> str:
+        return who(self._number(j))

@@ -23,7 +23,7 @@ import zmq
 from torch import Tensor
 from zmq.auth.thread import ThreadAuthenticator
 
-from pipelines.train.transport import DRIVER, Tag
+from pipelines.train.transport import Tag, who
 
 _DTYPES = {
     str(t).removeprefix("torch."): t
@@ -108,12 +108,18 @@ class ZmqTransport:
             left = deadline - time.monotonic()
             if left <= 0 or not self._inbox.poll(math.ceil(left * 1000)):
                 raise TimeoutError(
-                    f"{_who(self._stage).capitalize()} waited {self._timeout:g} s for the {tag} from {_who(stage)}, "
+                    f"{who(self._stage).capitalize()} waited {self._timeout:g} s for the {tag} from {who(stage)}, "
                     "which never came (plan.timeout)."
                 )
             sender, sent, tensors = _read(self._inbox.recv_multipart(copy=False))
             self._kept[sender, sent] = tensors
         return self._kept.pop((stage, tag))
+
+    def take_any(self, seconds: float) -> tuple[int, Tag, list[Tensor]] | None:
+        """Sender, tag and tensors of the message that came first; None when none comes within so many seconds."""
+        if not self._inbox.poll(math.ceil(seconds * 1000)):
+            return None
+        return _read(self._inbox.recv_multipart(copy=False))
 
     def close(self) -> None:
         """Drop what was not sent and free the sockets."""
@@ -124,10 +130,6 @@ class ZmqTransport:
             (self._room / f"stage-{self._stage}").unlink(missing_ok=True)
             with suppress(OSError):  # the last one to leave finds it empty
                 self._room.rmdir()
-
-
-def _who(number: int) -> str:
-    return "the driver" if number == DRIVER else f"stage {number}"
 
 
 def _bytes(tensor: Tensor) -> memoryview:

@@ -26,25 +26,39 @@ def wait_for(awaited: Mapping[str, ray.ObjectRef[Any]], *, to: str, timeout: flo
         ActorLost: an actor died.
         UserError, TimeoutError, FloatingPointError: what the actor itself raised.
     """
-    names = {ref: who for who, ref in awaited.items()}
-    pending = list(awaited.values())
-    left = timeout
+    left = dict(awaited)
     deadline = time.monotonic() + timeout
-    while pending:
-        done, pending = ray.wait(pending, num_returns=1, timeout=max(0.0, left))
-        left = deadline - time.monotonic()
-        if not done:
-            late = ", ".join(names[ref] for ref in pending)
-            raise TimeoutError(f"Waited {timeout:g} s for {late} to {to} (plan.timeout).")
-        for ref in done:
-            try:
-                ray.get(ref)
-            except RayTaskError as error:
-                raise _cause(error, names[ref], to) from error
-            except RayActorError as error:
-                reason = str(error).split("\n", 1)[0]
-                raise ActorLost(f"{names[ref]} died while it was to {to}: {reason}") from error
+    while left:
+        for who in wait_for_any(left, to=to, timeout=timeout, seconds=deadline - time.monotonic()):
+            del left[who]
     return [ray.get(ref) for ref in awaited.values()]
+
+
+def wait_for_any(
+    awaited: Mapping[str, ray.ObjectRef[Any]], *, to: str, timeout: float, seconds: float | None = None
+) -> list[str]:
+    """Those of whom a call is done, when there is at least one.
+
+    Args:
+        seconds: of the `timeout` that are left; all of them when left out.
+
+    Raises:
+        TimeoutError, ActorLost, UserError, FloatingPointError: as `wait_for`.
+    """
+    names = {ref: who for who, ref in awaited.items()}
+    done, pending = ray.wait(list(names), num_returns=1, timeout=max(0.0, timeout if seconds is None else seconds))
+    if not done:
+        late = ", ".join(names[ref] for ref in pending)
+        raise TimeoutError(f"Waited {timeout:g} s for {late} to {to} (plan.timeout).")
+    for ref in done:
+        try:
+            ray.get(ref)
+        except RayTaskError as error:
+            raise _cause(error, names[ref], to) from error
+        except RayActorError as error:
+            reason = str(error).split("\n", 1)[0]
+            raise ActorLost(f"{names[ref]} died while it was to {to}: {reason}") from error
+    return [names[ref] for ref in done]
 
 
 def _cause(error: RayTaskError, who: str, to: str) -> Exception:

@@ -149,6 +149,19 @@ class PlanConfig(Section):
     """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
     schedule: str = "1f1b"
     """The order of every stage's actions; see pipelines/plan/schedule.py."""
+    replicas: int = Field(default=1, ge=1)
+    """How many full sets of stages train the same model, each on a part of every step."""
+    shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None
+    """For each replica, how much of a step it gets against the others, such as [3, 1]; equal when left out."""
+    servers: int = Field(default=0, ge=0)
+    """How many parameter servers own and update the weights; with 0 each stage owns its own."""
+    cpus_per_server: float = Field(default=1, gt=0)
+    """CPUs reserved for each parameter server; torch uses as many threads (at least one)."""
+    sharing: Literal["sync", "bounded", "async"] = "sync"
+    """With parameter servers: all replicas wait for every update; or run ahead by at most `staleness` updates; or never
+    wait, and each step is an update as it comes (docs/parameter-servers.md)."""
+    staleness: int = Field(default=0, ge=0)
+    """With `sharing: bounded`: by how many updates the weights that a gradient is computed with may be too old."""
     timeout: float = Field(default=300, gt=0)
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
 

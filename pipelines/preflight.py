@@ -17,6 +17,7 @@ from pipelines.errors import UserError
 from pipelines.model.load import load_tokenizer, require_safetensors, resolve
 from pipelines.plan.plan import stage_devices
 from pipelines.plan.schedule import make_schedule
+from pipelines.plan.sharing import check_sharing
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import open_checkpoint
@@ -36,6 +37,7 @@ def preflight(config: Config) -> Path:
     make_task(config.train.task)
     check_optimizer(config.train)
     check_scaling(config)
+    check_sharing(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     if config.plan.stages != "auto":

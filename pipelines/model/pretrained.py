@@ -99,6 +99,10 @@ class Pretrained:
         """
         return None if self._adapter is None else adapter_config(self._adapter, self._task, num_steps=num_steps)
 
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters that are trained, by name."""
+        return {name: tuple(p.shape) for name, p in self._model.named_parameters() if name in self.trained}
+
     def weights(self, names: Iterable[str]) -> dict[str, Tensor]:
         """The named parameters, and all buffers that a checkpoint holds."""
         parameters = dict(self._model.named_parameters())

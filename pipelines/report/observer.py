@@ -44,6 +44,10 @@ class StepNumbers:
     """What the schedule would take with the measured times of its actions and nothing else."""
     bytes_sent: int
     reports: Sequence[StageReport]
+    staleness: tuple[int, ...] = ()
+    """With parameter servers: for each wave of the step, how many updates its weights were behind."""
+    waves: tuple[int, ...] = ()
+    """With parameter servers: for each replica, how many waves of the step it ran."""
 
     @property
     def tokens_per_second(self) -> float:

@@ -27,8 +27,12 @@ def plan_table(beginning: Beginning) -> str:
         units = stage["units"]
         span = units[0] if len(units) == 1 else f"{units[0]} to {units[-1]}"
         trained = f" ({stage['num_trained'] / 1e6:.2f} M trained)" if partly else ""
+        replica = f"replica {stage['replica']}  " if "replica" in stage else ""
         lines.append(
-            f"stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
+            f"{replica}stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}: {span}"
         )
+    for server in beginning.plan.get("servers", []):
+        size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
+        lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")
     return "\n".join(lines)

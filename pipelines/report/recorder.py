@@ -15,7 +15,7 @@ from typing import Any
 
 from pipelines.config import Config
 from pipelines.mlflow_store import without_password
-from pipelines.report import pictures
+from pipelines.report import pictures, sharing
 from pipelines.report.entities import EntityReport
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.plan_table import plan_table
@@ -99,6 +99,7 @@ class Recorder:
                 "ideal_seconds": numbers.ideal_seconds,
                 **busy,
                 **scaling,
+                **sharing.metrics(numbers),
             },
         )
 
@@ -168,6 +169,8 @@ class Recorder:
                 "median_ideal_seconds": median(n.ideal_seconds for n in warm),
                 "step_over_ideal": sum(n.seconds for n in warm) / sum(n.ideal_seconds for n in warm),
             }
+        if served := sharing.summary(self._steps):
+            summary["sharing"] = served
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
         summary |= more

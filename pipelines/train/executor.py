@@ -15,12 +15,25 @@ from torch import Tensor
 
 from pipelines.adapt.ranks import threshold
 from pipelines.plan.actions import Action
+from pipelines.train.client import Client
 from pipelines.train.events import Event, Kind, StageReport, Update
 from pipelines.train.stage import Stage, global_norm
-from pipelines.train.transport import Tag, Transport, What
+from pipelines.train.transport import Tag, Transport, Want, What
 
 Batch = Mapping[str, Tensor]
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class WaveOrder:
+    """One of the waves of a step, for parameter servers to put together."""
+
+    number: int
+    num_waves: int
+    first: int
+    """The number of its first micro-batch within the step; actions and messages bear these numbers."""
+    version: int
+    """The weights must have had so many updates at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +44,8 @@ class StepOrder:
     actions: tuple[Action, ...]
     target_weight: float
     """What the valid targets of the whole step, over all micro-batches, weigh together: the loss is divided by it."""
-
-
-Want = tuple[int, Tag]
-"""A message that a stage waits for, and from which stage."""
+    wave: WaveOrder | None = None
+    """Which part of the step it is, where parameter servers own the weights."""
 
 
 class Executor:
@@ -43,6 +54,7 @@ class Executor:
     def __init__(self, stage: Stage, transport: Transport) -> None:
         self._stage, self._transport = stage, transport
         self._j, self._num_stages = stage.spec.stage, stage.spec.num_stages
+        self._client = None if stage.pieces is None else Client(stage, transport)
         self._handed: dict[Tag, list[Tensor]] = {}
         """What one chunk of this stage left for another one of it."""
 
@@ -64,6 +76,11 @@ class Executor:
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
         unfinished = set(stage.spec.chunks)
+        first = 0
+        if self._client is not None:
+            assert order.wave is not None
+            first = order.wave.first
+            yield from self._client.renew(order.step, order.wave.number, order.wave.version)
         for action in order.actions:
             chunk, i = action.chunk, action.micro_batch
             tensors: list[Tensor] = []
@@ -71,7 +88,7 @@ class Executor:
                 assert i is not None
                 received = yield from self._take(chunk - 1, Tag(order.step, "activations", i, chunk))
                 start = stage.device.now()
-                tensors = stage.forward(order.step, chunk, i, batches[i], received, order.target_weight)
+                tensors = stage.forward(order.step, chunk, i, batches[i - first], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
                 waits = stage.spec.trains(chunk)
@@ -82,12 +99,17 @@ class Executor:
                 assert i is not None
                 start = stage.device.now()
                 stage.weights(chunk, i)
-                if i == len(batches) - 1:
+                if i == first + len(batches) - 1:
                     unfinished.discard(chunk)
                     if not unfinished:
                         yield from self._sum_shared(order.step)
-                        penalties = stage.add_penalties()
-                        squares = stage.squared_norms()
+                        if self._client is None:
+                            penalties = stage.add_penalties()
+                            squares = stage.squared_norms()
+            elif self._client is not None:
+                assert order.wave is not None
+                start = stage.device.now()
+                sent += self._client.push(order.step, order.wave.number, order.wave.num_waves)
             else:
                 norm = yield from self._agree(order.step, squares)
                 start = stage.device.now()
@@ -123,6 +145,11 @@ class Executor:
                 else:
                     self._pass_on("forward", call, i, chunk, result)
         return answers
+
+    def renew(self, version: int) -> None:
+        """Get the weights after `version` updates from the parameter servers, when no step runs."""
+        assert self._client is not None
+        self._supplied(self._client.renew(version, -1, version))
 
     def _supplied(self, asking: Generator[Want, list[Tensor], Result]) -> Result:
         """What comes of `asking` when it gets every message that it waits for."""

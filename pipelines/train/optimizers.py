@@ -43,6 +43,10 @@ def _sgd(parameters: Named, train: TrainConfig) -> torch.optim.Optimizer:
 OPTIMIZERS: dict[str, Callable[[Named, TrainConfig], torch.optim.Optimizer]] = {"adamw": _adamw, "sgd": _sgd}
 
 
+ELEMENTWISE = frozenset({"adamw", "sgd"})
+"""Those that treat every value by itself, so that a part of a parameter is updated as in the whole."""
+
+
 def make_optimizer(parameters: Named, train: TrainConfig) -> torch.optim.Optimizer:
     """The optimizer that `train.optimizer` names, over the given named parameters."""
     check_optimizer(train)

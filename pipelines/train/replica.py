@@ -69,7 +69,8 @@ class Replica(Stage):
             loss = self._shared(here, stream) / target_weight
         self._losses[i] = loss.detach()
         loss = loss * self._num_workers
-        self._waiting[chunk, i] = ([], [loss if self._scale is None else self._scale.times(loss)])
+        scale = None if self.owned is None else self.owned.scale
+        self._waiting[chunk, i] = ([], [loss if scale is None else scale.times(loss)])
         return []
 
     @property

@@ -40,12 +40,9 @@ class RowTable:
         They come in the table's own order, whenever they were first looked up: enough for a norm that does
         not depend on what was looked up before.
         """
-        sparse = self.table.grad
-        assert sparse is not None
-        # Dense where the model reads the table otherwise than by looking rows up.
-        sparse = sparse.coalesce() if sparse.is_sparse else sparse.to_sparse(1).coalesce()
+        assert self.table.grad is not None
+        rows, values = rows_of(self.table.grad)
         self.table.grad = None
-        rows, values = sparse.indices()[0], sparse.values()
         self._admit(rows[self._slots[rows] < 0], optimizer)
         if self._filled is not None:
             self._gradient[self._filled] = 0
@@ -58,6 +55,10 @@ class RowTable:
         """The collected gradient, of the whole table."""
         assert self.packed.grad is not None
         return self._spread(self.packed.grad)
+
+    def seen(self) -> tuple[Tensor, Tensor]:
+        """The rows [n] that were looked up so far, and their values [n, width]: the others are as they were."""
+        return self._rows, self.packed.detach()
 
     def scale(self, factor: float) -> None:
         """Multiply the collected gradient."""
@@ -104,6 +105,13 @@ class RowTable:
         whole = torch.zeros_like(self.table)
         whole[self._rows] = value
         return whole
+
+
+def rows_of(gradient: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows [n] of a table's gradient that are not zero, rising, and their values [n, width]."""
+    # Dense where the model reads the table otherwise than by looking rows up.
+    sparse = gradient.coalesce() if gradient.is_sparse else gradient.to_sparse(1).coalesce()
+    return sparse.indices()[0], sparse.values()
 
 
 def _grown(tensor: Tensor, size: int) -> Tensor:

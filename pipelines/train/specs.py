@@ -10,6 +10,7 @@ from pipelines.config import TrainConfig
 from pipelines.model.units import Units
 from pipelines.plan.plan import borrowed_and_lent, shared_parameters, stage_parameters
 from pipelines.tasks.head import Head
+from pipelines.train.parameter_shards import Owners
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class StageSpec:
     """Shared parameters that another stage owns and updates, by that stage."""
     lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Shared parameters of this stage that other stages use too, by those stages."""
+    shared: frozenset[str] = frozenset()
+    """Names of all trained parameters that several stages use."""
+    owners: Owners = ()
+    """For each parameter server the pieces that it owns; empty where each stage owns what it trains."""
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -80,6 +85,7 @@ def stage_specs(
     num_steps: int,
     trained: frozenset[str],
     adapter: Any = None,
+    owners: Owners = (),
 ) -> list[StageSpec]:
     """One for each stage; what stages share is owned by the first that needs it.
 
@@ -88,13 +94,14 @@ def stage_specs(
         stage_of: the stage of every chunk.
         trained: names of the parameters that are trained.
         adapter: PEFT's configuration of the adapter that the model has.
+        owners: for each parameter server the pieces that it owns; then stages own nothing, and share nothing directly.
     """
     # What stays as it is need not be summed: each stage has its copy.
     shared = {name: stages for name, stages in shared_parameters(units, bounds, stage_of).items() if name in trained}
     specs = []
     num_stages = max(stage_of) + 1
     for j in range(num_stages):
-        borrowed, lent = borrowed_and_lent(shared, j)
+        borrowed, lent = borrowed_and_lent({} if owners else shared, j)
         specs.append(
             StageSpec(
                 stage=j,
@@ -113,6 +120,8 @@ def stage_specs(
                 adapter=adapter,
                 borrowed=borrowed,
                 lent=lent,
+                shared=frozenset(shared),
+                owners=owners,
             )
         )
     return specs

@@ -20,12 +20,11 @@ from pipelines.train.dropout import hasten
 from pipelines.train.events import Update
 from pipelines.train.exchange import Exchange
 from pipelines.train.frozen import hasten_frozen
-from pipelines.train.loss_scale import NAME as LOSS_SCALE
-from pipelines.train.loss_scale import LossScale
-from pipelines.train.optimizers import learning_rate, make_optimizer
+from pipelines.train.owned import Owned
 from pipelines.train.randomness import Stream
 from pipelines.train.recompute import recompute
-from pipelines.train.sparse import by_rows
+from pipelines.train.shares import Part, Pieces
+from pipelines.train.sparse import RowTable, by_rows
 from pipelines.train.specs import StageSpec
 from pipelines.train.weight_gradients import Clock, defer
 
@@ -51,8 +50,8 @@ class Stage:
         borrowed = {name for names in spec.borrowed.values() for name in names}
         self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in borrowed}
         """Those that this stage trains, by fully qualified name."""
-        shared = {id(named[name]) for part in (spec.borrowed, spec.lent) for names in part.values() for name in names}
-        self._tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
+        shared = {id(named[name]) for name in spec.shared}
+        tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
         hasten(model)
         hasten_frozen(model, self._missing)
         self._clock = Clock()
@@ -63,14 +62,21 @@ class Stage:
             recompute(model, spec.units.blocks, lambda: self._cut.moment())
         self._cut = Cut(model, spec.units)
         self._chunks = {c: Chunk.of(spec.units, *spec.bounds[c : c + 2]) for c in spec.chunks}
-        packed = {id(table.table): table.packed for table in self._tables}
-        self._trained = {name: packed.get(id(p), p) for name, p in self.parameters.items()}
-        self._optimizer = make_optimizer(self._trained.items(), spec.train)
+        self.owned, self.pieces = self._own(tables)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
-        self._scale = LossScale.of(spec.train)
         self._waiting: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
+
+    def _own(self, tables: Sequence[RowTable]) -> tuple[Owned | None, Pieces | None]:
+        """What updates the parameters: this stage's own optimizer, or parameter servers that own pieces of them."""
+        spec = self.spec
+        by_row = {id(table.table) for table in tables}
+        self.table_names = tuple(name for name, p in self.parameters.items() if id(p) in by_row)
+        """Those that are trained by rows."""
+        if not spec.owners:
+            return Owned(self.parameters, tables, train=spec.train, num_steps=spec.num_steps, device=self.device), None
+        return None, Pieces(spec.owners, self.parameters, self.table_names, self.device)
 
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Copy in parameters and buffers, by fully qualified name."""
@@ -109,7 +115,8 @@ class Stage:
         if chunk == self.spec.last_chunk:
             loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
-            self._waiting[chunk, i] = (arrived, [loss if self._scale is None else self._scale.times(loss)])
+            scale = None if self.owned is None else self.owned.scale
+            self._waiting[chunk, i] = (arrived, [loss if scale is None else scale.times(loss)])
             return []
         self._waiting[chunk, i] = (arrived, output) if self.spec.trains(chunk) else ([], [])
         return [tensor.detach() for tensor in output]
@@ -144,27 +151,18 @@ class Stage:
 
     def named_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """This stage's gradients, on the host, each made when it is asked for; for whoever wants to compare them."""
-        scale = 1.0 if self._scale is None else self._scale.scale
-        tables = {id(table.table): table for table in self._tables}
-        for name, parameter in self.parameters.items():
-            table = tables.get(id(parameter))
-            if table is not None and table.packed.grad is not None:
-                yield name, self.device.give(table.gradient()) / scale
-            elif parameter.grad is not None:
-                yield name, self.device.give(parameter.grad) / scale
+        assert self.owned is not None
+        return self.owned.named_gradients()
 
     def forget_gradients(self) -> None:
         """As `update` does, which is not to come."""
-        self._optimizer.zero_grad(set_to_none=True)
+        assert self.owned is not None
+        self.owned.forget_gradients()
 
     def squared_norms(self) -> list[float]:
         """Of each parameter's gradient, when all backwards and weight gradients are done."""
-        rows = {
-            id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None
-        }
-        parts = [g for p in self.parameters.values() if (g := rows.get(id(p), p.grad)) is not None]
-        norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
-        return [norm * norm for norm in norms]
+        assert self.owned is not None
+        return self.owned.squared_norms()
 
     def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm, step the optimizer, and forget the gradients.
@@ -176,41 +174,23 @@ class Stage:
             FloatingPointError: the global norm is not a finite number, and no smaller loss scale will help; the
                 weights stay as they were.
         """
-        scale = 1.0 if self._scale is None else self._scale.scale
-        grad_norm = norm / scale
-        if self._scale is not None:
-            self._scale = self._scale.after(norm)
-            if not math.isfinite(norm):
-                self._scale.check(step)
-                self.forget_gradients()
-                return Update(grad_norm, scale, skipped=True)
-        elif not math.isfinite(norm):
-            raise FloatingPointError(
-                f"The gradients of step {step} have the norm {grad_norm}; the weights were not changed. "
-                "Lower train.learning_rate, set train.clip, or use train.precision=float32."
-            )
-        clip = self.spec.train.clip
-        factor = (1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))) / scale
-        if factor != 1.0:
-            # Nothing at all on a stage that borrows all of its parameters.
-            if gradients := [p.grad for p in self.parameters.values() if p.grad is not None]:
-                torch._foreach_mul_(gradients, factor)
-            for table in self._tables:
-                if table.packed.grad is not None:
-                    table.scale(factor)
-        rate = learning_rate(step, self.spec.num_steps, self.spec.train)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        assert self.owned is not None
+        done = self.owned.update(step, norm)
+        self._forget_casts()
+        if self._ranks is not None and not done.skipped:
+            self._scores = self._ranks.notice(step + 1)
+        self.owned.forget_gradients()
+        return done
+
+    def take_values(self, server: int, parts: Iterable[tuple[int, Part]]) -> None:
+        """Copy in what a parameter server has of the weights."""
+        assert self.pieces is not None
+        self.pieces.take_values(server, parts)
+        self._forget_casts()
+
+    def _forget_casts(self) -> None:
         for layer in self._later:
             layer.forget_cast()
-        self._optimizer.step()
-        for table in self._tables:
-            if table.packed.grad is not None:
-                table.write_back()
-        if self._ranks is not None:
-            self._scores = self._ranks.notice(step + 1)
-        self.forget_gradients()
-        return Update(grad_norm, None if self._scale is None else scale)
 
     def rank_scores(self) -> list[Tensor] | None:
         """After an update: the scores of this stage's triplets where AdaLoRA's budget is allotted now."""
@@ -260,38 +240,26 @@ class Stage:
 
     def named_moments(self) -> Iterator[tuple[str, Tensor]]:
         """The optimizer's state as `NAME/KEY`, on the host, each made when it is asked for."""
-        tables = {id(table.packed): table for table in self._tables}
-        for name, trained in self._trained.items():
-            for key, value in self._optimizer.state.get(trained, {}).items():
-                if id(trained) in tables:
-                    value = tables[id(trained)].moments({key: value})[key]
-                yield f"{name}/{key}", self.device.give(torch.as_tensor(value))
-        for state in (self._ranks, self._scale):
-            for key, value in (state.state() if state is not None else {}).items():
-                yield key, self.device.give(value)
+        assert self.owned is not None
+        yield from self.owned.named_moments()
+        for key, value in (self._ranks.state() if self._ranks is not None else {}).items():
+            yield key, self.device.give(value)
 
     def restore(self, moments: Mapping[str, Tensor]) -> None:
         """Take up an optimizer's state that `named_moments` gave, of this or of any other cut, all or a part of it.
 
         The weights must be there: rows of a table are trained as copies.
         """
-        tables = {id(table.packed): table for table in self._tables}
+        assert self.owned is not None
+        others = {}
         for key, value in moments.items():
             name, _, kind = key.rpartition("/")
-            trained = self._trained.get(name)
-            if name == LOSS_SCALE and self._scale is not None:
-                self._scale = self._scale.restored(kind, value)
-            if trained is None:
-                # Of a parameter that another stage updates.
-                continue
-            value = value.to(self.device.kind if value.dim() else value.device, copy=True)
-            if kind.startswith(RANKED):
+            if not kind.startswith(RANKED):
+                others[key] = value
+            elif name in self.parameters:
                 assert self._ranks is not None
-                self._ranks.restore(name, kind.removeprefix(RANKED), value)
-                continue
-            if id(trained) in tables:
-                value = tables[id(trained)].take_moments({kind: value}, self._optimizer)[kind]
-            self._optimizer.state[trained][kind] = value
+                self._ranks.restore(name, kind.removeprefix(RANKED), value.to(self.device.kind, copy=True))
+        self.owned.restore(others)
 
 
 def global_norm(squares: Iterable[float]) -> float:

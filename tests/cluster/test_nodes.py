@@ -49,8 +49,8 @@ def run(given: Path, folder: Path, *, stages: int, resume: Path | None = None) -
     try:
         driver.run()
         driver.save_model(folder / "model")
-        assert driver._crew is not None
-        return list(driver._crew._addresses.values())
+        assert driver._fleet is not None
+        return list(driver._fleet._crew._addresses.values())
     finally:
         driver.close()
 

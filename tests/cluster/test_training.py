@@ -141,8 +141,8 @@ def test_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
     given: dict[str, str], tmp_path: Path
 ) -> None:
     driver = Driver(config(given), tmp_path, watcher := Watcher(), may_grow=False, stop=StopRequest())
-    assert driver._crew is not None
-    victim = driver._crew._stages[1]
+    assert driver._fleet is not None
+    victim = driver._fleet._crew._stages[1]
     watcher.after = {3: lambda: ray.kill(victim)}
     try:
         with pytest.raises(ActorLost, match=r"stage 1 died while it was to run step [45]"):

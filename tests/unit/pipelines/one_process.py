@@ -22,10 +22,10 @@ from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
-from pipelines.train.executor import Executor, StepOrder, Want
+from pipelines.train.executor import Executor, StepOrder
 from pipelines.train.specs import held, stage_specs
 from pipelines.train.stage import Stage
-from pipelines.train.transport import Tag, Transport
+from pipelines.train.transport import Tag, Transport, Want
 
 CPU = Device(torch.device("cpu"), threads=1)
 Batch = dict[str, Tensor]

@@ -1,0 +1,106 @@
+"""What the driver asks of whatever runs its steps: one replica that owns its weights, or several with servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import ray
+from torch import Tensor
+
+from cluster.actors import Seat
+from cluster.crew import Refs
+from cluster.handover import Named
+from pipelines.data.batches import Step
+from pipelines.train.events import StageReport
+from pipelines.train.parameter_shards import Owners, Shape
+from pipelines.train.specs import StageSpec
+
+MakeSpecs = Callable[[Owners], list[StageSpec]]
+"""A replica's stages, when it is known which server owns what (nobody does without servers)."""
+
+State = Callable[[Sequence[str]], tuple[Named, Named]]
+"""Weights and optimizer state of the named parameters, where the run begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """All that actors get before the first step."""
+
+    make_specs: MakeSpecs
+    padding: Mapping[str, int]
+    """What to fill each column of a batch with."""
+    state: State
+    shapes: Mapping[str, Shape]
+    """Of the trained parameters, by fully qualified name."""
+    version: int
+    """Updates that were done before: where a resumed run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A step to be run."""
+
+    number: int
+    step: Step
+    target_weight: float
+    """What its valid targets weigh together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """An update of the weights that was made."""
+
+    version: int
+    """How many there were, with this one."""
+    work: Work
+    """The step whose gradients it took."""
+    loss: float
+    grad_norm: float
+    begin: float
+    """When the step's first action began, in seconds since the epoch."""
+    end: float
+    """When the update was done."""
+    ideal_seconds: float
+    bytes_sent: int
+    reports: Sequence[StageReport]
+    """Of every stage of every replica, in their order."""
+    staleness: tuple[int, ...] = ()
+    """For each wave, how many updates its weights were behind."""
+    waves: tuple[int, ...] = ()
+    """For each replica, how many waves of the step it ran."""
+
+
+class Fleet(Protocol):
+    """All stages of a run, and whatever owns the weights."""
+
+    def meet(self) -> list[Seat]:
+        """Wait for the actors, let them listen for each other, and say where each stage sits."""
+
+    def build(self, start: Start) -> None:
+        """Give every actor its part of the model."""
+
+    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
+        """For the plan that is shown and kept: these stages of one replica where they sit, and whatever else runs."""
+
+    def run(self, works: Iterator[Work]) -> Iterator[Landed]:
+        """Run steps as they are asked for; when they end, wait for all that were begun."""
+
+    def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
+        """Let a replica evaluate micro-batches with the newest weights. No step may run meanwhile."""
+
+    def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
+        """The answers to each micro-batch, row by row."""
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """All trained weights, fetched piece by piece. No step may run meanwhile."""
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        """The optimizer's state, in the same way."""
+
+    def states(self) -> Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
+        """Pieces of (weights, optimizer state), each fetched when it is asked for."""
+
+    def close(self) -> None:
+        """End the actors and free what was reserved."""

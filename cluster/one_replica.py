@@ -1,0 +1,99 @@
+"""One replica whose stages own their weights: two steps are on their way at once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from torch import Tensor
+
+from cluster.actors import Seat
+from cluster.crew import DataCrew, Refs, StageCrew
+from cluster.fleet import Landed, Start, Work
+from pipelines.plan.actions import Action
+from pipelines.plan.schedule import make_schedule
+from pipelines.plan.simulate import ideal_seconds
+from pipelines.train.events import step_loss
+from pipelines.train.executor import StepOrder
+from pipelines.train.specs import held
+
+AHEAD = 2
+"""Steps on their way at once: while one runs, the next one's rows are already at the stages."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    """A step that the stages have been sent."""
+
+    work: Work
+    schedule: list[list[Action]]
+    refs: list[Any]
+
+
+class OneReplica:
+    """A crew that runs whole steps."""
+
+    def __init__(self, crew: StageCrew, data: DataCrew, *, schedule: str) -> None:
+        self._crew, self._data, self._schedule = crew, data, schedule
+
+    def meet(self) -> list[Seat]:
+        return self._crew.meet()
+
+    def build(self, start: Start) -> None:
+        specs = start.make_specs(())
+        self._crew.build(specs, start.padding, [start.state(held(spec.units, spec)) for spec in specs])
+
+    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
+        return {"stages": [{**stage, "assigned": seat.device} for stage, seat in zip(stages, seats, strict=True)]}
+
+    def run(self, works: Iterator[Work]) -> Iterator[Landed]:
+        flights: deque[_Flight] = deque()
+        for work in works:
+            flights.append(self._send(work))
+            if len(flights) == AHEAD:
+                yield self._land(flights.popleft())
+        while flights:
+            yield self._land(flights.popleft())
+
+    def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
+        return self._crew.start_evaluation(call, parts)
+
+    def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
+        return self._crew.finish_evaluation(refs)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        return self._crew.weights()
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        return self._crew.moments()
+
+    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        return self._crew.states()
+
+    def close(self) -> None:
+        self._crew.close()
+
+    def _send(self, work: Work) -> _Flight:
+        micro_batches = work.step.micro_batches
+        schedule = make_schedule(self._schedule, num_stages=self._crew.num_stages, num_micro_batches=len(micro_batches))
+        orders = [StepOrder(work.number, tuple(actions), work.target_weight) for actions in schedule]
+        parts = self._data.hand_out("train", micro_batches)
+        return _Flight(work, schedule, self._crew.start_step(orders, parts))
+
+    def _land(self, flight: _Flight) -> Landed:
+        version = flight.work.number + 1
+        reports = self._crew.finish_step(flight.refs, version)
+        return Landed(
+            version=version,
+            work=flight.work,
+            loss=step_loss(reports),
+            grad_norm=reports[0].grad_norm,
+            begin=min(report.events[0].start for report in reports),
+            end=max(report.events[-1].end for report in reports),
+            ideal_seconds=ideal_seconds(flight.schedule, [report.events for report in reports]),
+            bytes_sent=sum(report.bytes_sent for report in reports),
+            reports=reports,
+        )

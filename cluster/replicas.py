@@ -1,0 +1,167 @@
+"""Several replicas and their parameter servers: made together, ended together. cluster/leg.py runs their steps."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import ray
+from ray.util.placement_group import remove_placement_group
+from torch import Tensor
+
+from cluster.actors import Seat
+from cluster.crew import DataCrew, Refs, StageCrew, Within
+from cluster.fleet import Landed, Start, Work
+from cluster.handover import Named
+from cluster.leg import Leg, shares_of
+from cluster.placement import Wanted, reserve
+from cluster.server_crew import ServerCrew
+from cluster.transport import Keys
+from pipelines.config import PlanConfig
+from pipelines.model.load import DTYPES
+from pipelines.train.optimizers import ELEMENTWISE
+from pipelines.train.parameter_server import ServerSpec
+from pipelines.train.parameter_shards import cut_pieces, share_out
+from pipelines.train.pieces import pieces
+from pipelines.train.specs import StageSpec, held
+
+
+class Replicas:
+    """The stages of all replicas, and the servers."""
+
+    def __init__(
+        self, config: PlanConfig, devices: Sequence[Wanted], task: str, data: DataCrew, *, may_grow: bool
+    ) -> None:
+        """Reserve everything at once and start the actors, without waiting for them.
+
+        Args:
+            devices: of one replica; all replicas are alike.
+
+        Raises:
+            UserError: the cluster has not got what the plan asks for.
+        """
+        self._config, self._data, self._timeout = config, data, config.timeout
+        self._num_stages = len(devices)
+        owners = [Wanted("cpu", config.cpus_per_server)] * config.servers
+        wanted = [*(list(devices) * config.replicas), *owners]
+        self._group = reserve(wanted, may_grow=may_grow, timeout=config.timeout)
+        keys = Keys.new()
+        self._crews = [
+            StageCrew(
+                devices,
+                task,
+                may_grow=may_grow,
+                timeout=config.timeout,
+                within=Within(r, self._group, r * len(devices), keys),
+            )
+            for r in range(config.replicas)
+        ]
+        self._servers = ServerCrew(
+            owners,
+            group=self._group,
+            first_bundle=config.replicas * len(devices),
+            keys=keys,
+            timeout=config.timeout,
+        )
+        self._version, self._renewed = 0, -1
+        self._shares = shares_of(config)
+
+    # -- getting ready --------------------------------------------------------------------------
+
+    def meet(self) -> list[Seat]:
+        seats = [seat for crew in self._crews for seat in crew.meet()]
+        self._server_seats = self._servers.meet()
+        together = len({seat.node for seat in [*seats, *self._server_seats]}) == 1
+        room = f"motley-{secrets.token_hex(8)}" if together else None
+        self._stage_ways = {n: way for crew in self._crews for n, way in crew.listen_to_servers(room).items()}
+        self._server_ways = self._servers.listen(room)
+        return seats
+
+    def build(self, start: Start) -> None:
+        plain = start.make_specs(())[0]
+        self._version = start.version
+        whole = plain.train.optimizer not in ELEMENTWISE
+        cut = cut_pieces(start.shapes, itemsize=DTYPES[plain.dtype].itemsize, whole=whole)
+        self._owners = share_out(cut, len(self._servers))
+        specs, tables = start.make_specs(self._owners), set[str]()
+        for crew in self._crews:
+            # The optimizer's state is the servers'.
+            states: list[tuple[Named, Named]] = [(start.state(held(s.units, s))[0], ()) for s in specs]
+            for names in crew.build(specs, start.padding, states, self._server_ways):
+                tables.update(names)
+        self._servers.build(
+            [self._server_spec(k, plain, frozenset(tables)) for k in range(len(self._owners))],
+            self._stage_ways | self._server_ways,
+            [start.state(list(dict.fromkeys(piece.name for piece in owned))) for owned in self._owners],
+        )
+
+    def _server_spec(self, k: int, plain: StageSpec, tables: frozenset[str]) -> ServerSpec:
+        return ServerSpec(
+            server=k,
+            num_servers=len(self._owners),
+            pieces=self._owners[k],
+            tables=tables,
+            dtype=plain.dtype,
+            train=plain.train,
+            num_steps=plain.num_steps,
+            version=self._version,
+            in_order=self._config.sharing != "async",
+            settled=self._config.sharing == "sync",
+        )
+
+    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
+        every = [(r, stage) for r in range(len(self._crews)) for stage in stages]
+        return {
+            "stages": [
+                {**stage, "replica": r, "assigned": seat.device} for (r, stage), seat in zip(every, seats, strict=True)
+            ],
+            "replicas": len(self._crews),
+            "sharing": self._config.sharing,
+            "staleness": self._config.staleness if self._config.sharing == "bounded" else None,
+            "shares": self._shares,
+            "servers": [
+                {
+                    "server": k,
+                    "assigned": seat.device,
+                    "pieces": len(owned),
+                    "parameters": sum(piece.size for piece in owned),
+                }
+                for k, (owned, seat) in enumerate(zip(self._owners, self._server_seats, strict=True))
+            ],
+        }
+
+    # -- steps ----------------------------------------------------------------------------------
+
+    def run(self, works: Iterator[Work]) -> Iterator[Landed]:
+        leg = Leg(self._config, self._crews, self._servers, self._data, self._version)
+        for landed in leg.run(works):
+            self._version = landed.version
+            yield landed
+
+    # -- evaluation and state -------------------------------------------------------------------
+
+    def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
+        if self._renewed != self._version:
+            self._crews[0].renew(self._version)
+            self._renewed = self._version
+        return self._crews[0].start_evaluation(call, parts)
+
+    def finish_evaluation(self, refs: Sequence[ray.ObjectRef[Any]]) -> list[Any]:
+        return self._crews[0].finish_evaluation(refs)
+
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        return self._servers.weights()
+
+    def moments(self) -> Iterator[tuple[str, Tensor]]:
+        return self._servers.moments()
+
+    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+        yield from ((weights, {}) for weights in pieces(self._servers.weights()))
+        yield from (({}, moments) for moments in pieces(self._servers.moments()))
+
+    def close(self) -> None:
+        for crew in self._crews:
+            crew.close()
+        self._servers.close()
+        remove_placement_group(self._group)

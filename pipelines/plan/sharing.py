@@ -1,0 +1,53 @@
+"""Whether what a config says about replicas and parameter servers goes together."""
+
+from __future__ import annotations
+
+from pipelines.config import Config
+from pipelines.errors import UserError
+
+
+def check_sharing(config: Config) -> None:
+    """Refuse contradictions, settings that would be ignored, and what parameter servers cannot do.
+
+    Raises:
+        UserError: says what was found, and what to change.
+    """
+    plan = config.plan
+    if plan.servers == 0:
+        if plan.replicas > 1:
+            raise UserError(
+                f"plan.replicas={plan.replicas} needs parameter servers to share the weights, but plan.servers is 0. "
+                "Set plan.servers=1 or more."
+            )
+        if plan.sharing != "sync":
+            raise UserError(
+                f"plan.sharing={plan.sharing} is about parameter servers, but plan.servers is 0. Set plan.servers=1 or "
+                "more, or leave plan.sharing out."
+            )
+    if plan.staleness and plan.sharing != "bounded":
+        raise UserError(
+            f"plan.staleness={plan.staleness} has no effect with plan.sharing={plan.sharing}. Use "
+            "plan.sharing=bounded, or leave plan.staleness out."
+        )
+    if plan.shares is not None and plan.sharing == "async":
+        raise UserError(
+            "plan.shares has no effect with plan.sharing=async: whole steps go to whichever replica is free. Leave it "
+            "out, or use plan.sharing=sync or bounded."
+        )
+    if plan.shares is not None and len(plan.shares) != plan.replicas:
+        raise UserError(
+            f"plan.shares names {len(plan.shares)} shares for {plan.replicas} replicas. Name one for each, or leave it "
+            "out."
+        )
+    if plan.servers == 0:
+        return
+    if config.adapter is not None and config.adapter.method == "adalora":
+        raise UserError(
+            "adapter.method=adalora does not go together with plan.servers: its ranks are allotted by the stages, over "
+            "all gradients. Use plan.servers=0 and plan.replicas=1, or adapter.method=lora."
+        )
+    if config.train.precision == "float16":
+        raise UserError(
+            "train.precision=float16 does not go together with plan.servers: its loss scale is kept by the stages. Use "
+            "train.precision=bfloat16 or float32, or plan.servers=0 and plan.replicas=1."
+        )
