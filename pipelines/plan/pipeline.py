@@ -27,6 +27,9 @@ class Costs:
     sizes: tuple[float, ...] = ()
     """What each micro-batch costs against the one measured; all the same where empty."""
 
+    def size(self, i: int) -> float:
+        return self.sizes[i] if self.sizes else 1.0
+
 
 @dataclass(frozen=True)
 class Memory:
@@ -41,12 +44,29 @@ class Memory:
 
 
 @dataclass(frozen=True)
+class Nodes:
+    """Stages that share a node slow each other."""
+
+    of: tuple[int, ...]
+    """The node of each stage."""
+    rates: tuple[tuple[float, ...], ...]
+    """By node: the speed of a device when 1, 2, ... devices of the node work at once. With more at work than there are
+    numbers, the node does as much in sum as with that many."""
+
+    def rate(self, node: int, working: int) -> float:
+        rates = self.rates[node]
+        return rates[working - 1] if working <= len(rates) else rates[-1] * len(rates) / working
+
+
+@dataclass(frozen=True)
 class Pipeline:
     """Chunks in the order of the model, each on a stage; a stage may hold several, in any order."""
 
     stage_of: tuple[int, ...]
     costs: Costs | None = None
     memory: Memory | None = None
+    nodes: Nodes | None = None
+    """None where no stage slows another."""
 
     @cached_property
     def num_stages(self) -> int:
