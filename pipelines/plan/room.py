@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,8 @@ class Holding:
         """How many micro-batches have their weight gradients."""
         self._ends, self._room, self._limit = part_ends, room, limit * ROUNDING
         self._notes = room is not None and any(room.noted[c] for c in chunks) and bool(part_ends)
+        self._gives_back = room is None or all(room.noted[c] <= room.kept[c] for c in chunks)
+        self._largest = 0.0 if room is None else sum(max(room.kept[c], room.noted[c]) for c in chunks)
         self._held = 0.0
 
     def forward(self, c: int) -> None:
@@ -76,32 +79,38 @@ class Holding:
         return fits
 
     def _can_end(self, held: float) -> bool:
-        room, chunks, limit = self._room, self.chunks, self._limit
+        room, chunks, limit, ends = self._room, self.chunks, self._limit, self._ends
         assert room is not None
         if held > limit:
             return False
         first, last = min(self.backwards.values()), max(self.forwards.values())
-        if not self._notes:
-            # Those that lack no forward only give back.
-            first = min(self.forwards.values())
-            held -= sum(room.kept[c] * max(0, first - self.backwards[c]) for c in chunks)
+        last = ends[bisect_left(ends, last)] if self._notes else last
+        if self._largest * (last - min(self.weighed.values() if self._notes else self.backwards.values())) <= limit:
+            # All of it together.
+            return True
+        if self._gives_back:
+            # Until a forward is lacking there is only less and less.
+            first = max(first, min(self.forwards.values()))
+        backwards = {c: max(first, done) for c, done in self.backwards.items()}
         weighed = dict(self.weighed)
-        for end in self._ends:
-            for c in chunks:
-                if weighed[c] < end <= self.backwards[c]:
-                    held -= room.noted[c] * (end - weighed[c])
-                    weighed[c] = end
-        last = next((end for end in self._ends if end >= last), last)
+        for c in chunks:
+            held += (room.noted[c] - room.kept[c]) * (backwards[c] - self.backwards[c])
+            end = ends[bisect_right(ends, backwards[c]) - 1] if self._notes and backwards[c] >= ends[0] else 0
+            if end > weighed[c]:
+                held -= room.noted[c] * (end - weighed[c])
+                weighed[c] = end
         for i in range(first, last):
-            held += sum(room.kept[c] for c in chunks if self.forwards[c] <= i)
+            for c in chunks:
+                if self.forwards[c] <= i:
+                    held += room.kept[c]
             if held > limit:
                 return False
             for c in reversed(chunks):
-                if self.backwards[c] <= i:
+                if backwards[c] <= i:
                     held += room.noted[c] - room.kept[c]
                     if held > limit:
                         return False
-            if i + 1 in self._ends:
+            if self._notes and ends[bisect_left(ends, i + 1)] == i + 1:
                 for c in chunks:
                     if weighed[c] <= i:
                         held -= room.noted[c] * (i + 1 - weighed[c])

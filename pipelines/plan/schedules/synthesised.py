@@ -24,7 +24,7 @@ from pipelines.plan.rules import backward_first, forward_first, nominal, to_the_
 from pipelines.plan.simulate import Simulated, fits, peak_bytes, simulate
 from pipelines.plan.weight_parts import weight_parts
 
-EFFORT = 300_000
+EFFORT = 100_000
 """Actions that are simulated, in all tries together."""
 IMPROVED = 4
 """How many of the best are improved."""
