@@ -27,8 +27,9 @@ from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
 from pipelines.plan.actions import Action
+from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import make_plan
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.report.observer import Beginning, Observer, StepNumbers
 from pipelines.tasks import make_task
@@ -208,9 +209,8 @@ class Driver:
 
     def _send(self, number: int, step: Step) -> _Flight:
         assert self._crew is not None
-        schedule = make_schedule(
-            self._config.plan.schedule, num_stages=len(self.plan.stages), num_micro_batches=len(step.micro_batches)
-        )
+        pipeline = Pipeline(tuple(self.plan.stage_of))
+        schedule = make_schedule(self._config.plan.schedule, pipeline, len(step.micro_batches))
         weight = math.fsum(self._target_weights[row] for row in step.rows)
         # Where there is no target there is nothing to divide: the loss is 0.
         orders = [StepOrder(number, tuple(actions), weight or 1.0) for actions in schedule]

@@ -148,7 +148,7 @@ class PlanConfig(Section):
     at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
     """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
     schedule: str = "1f1b"
-    """The order of every stage's actions; see pipelines/plan/schedule.py."""
+    """The order of every stage's actions; see pipelines/plan/schedules/."""
     timeout: float = Field(default=300, gt=0)
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
 

@@ -10,9 +10,7 @@ REACH = 3
 """By how many places an action is moved at most."""
 
 
-def improve(
-    schedule: Schedule, pipeline: Pipeline, target: float, tries: int
-) -> tuple[Schedule, Simulated, int]:
+def improve(schedule: Schedule, pipeline: Pipeline, target: float, tries: int) -> tuple[Schedule, Simulated, int]:
     """Move one action at a time as long as that ends the step earlier within the memory limit.
 
     Only what lies on the critical path is moved, or moved past: the chain of actions, each beginning when the one
@@ -83,9 +81,7 @@ def _critical_path(schedule: Schedule, result: Simulated, pipeline: Pipeline) ->
     """Stage and place of its actions, the last one first."""
     places = {action: (j, n) for j, actions in enumerate(schedule) for n, action in enumerate(actions)}
     last = len(pipeline.stage_of) - 1
-    weights = (
-        (result.times[j][n][1], j, n) for action, (j, n) in places.items() if action.kind == "weights"
-    )
+    weights = ((result.times[j][n][1], j, n) for action, (j, n) in places.items() if action.kind == "weights")
     _, j, n = max(weights)
     path = [(j, n)]
     while True:

@@ -54,8 +54,7 @@ class _Run:
         self._next_end = dict(pairwise(bounds))
         limits = rule.room.limit if rule.room is not None else (NEVER,) * pipeline.num_stages
         self._holdings = [
-            Holding(chunks, bounds[1:], rule.room, limit)
-            for chunks, limit in zip(pipeline.chunks, limits, strict=True)
+            Holding(chunks, bounds[1:], rule.room, limit) for chunks, limit in zip(pipeline.chunks, limits, strict=True)
         ]
         num_chunks = len(pipeline.stage_of)
         self._forwards = [[0.0 if c == 0 else NEVER] * m for c in range(num_chunks)]
@@ -83,7 +82,9 @@ class _Run:
 
     def _most_urgent(self, j: int, now: float) -> Action | None:
         holding, urgency = self._holdings[j], self._rule.urgency
-        best, first, soon = None, (NEVER,), NEVER
+        best: Action | None = None
+        first: tuple[float, ...] = (NEVER,)
+        soon = NEVER
         for c in holding.chunks:
             forward, backward = holding.forwards[c], holding.backwards[c]
             candidates = []

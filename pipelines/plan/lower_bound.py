@@ -26,15 +26,11 @@ def least_seconds(pipeline: Pipeline, num_micro_batches: int) -> float:
         raise ValueError("nothing is known of how long these chunks take")
     num_chunks, m = len(pipeline.stage_of), num_micro_batches
     total = sum(costs.size(i) for i in range(m))
-    crossed = [
-        pipeline.stage_of[c] != pipeline.stage_of[c + 1] and bool(costs.latency) for c in range(num_chunks - 1)
-    ]
+    crossed = [pipeline.stage_of[c] != pipeline.stage_of[c + 1] and bool(costs.latency) for c in range(num_chunks - 1)]
 
     def way_to(chunk: int, i: int) -> float:
         way = sum(costs.forward[:chunk]) * costs.size(i)
-        return way + sum(
-            costs.latency[c] + costs.activations[c] * costs.size(i) for c in range(chunk) if crossed[c]
-        )
+        return way + sum(costs.latency[c] + costs.activations[c] * costs.size(i) for c in range(chunk) if crossed[c])
 
     def way_back(i: int) -> float:
         return sum(costs.backward) * costs.size(i) + sum(

@@ -75,9 +75,7 @@ class Pipeline:
     @cached_property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
         """The numbers of each stage's chunks."""
-        return tuple(
-            tuple(c for c, stage in enumerate(self.stage_of) if stage == j) for j in range(self.num_stages)
-        )
+        return tuple(tuple(c for c, stage in enumerate(self.stage_of) if stage == j) for j in range(self.num_stages))
 
     @staticmethod
     def in_a_row(num_stages: int) -> Pipeline:
@@ -87,7 +85,9 @@ class Pipeline:
     @staticmethod
     def of(schedule: Schedule) -> Pipeline:
         """The one that a schedule was made for."""
-        stages = {action.chunk: j for j, actions in enumerate(schedule) for action in actions if action.kind == "forward"}
+        stages = {
+            action.chunk: j for j, actions in enumerate(schedule) for action in actions if action.kind == "forward"
+        }
         return Pipeline(tuple(stages[c] for c in range(len(stages))))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pipelines.plan.actions import Action
 from pipelines.plan.links import Links
 from pipelines.plan.pipeline import Memory, Nodes, Pipeline, Schedule
-from pipelines.train.events import Event
+from pipelines.train.events import Event, Kind
 
 Duration = Callable[[int, Action], float]
 """Seconds that stage `j` takes for an action while no other device of its node works."""
@@ -215,7 +215,7 @@ class _Run:
             last = len(self._stage_of) - 1
             taker = min(chunk + 1, last) if action.kind == "forward" else chunk - 1
             if taker >= 0:
-                kind = "backward" if action.kind == "backward" or chunk == last else "forward"
+                kind: Kind = "backward" if action.kind == "backward" or chunk == last else "forward"
                 there = self._links.arrival(chunk, taker, i, now)
                 self._arrived[Action(kind, i, taker)] = there
                 heapq.heappush(self._events, (there, self._stage_of[taker], 0))

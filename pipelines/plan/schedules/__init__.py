@@ -9,7 +9,7 @@ result. The update is put behind.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 
 from pipelines.errors import UserError
 from pipelines.plan.actions import Action
@@ -36,8 +36,14 @@ def make_schedule(name: str, pipeline: Pipeline, num_micro_batches: int) -> Sche
     """For each stage, its actions in one step.
 
     Raises:
-        UserError: an unknown name, or a memory limit that nothing can keep.
+        UserError: an unknown name, or a memory limit that no schedule keeps.
     """
     if name not in SCHEDULES:
         raise UserError(f"There is no schedule {name!r} (plan.schedule); known: {', '.join(SCHEDULES)}.")
+    return [list(actions) for actions in _made(name, pipeline, num_micro_batches)]
+
+
+# A run asks for the same few again and again.
+@lru_cache(maxsize=64)
+def _made(name: str, pipeline: Pipeline, num_micro_batches: int) -> Schedule:
     return [[*actions, Action("update")] for actions in SCHEDULES[name](pipeline, num_micro_batches)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import product
 
 from pipelines.errors import UserError
@@ -34,7 +33,6 @@ SAME = 1 + 1e-6
 Make = Callable[[Pipeline, int], Schedule]
 
 
-@lru_cache(maxsize=64)
 def synthesised(pipeline: Pipeline, num_micro_batches: int, *, others: tuple[Make, ...]) -> Schedule:
     """
     Args:
@@ -123,7 +121,7 @@ def _least_bytes(pipeline: Pipeline, num_micro_batches: int) -> tuple[int, ...]:
     for j, (need, most) in enumerate(zip(least, limit or least, strict=True)):
         if need > most:
             raise UserError(
-                f"Stage {j} has {most:,} bytes for activations, but needs {need:,} even with one micro-batch at a time. "
+                f"Stage {j} has {most:,} bytes for activations, but needs {need:,} with one micro-batch at a time. "
                 "Make micro-batches smaller, give it fewer units, or set train.recompute."
             )
     return least

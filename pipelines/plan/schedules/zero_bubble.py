@@ -5,14 +5,14 @@
     stage 2         F0 F1    B0 F2 B1 F3 B2 F4 B3 F5 B4 F6 B5 F7 B6    B7 W1 W3 W5 W6 W7
     stage 3            F0 B0 F1 B1 F2 B2 F3 B3 F4 B4 F5 B5 F6 B6 F7 B7 W1 W3 W5 W6 W7
 
-Forwards go as far ahead as in 1F1B and no further, so a stage never holds more than with that. Where forward, backward and
-weight gradients take the same time, p stages wait (p - 1) forwards, a third of what 1F1B waits that computes weight
-gradients in its backwards.
+Forwards go as far ahead as in 1F1B and no further, so a stage never holds more than with that. Where forward, backward
+and weight gradients take the same time, p stages wait (p - 1) forwards, a third of what 1F1B waits where it computes
+weight gradients in its backwards.
 
 ZB-H2 of that paper, which runs twice as far ahead, ends its wait by an update of each stage before the global norm is
-known, and takes it back where the norm says so (section 4). That is not done here: every stage would have to keep or
-recompute its weights and the optimizer's state, to win the (p - 1) forwards. `synthesised` runs further ahead where
-memory is left.
+known, and takes it back where the norm tells otherwise (post-validation, section 4). That is not done here: a stage
+would have to be able to undo its update, to win the (p - 1) forwards. `synthesised` runs further ahead where there is
+memory.
 """
 
 from __future__ import annotations
