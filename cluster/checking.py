@@ -21,8 +21,9 @@ from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
+from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import Plan, inside_blocks, make_plan
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.schedules import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.device import Peaks
 from pipelines.train.events import step_loss
@@ -172,9 +173,7 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
     logits = {
         f"micro-batch {i} row {r}": torch.tensor(row) for i, rows in enumerate(answers) for r, row in enumerate(rows)
     }
-    schedule = make_schedule(
-        trial.config.schedule, num_stages=len(trial.plan.stages), num_micro_batches=len(trial.batches)
-    )
+    schedule = make_schedule(trial.config.schedule, Pipeline(tuple(trial.plan.stage_of)), len(trial.batches))
     losses = []
     gradients: dict[str, Tensor] = {}
     for step in range(trial.steps + 1):

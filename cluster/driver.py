@@ -16,6 +16,7 @@ from cluster.handover import Named
 from cluster.make_fleet import make_fleet
 from cluster.preparation import Preparation
 from pipelines.config import Config
+from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import make_plan
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import save_checkpoint
@@ -196,4 +197,7 @@ class Driver:
             frozen = run.model.weights(name for name in names if name not in run.model.trained)
             return chain(frozen.items(), start.weights(names)), start.moments(names)
 
-        self._fleet.build(Start(make_specs, run.model.padding, state, run.model.shapes(), self._done))
+        pipeline = Pipeline(tuple(self.plan.stage_of))
+        self._fleet.build(
+            Start(make_specs, run.model.padding, state, run.model.shapes(), self._done, pipeline, self.plan.schedule)
+        )

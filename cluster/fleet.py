@@ -13,6 +13,7 @@ from cluster.actors import Seat
 from cluster.crew import Refs
 from cluster.handover import Named
 from pipelines.data.batches import Step
+from pipelines.plan.pipeline import Pipeline
 from pipelines.train.events import StageReport
 from pipelines.train.parameter_shards import Owners, Shape
 from pipelines.train.specs import StageSpec
@@ -36,6 +37,9 @@ class Start:
     """Of the trained parameters, by fully qualified name."""
     version: int
     """Updates that were done before: where a resumed run goes on."""
+    pipeline: Pipeline
+    """A replica's chunks on its stages."""
+    schedule: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,12 +17,12 @@ from typing import Any
 import ray
 
 from cluster.crew import DataCrew, StageCrew
-from cluster.fleet import Landed, Work
+from cluster.fleet import Landed, Start, Work
 from cluster.server_crew import ServerCrew
 from cluster.waiting import wait_for_any
 from pipelines.config import PlanConfig
 from pipelines.plan.actions import Action
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.plan.waves import Handed, Handing, in_wave, split_in_waves
 from pipelines.train.events import StageReport, step_loss
@@ -65,9 +65,16 @@ class Leg:
     """Steps between two pauses."""
 
     def __init__(
-        self, config: PlanConfig, crews: Sequence[StageCrew], servers: ServerCrew, data: DataCrew, version: int
+        self,
+        config: PlanConfig,
+        start: Start,
+        crews: Sequence[StageCrew],
+        servers: ServerCrew,
+        data: DataCrew,
+        version: int,
     ) -> None:
         """`version`: updates that were done before."""
+        self._pipeline, self._schedule = start.pipeline, start.schedule
         self._config, self._crews, self._servers, self._data = config, crews, servers, data
         self._shares = shares_of(config)
         self._handing = Handing(config.sharing, config.staleness)
@@ -128,9 +135,7 @@ class Leg:
 
     def _send(self, r: int, handed: Handed) -> _Flight:
         work, wave, crew = self._steps[handed.step].work, handed.wave, self._crews[r]
-        schedule = make_schedule(
-            self._config.schedule, num_stages=crew.num_stages, num_micro_batches=wave.end - wave.first
-        )
+        schedule = make_schedule(self._schedule, self._pipeline, wave.end - wave.first)
         order = WaveOrder(handed.number, handed.num_waves, wave.first, handed.version)
         orders = [
             StepOrder(work.number, in_wave(actions, wave.first), work.target_weight, order) for actions in schedule

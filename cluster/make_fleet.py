@@ -20,4 +20,4 @@ def make_fleet(config: PlanConfig, task: str, data: DataCrew, *, may_grow: bool)
     if config.servers:
         return Replicas(config, devices, task, data, may_grow=may_grow)
     crew = StageCrew(devices, task, may_grow=may_grow, timeout=config.timeout)
-    return OneReplica(crew, data, schedule=config.schedule)
+    return OneReplica(crew, data)

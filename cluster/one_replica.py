@@ -14,7 +14,7 @@ from cluster.actors import Seat
 from cluster.crew import DataCrew, Refs, StageCrew
 from cluster.fleet import Landed, Start, Work
 from pipelines.plan.actions import Action
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder
@@ -36,13 +36,14 @@ class _Flight:
 class OneReplica:
     """A crew that runs whole steps."""
 
-    def __init__(self, crew: StageCrew, data: DataCrew, *, schedule: str) -> None:
-        self._crew, self._data, self._schedule = crew, data, schedule
+    def __init__(self, crew: StageCrew, data: DataCrew) -> None:
+        self._crew, self._data = crew, data
 
     def meet(self) -> list[Seat]:
         return self._crew.meet()
 
     def build(self, start: Start) -> None:
+        self._pipeline, self._schedule = start.pipeline, start.schedule
         specs = start.make_specs(())
         self._crew.build(specs, start.padding, [start.state(held(spec.units, spec)) for spec in specs])
 
@@ -78,7 +79,7 @@ class OneReplica:
 
     def _send(self, work: Work) -> _Flight:
         micro_batches = work.step.micro_batches
-        schedule = make_schedule(self._schedule, num_stages=self._crew.num_stages, num_micro_batches=len(micro_batches))
+        schedule = make_schedule(self._schedule, self._pipeline, len(micro_batches))
         orders = [StepOrder(work.number, tuple(actions), work.target_weight) for actions in schedule]
         parts = self._data.hand_out("train", micro_batches)
         return _Flight(work, schedule, self._crew.start_step(orders, parts))

@@ -79,6 +79,7 @@ class Replicas:
         return seats
 
     def build(self, start: Start) -> None:
+        self._start = start
         plain = start.make_specs(())[0]
         self._version = start.version
         whole = plain.train.optimizer not in ELEMENTWISE
@@ -134,7 +135,7 @@ class Replicas:
     # -- steps ----------------------------------------------------------------------------------
 
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
-        leg = Leg(self._config, self._crews, self._servers, self._data, self._version)
+        leg = Leg(self._config, self._start, self._crews, self._servers, self._data, self._version)
         for landed in leg.run(works):
             self._version = landed.version
             yield landed

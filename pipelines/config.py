@@ -148,7 +148,7 @@ class PlanConfig(Section):
     at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
     """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
     schedule: str = "1f1b"
-    """The order of every stage's actions; see pipelines/plan/schedule.py."""
+    """The order of every stage's actions; see pipelines/plan/schedules/."""
     replicas: int = Field(default=1, ge=1)
     """How many full sets of stages train the same model, each on a part of every step."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None

@@ -15,8 +15,9 @@ from pipelines.data.read import read_split
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.model.load import load_tokenizer, require_safetensors, resolve
+from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import stage_devices
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.sharing import check_sharing
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
@@ -42,7 +43,7 @@ def preflight(config: Config) -> Path:
         adapter_config(config.adapter, config.train.task)
     if config.plan.stages != "auto":
         stage_devices(config.plan)
-    make_schedule(config.plan.schedule, num_stages=1, num_micro_batches=1)
+    make_schedule(config.plan.schedule, Pipeline((0,)), 1)
     if config.checkpoint.resume is not None:
         open_checkpoint(config.checkpoint.resume)
     folder = _folder(config)

@@ -16,8 +16,8 @@ from pipelines.config import TrainConfig
 from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
-from pipelines.plan.actions import Action
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.pipeline import Pipeline
+from pipelines.plan.schedules import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
 from pipelines.train.device import Device
@@ -115,9 +115,7 @@ class OneProcess:
         """One step, or all of it but the update; returns its loss."""
         if num_targets is None:
             num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
-        todo = make_schedule(self.schedule, num_stages=len(self.stages), num_micro_batches=len(batches))
-        if any(len(stage.spec.chunks) > 1 for stage in self.stages):
-            todo = [chunk_by_chunk(stage.spec.chunks, len(batches)) for stage in self.stages]
+        todo = make_schedule(self.schedule, Pipeline(self.stages[0].spec.stage_of), len(batches))
         todo = todo if update else [[action for action in actions if action.kind != "update"] for actions in todo]
         running: dict[int, Generator[Want, list[Tensor], StageReport]] = {}
         waiting: dict[int, Want] = {}
@@ -140,15 +138,6 @@ class OneProcess:
 
     def weights(self) -> dict[str, Tensor]:
         return {name: value.clone() for stage in self.stages for name, value in stage.named_weights()}
-
-
-def chunk_by_chunk(chunks: Sequence[int], num_micro_batches: int) -> list[Action]:
-    """Every forward of a chunk before any of the next, every backward of a chunk before any of the one before."""
-    last, numbers = num_micro_batches - 1, range(num_micro_batches)
-    forwards = [Action("forward", i, chunk) for chunk in chunks for i in numbers]
-    backwards = [Action("backward", i, chunk) for chunk in reversed(chunks) for i in numbers]
-    weights = [Action("weights", i, chunk) for chunk in chunks for i in (last - 1, last) if i >= 0]
-    return [*forwards, *backwards, *weights, Action("update")]
 
 
 def probe() -> Batch:

@@ -16,7 +16,8 @@ from pipelines.config import TrainConfig
 from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
-from pipelines.plan.schedule import make_schedule
+from pipelines.plan.pipeline import Pipeline
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.waves import Handed, Handing, Sharing, in_wave, split_in_waves
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
@@ -144,7 +145,7 @@ class SeveralReplicas:
         wave = handed.wave
         targets = float(self._num_targets or sum(int((batch["labels"] != -100).sum()) for batch in batches))
         places = [place for place in self.executors if place[0] == r]
-        todo = make_schedule("1f1b", num_stages=len(places), num_micro_batches=wave.end - wave.first)
+        todo = make_schedule("1f1b", Pipeline.in_a_row(len(places)), wave.end - wave.first)
         order = WaveOrder(handed.number, handed.num_waves, wave.first, handed.version)
         for place, actions in zip(places, todo, strict=True):
             step = StepOrder(handed.step, in_wave(actions, wave.first), targets, order)

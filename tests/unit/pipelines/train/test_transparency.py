@@ -13,7 +13,7 @@ from pipelines.check.plain import Plain
 from pipelines.config import TrainConfig
 from pipelines.model.examples import example_batches
 from pipelines.model.units import find_units
-from pipelines.plan.schedule import SCHEDULES
+from pipelines.plan.schedules import SCHEDULES
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.optimizers import learning_rate
 from tests.census.catalog import build, pairs
@@ -76,8 +76,9 @@ def test_stages_that_hold_several_chunks_give_bitwise_equal_losses_and_weights(
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_every_schedule_gives_bitwise_equal_weights(schedule: str) -> None:
-    _, weights = trained("bert", cut=[3, 4], schedule=schedule)
+@pytest.mark.parametrize("stage_of", [[0, 1, 2], [0, 1, 0], [1, 0, 1]], ids=str)
+def test_every_schedule_gives_bitwise_equal_weights(schedule: str, stage_of: list[int]) -> None:
+    _, weights = trained("bert", cut=[3, 4], stage_of=stage_of, schedule=schedule)
     _, plain = trained("bert", cut=[])
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
 
