@@ -1,0 +1,204 @@
+"""The plan for measured devices: exact over cuts and devices, then simulated with every schedule.
+
+    measured unit times, devices ──▶ problem ──▶ the best pipelines (solve.py, exact by its formula)
+                                                   │  a handful that differ in devices and number of stages
+                                                   ▼
+                       real micro-batch shapes ──▶ simulated with each schedule ──▶ plan
+
+The formula of the problem knows no schedule and takes all micro-batches alike; the simulation knows both.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from statistics import fmean
+
+from pipelines.config import PlanConfig
+from pipelines.errors import UserError
+from pipelines.model.units import Units
+from pipelines.plan.alternating import in_groups
+from pipelines.plan.closest import explain
+from pipelines.plan.devices import Device
+from pipelines.plan.measured import Measured, Shape
+from pipelines.plan.plan import Plan, StagePlan, stage_parts, unit_costs
+from pipelines.plan.predict import Predictor, Seating, mean_shape
+from pipelines.plan.problem import Problem, make_problem
+from pipelines.plan.roles import allowed, alternates
+from pipelines.plan.schedules import SCHEDULES
+from pipelines.plan.seats import seat
+from pipelines.plan.solve import best_pipeline, best_pipelines
+from pipelines.plan.windows import INFINITE
+
+CANDIDATES = 8
+"""Pipelines that are simulated, of those that are best by the formula."""
+FINALISTS = 2
+"""Of these, those that a schedule of their own is made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    predictor: Predictor
+    schedule: str
+    """The fastest of those that were tried."""
+    seconds: float
+    """Predicted of a step, in the mean."""
+
+
+class Chooser:
+    """Plans for one model on the devices of one cluster."""
+
+    def __init__(
+        self,
+        measured: Measured,
+        devices: Sequence[Device],
+        units: Units,
+        config: PlanConfig,
+        trained: Mapping[str, int] | None,
+    ) -> None:
+        """
+        Raises:
+            UserError: `config.place` names what there is not.
+        """
+        self._measured, self._units, self._config, self._trained = measured, units, config, trained
+        known = {kind.name: kind.kind for kind in measured.types}
+        self._devices = _at_most([device for device in devices if device.type in known], config.at_most)
+        self._count = Counter(device.type for device in self._devices)
+        self._types = [name for name in known if self._count[name]]
+        if not self._types:
+            raise UserError(f"plan.at_most={config.at_most} leaves no device at all.")
+        self._open_to = allowed(units, config.place, self._types, [known[name] for name in self._types])
+
+    def choose(self, steps: Sequence[Sequence[Shape]]) -> Plan:
+        """The fastest plan for steps of micro-batches of these shapes.
+
+        Raises:
+            UserError: the model does not fit; says what is closest to fitting.
+        """
+        problem = self._problem(steps)
+        seatings = list(self._seatings(problem))
+        if not seatings:
+            raise UserError(explain(problem, [unit.name for unit in self._units.all]))
+        quick, slow = self._schedules()
+        tried = [self._try(seating, quick, steps) for seating in seatings]
+        tried.sort(key=lambda one: one.seconds)
+        # To make a schedule for the costs takes longer than to look at those that are there.
+        finalists = [self._try(one.predictor.seating, [*quick, *slow], steps) for one in tried[:FINALISTS]]
+        best = min(finalists, key=lambda one: one.seconds)
+        return self._plan(best, steps, tuple(self._left_out(problem, best, steps)))
+
+    def _problem(self, steps: Sequence[Sequence[Shape]]) -> Problem:
+        return make_problem(
+            self._measured,
+            self._types,
+            [self._count[name] for name in self._types],
+            mean_shape([shape for step in steps for shape in step]),
+            num_micro_batches=round(fmean(map(len, steps))),
+            allowed=self._open_to,
+        )
+
+    def _seatings(self, problem: Problem) -> Iterator[Seating]:
+        if alternates(self._open_to):
+            yield from self._alternating()
+        else:
+            yield from (self._seating(found.stages) for found in best_pipelines(problem, CANDIDATES))
+
+    def _schedules(self) -> tuple[list[str], list[str]]:
+        if self._config.schedule != "auto":
+            return [self._config.schedule], []
+        return [name for name in SCHEDULES if name != "synthesised"], ["synthesised"]
+
+    def _try(self, seating: Seating, schedules: Sequence[str], steps: Sequence[Sequence[Shape]]) -> _Tried:
+        predictor = Predictor(self._measured, seating)
+        times: dict[str, float] = {}
+        for schedule in schedules:
+            # One that breaks a device's memory is no choice.
+            with suppress(UserError):
+                times[schedule] = fmean(predictor.step(schedule, step).seconds for step in steps)
+        if not times:
+            return _Tried(predictor, schedules[0], INFINITE)
+        best = min(times, key=times.__getitem__)
+        return _Tried(predictor, best, times[best])
+
+    def _seating(self, stages: Sequence[tuple[int, int, int]]) -> Seating:
+        types = [self._types[k] for k, _, _ in stages]
+        bounds = (0, *(end for _, _, end in stages))
+        nodes = tuple(device.node for device in seat(types, self._devices))
+        return Seating(bounds, tuple(range(len(stages))), tuple(types), nodes)
+
+    def _alternating(self) -> Iterator[Seating]:
+        """For every number of groups that there are devices for, each stage on a type that it may sit on."""
+        costs = unit_costs(self._units, self._trained)
+        for num_groups in range(1, len(self._devices) + 1):
+            found = in_groups(self._open_to, costs, num_groups)
+            if found is None:
+                return
+            bounds, stage_of, choices = found
+            left = Counter(self._count)
+            types: list[str] = []
+            for choice in choices:
+                fit = [name for name, may in zip(self._types, choice, strict=True) if may and left[name]]
+                if not fit:
+                    return
+                types.append(min(fit, key=self._seconds_of_all))
+                left[types[-1]] -= 1
+            nodes = tuple(device.node for device in seat(types, self._devices))
+            yield Seating(tuple(bounds), tuple(stage_of), tuple(types), nodes)
+
+    def _seconds_of_all(self, name: str) -> float:
+        """How slow a type is: the whole model's forward and backward in the first shape that was measured."""
+        (kind,) = (kind for kind in self._measured.types if kind.name == name)
+        return sum(kind.times[0].forward) + sum(kind.times[0].backward) + sum(kind.times[0].weights)
+
+    def _left_out(self, problem: Problem, best: _Tried, steps: Sequence[Sequence[Shape]]) -> Iterator[str]:
+        """Of every type with devices that are not used, what it would be like to use one more."""
+        used = Counter(best.predictor.seating.types)
+        for k, name in enumerate(self._types):
+            spare = self._count[name] - used[name]
+            if not spare:
+                continue
+            what = f"{spare} of {self._count[name]} {name} left out"
+            found = None if alternates(self._open_to) else best_pipeline(problem, at_least={k: used[name] + 1})
+            if found is None:
+                yield f"{what}: no pipeline with one more of them keeps all limits of memory and place."
+                continue
+            one_more = self._try(self._seating(found.stages), [best.schedule], steps)
+            yield (
+                f"{what}: with one more of them a step would take {one_more.seconds:.3f} s, which is not less than "
+                f"{best.seconds:.3f} s."
+            )
+
+    def _plan(self, best: _Tried, steps: Sequence[Sequence[Shape]], left_out: tuple[str, ...]) -> Plan:
+        predictor, seating = best.predictor, best.predictor.seating
+        simulated = predictor.step(best.schedule, steps[0])
+        parts = stage_parts(self._units, seating.bounds, seating.stage_of, self._trained)
+        by_type = {device.type: device for device in self._devices}
+        stages = []
+        for j, part in enumerate(parts):
+            device = by_type[seating.types[j]]
+            stages.append(
+                StagePlan(
+                    **part,
+                    device=device.type,
+                    kind=device.kind,
+                    cpus=device.cpus,
+                    node=seating.nodes[j],
+                    busy=round(simulated.busy[j] / simulated.seconds, 4),
+                    needs=predictor.held(j) + simulated.peak_bytes[j],
+                    limit=predictor.memory(j),
+                )
+            )
+        return Plan(tuple(stages), best.schedule, best.seconds, left_out)
+
+
+def _at_most(devices: Sequence[Device], limits: Mapping[str, int]) -> list[Device]:
+    """Devices until the limit of their type, and that of their kind, is reached."""
+    taken: Counter[str] = Counter()
+    kept = []
+    for device in devices:
+        if all(taken[name] < limits.get(name, len(devices)) for name in (device.type, device.kind)):
+            kept.append(device)
+            taken.update((device.type, device.kind))
+    return kept

@@ -1,0 +1,159 @@
+"""What a step will take on given devices: measured unit times, put together by the event simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import fmean
+
+from pipelines.plan.actions import Action
+from pipelines.plan.measured import Measured, MeasuredType, Shape, Times
+from pipelines.plan.pipeline import Costs, Memory, Nodes, Pipeline, Schedule
+from pipelines.plan.schedules import make_schedule
+from pipelines.plan.simulate import Duration, Simulated, simulate
+
+
+@dataclass(frozen=True, slots=True)
+class Seating:
+    """Chunks on stages, and stages on devices."""
+
+    bounds: tuple[int, ...]
+    """The first unit of every chunk, and the number of units."""
+    stage_of: tuple[int, ...]
+    """The stage of every chunk."""
+    types: tuple[str, ...]
+    """Of every stage, the type of its device."""
+    nodes: tuple[str, ...]
+    """Of every stage, the node of its device."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ChunkTimes:
+    forward: float
+    backward: float
+    weights: float
+    kept: int
+    noted: int
+
+
+class Predictor:
+    """Predicts steps of one seating."""
+
+    def __init__(self, measured: Measured, seating: Seating) -> None:
+        self.seating = seating
+        self._measured = measured
+        by_name = {kind.name: kind for kind in measured.types}
+        self._types = [by_name[name] for name in seating.types]
+        self._spans = list(pairwise(seating.bounds))
+        self._found: dict[tuple[int, Shape], _ChunkTimes] = {}
+
+    def step(self, schedule: str, shapes: Sequence[Shape]) -> Simulated:
+        """One step whose micro-batches have these shapes.
+
+        Raises:
+            UserError: the schedule cannot keep the devices' memory.
+        """
+        pipeline = self.pipeline(shapes)
+        actions = make_schedule(schedule, pipeline, len(shapes))
+        return simulate(actions, pipeline, self._durations(actions, shapes))
+
+    def pipeline(self, shapes: Sequence[Shape]) -> Pipeline:
+        """Chunks with the mean costs of these micro-batches, for those schedules that look at them."""
+        mean = mean_shape(shapes)
+        chunks = [self._chunk(c, mean) for c in range(len(self._spans))]
+        tokens = [shape.rows * shape.width for shape in shapes]
+        messages = [self._message(c, mean) for c in range(len(self._spans) - 1)]
+        costs = Costs(
+            forward=tuple(chunk.forward for chunk in chunks),
+            backward=tuple(chunk.backward for chunk in chunks),
+            weights=tuple(chunk.weights for chunk in chunks),
+            update=tuple(self._update(j) for j in range(len(self._types))),
+            latency=tuple(latency for latency, _, _ in messages),
+            activations=tuple(there for _, there, _ in messages),
+            gradients=tuple(back for _, _, back in messages),
+            sizes=tuple(count / fmean(tokens) for count in tokens),
+        )
+        memory = Memory(
+            kept=tuple(chunk.kept for chunk in chunks),
+            noted=tuple(chunk.noted for chunk in chunks),
+            limit=tuple(max(0, kind.memory - self.held(j)) for j, kind in enumerate(self._types)),
+        )
+        return Pipeline(self.seating.stage_of, costs, memory, self._nodes())
+
+    def held(self, j: int) -> int:
+        """Bytes of weights, gradients and optimizer state of stage `j`."""
+        return sum(self._measured.held[n] for n in self._units(j))
+
+    def memory(self, j: int) -> int:
+        """Bytes that the device of stage `j` may fill."""
+        return self._types[j].memory
+
+    def _units(self, j: int) -> list[int]:
+        spans = zip(self._spans, self.seating.stage_of, strict=True)
+        return [n for (first, end), stage in spans if stage == j for n in range(first, end)]
+
+    def _update(self, j: int) -> float:
+        return sum(self._types[j].update[n] for n in self._units(j))
+
+    def _times(self, c: int, shape: Shape) -> Times:
+        return self._measured.times_at(self._type(c).name, shape)
+
+    def _type(self, c: int) -> MeasuredType:
+        return self._types[self.seating.stage_of[c]]
+
+    def _chunk(self, c: int, shape: Shape) -> _ChunkTimes:
+        if (c, shape) not in self._found:
+            times, (first, end) = self._times(c, shape), self._spans[c]
+            self._found[c, shape] = _ChunkTimes(
+                times.stage_forward + sum(times.forward[first:end]),
+                times.stage_backward + sum(times.backward[first:end]),
+                sum(times.weights[first:end]),
+                sum(times.kept[first:end]),
+                sum(times.noted[first:end]),
+            )
+        return self._found[c, shape]
+
+    def _message(self, c: int, shape: Shape) -> tuple[float, float, float]:
+        """Of the boundary behind chunk `c`: latency, and seconds that its messages take there and back."""
+        giver, taker = self.seating.stage_of[c], self.seating.stage_of[c + 1]
+        if giver == taker:
+            return 0.0, 0.0, 0.0
+        link = self._measured.link(self._types[giver].name, self._types[taker].name)
+        there, back = self._times(c, shape).crossing[self._spans[c][1] - 1]
+        return link.latency, there / link.bandwidth, back / link.bandwidth
+
+    def _durations(self, actions: Schedule, shapes: Sequence[Shape]) -> Duration:
+        """By the shape of each micro-batch, where the pipeline's costs know means only."""
+        parts: dict[Action, float] = {}
+        for stage in actions:
+            done: dict[int, int] = {}
+            for action in stage:
+                if action.kind == "weights" and action.micro_batch is not None:
+                    part = range(done.get(action.chunk, 0), action.micro_batch + 1)
+                    parts[action] = sum(self._chunk(action.chunk, shapes[i]).weights for i in part)
+                    done[action.chunk] = part.stop
+
+        def duration(j: int, action: Action) -> float:
+            if action.micro_batch is None:
+                return self._update(j)
+            if action.kind == "weights":
+                return parts[action]
+            chunk = self._chunk(action.chunk, shapes[action.micro_batch])
+            return chunk.forward if action.kind == "forward" else chunk.backward
+
+        return duration
+
+    def _nodes(self) -> Nodes:
+        # Slices of one node's CPUs slow each other; a GPU beside them does not.
+        places = list(zip(self.seating.nodes, self.seating.types, strict=True))
+        numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
+        rates = {place: kind.rates for place, kind in zip(places, self._types, strict=True)}
+        return Nodes(tuple(numbers[place] for place in places), tuple(rates[place] for place in numbers))
+
+
+def mean_shape(shapes: Sequence[Shape]) -> Shape:
+    """A shape with the mean number of sub-words of these, about as wide as they are."""
+    tokens = fmean(shape.rows * shape.width for shape in shapes)
+    width = max(1, round(fmean(shape.width for shape in shapes)))
+    return Shape(max(1, round(tokens / width)), width)
