@@ -58,7 +58,7 @@ class Survey:
     timeout: float
     again: bool = False
     """Whether what is known is measured again."""
-    tell: Tell = lambda what, done, total: None
+    tell: Tell | None = None
 
     def run(self, devices: Sequence[Device]) -> Measured:
         """Everything that planner and simulator want to know of these devices.
@@ -75,13 +75,19 @@ class Survey:
         if not roomy:
             most = max(device.memory for device in devices)
             raise UserError(
-                f"The model's largest unit takes about {largest / 2**20:,.0f} MiB to train, but no device has more than "
-                f"{most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage, which gives a stage more of its node's memory."
+                f"The model's largest unit takes about {largest / 2**20:,.0f} MiB to train, but no device has more "
+                f"than {most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage, which gives a stage more of its node's memory."
             )
+        for name in by_type.keys() - roomy.keys():
+            self._tell(f"{name} has no room for the largest unit", 1, 1)
         found = [self._type(devices) for devices in roomy.values()]
         held = tuple(map(max, zip(*(measured.held for measured in found), strict=True)))
         types = tuple(kind for measured in found for kind in measured.types)
         return replace(found[0], held=held, types=types, links=tuple(self._links(roomy)))
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.tell is not None:
+            self.tell(what, done, total)
 
     # -- one type of device ---------------------------------------------------------------------
 
@@ -111,10 +117,10 @@ class Survey:
         memory = _room([device], process)
         (parts,) = self._ask(lambda: actor.begin.remote(subject, self.example, shapes, memory), to="build the model")
         for part in range(parts):
-            self.tell(f"units on {device.type}", part, parts)
+            self._tell(f"units on {device.type}", part, parts)
             self._ask(actor.measure_part, to="measure the model's units")
         (found,) = self._ask(actor.measure_part, to="sum up")
-        self.tell(f"units on {device.type}", parts, parts)
+        self._tell(f"units on {device.type}", parts, parts)
         return found, 0 if device.kind == "gpu" and not device.logical else process
 
     def _joined(
@@ -148,7 +154,7 @@ class Survey:
         speeds: dict[int, list[float]] = {count: [] for count in counts}
         for number in range(ROUNDS):
             for step, count in enumerate(counts):
-                self.tell(f"several {device.type} at once", number * len(counts) + step, ROUNDS * len(counts))
+                self._tell(f"several {device.type} at once", number * len(counts) + step, ROUNDS * len(counts))
                 (now,) = self._ask(actors[0].clock, to="tell the time")
                 working = [actor.rate.remote(now + HEAD_START, WINDOW) for actor in actors[:count]]
                 speeds[count].append(fmean(self._all(working, to="work beside others")))
@@ -177,7 +183,7 @@ class Survey:
         pairs = list(_pairs(by_type))
         with _Ends(self.timeout) as ends:
             for number, (one, other) in enumerate(pairs):
-                self.tell("ways between devices", number, len(pairs))
+                self._tell("ways between devices", number, len(pairs))
                 same = one.node == other.node
                 link = None if self.again else self.cache.links((one, other), same_node=same)
                 if link is None:
@@ -185,7 +191,7 @@ class Survey:
                     measured = Link((one.type, other.type), way.latency, way.bandwidth, same)
                     link = self.cache.keep_link(measured, (one, other))
                 yield replace(link, ends=(one.type, other.type))
-        self.tell("ways between devices", len(pairs), len(pairs))
+        self._tell("ways between devices", len(pairs), len(pairs))
 
     def _ask(self, call: Callable[..., Any], *, to: str) -> list[Any]:
         """`call`: an actor's method, or something that calls one with what it wants to know."""
