@@ -55,6 +55,8 @@ class Node:
     cpu: str
     """The processor's name."""
     bfloat16: bool
+    accelerator: str | None = None
+    """Ray's word for the type of its GPUs."""
     gpu: str | None = None
     """The GPUs' name; None where the machine has none, whatever Ray was told."""
     gpu_memory: int = 0
@@ -136,7 +138,7 @@ def _name(node: Node, kind: str, threads: int) -> str:
     if node.label is not None:
         return node.label if kind == "gpu" or not node.gpus else f"{node.label}-cpu"
     on_cpu = kind == "cpu" or node.gpu is None
-    chip = node.cpu if on_cpu else str(node.gpu)
+    chip = node.cpu if kind == "cpu" else node.accelerator or node.gpu or node.cpu
     slug = re.sub(r"[^a-z0-9]+", "-", re.sub(r"\((R|TM)\)|@.*|\bCPU\b", "", chip).lower()).strip("-")
     of_threads = f"-{threads}t" if on_cpu else ""
     slowed = f"-slowed-{node.slowdown:g}" if node.slowdown != 1 else ""

@@ -59,6 +59,8 @@ class MeasuredType:
     """Seconds of the optimizer, by unit."""
     rates: tuple[float, ...]
     """Speed of a device when 1, 2, ... devices of its node work at once, against the speed it was measured at."""
+    process: int = 0
+    """Bytes that a process takes before it has a model; `memory` is without them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,10 @@ class Stage:
         for layer in self._later:
             layer.compute(chunk, i)
 
+    def noted(self) -> list[Tensor]:
+        """What backwards left for weight gradients that are not computed yet; some may share memory."""
+        return [tensor for layer in self._later for tensor in layer.noted()]
+
     def add_penalties(self) -> tuple[float, ...]:
         """Add the gradients of what an adapter adds to the loss for its own weights' sake, and return its parts."""
         return () if self._ranks is None else tuple(self._ranks.orthogonality())

@@ -38,6 +38,10 @@ class Notes:
         self._kept[chunk] = [note for note in kept if note[0] > last]
         return [(x, dy) for _, x, dy in taken]
 
+    def tensors(self) -> list[Tensor]:
+        """All that is kept."""
+        return [tensor for notes in self._kept.values() for _, x, dy in notes for tensor in (x, dy)]
+
 
 class Clock:
     """Which micro-batch the stage is running backward, and through which chunk."""
@@ -84,6 +88,10 @@ class LinearLater:
         _add(weight, product(dy.t(), x.t()))
         if bias is not None and bias.requires_grad:
             _add(bias, dy.sum(0, dtype=bias.dtype))
+
+    def noted(self) -> list[Tensor]:
+        """What backwards put aside and `compute` has not taken yet."""
+        return self._notes.tensors()
 
     def forget_cast(self) -> None:
         """The weight is about to change."""

@@ -1,0 +1,266 @@
+"""Measure a model on every type of device that the cluster has, and the ways between them, unless it is known already.
+
+One type after the other, so that nothing measured disturbs another measurement. Nothing else should run meanwhile.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from itertools import combinations_with_replacement
+from statistics import fmean, median
+from typing import Any
+
+import ray
+from torch import Tensor
+
+from cluster.bench_actors import BenchActor, LinkActor, Way
+from cluster.devices import on
+from cluster.transport import Keys
+from cluster.waiting import wait_for
+from pipelines.errors import UserError
+from pipelines.plan.devices import Device, precision_of
+from pipelines.plan.measured import Link, Measured, MeasuredType, Shape
+from pipelines.plan.measured_cache import Cache, merged
+from pipelines.plan.unit_times import between
+from pipelines.train.measure import Found
+from pipelines.train.subject import Subject
+
+LIBRARIES = ("torch", "transformers", "motley")
+USABLE = 0.9
+"""Of a GPU's memory: the rest is its driver's, and what no tensor fits between others."""
+ROUNDS, WINDOW, HEAD_START = 3, 1.0, 0.3
+"""How often devices of a node work at once, for how many seconds, and how long before that they are told."""
+
+Tell = Callable[[str, int, int], None]
+"""What is measured, how much of it is done, and of how much."""
+Batch = Mapping[str, Tensor]
+
+
+def versions() -> dict[str, str]:
+    """Of what times depend on."""
+    return {name: version(name) for name in LIBRARIES}
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Measures one model on one cluster."""
+
+    subject: Subject
+    example: Batch
+    """Any micro-batch; others are made of it."""
+    shapes: Sequence[Shape]
+    cache: Cache
+    timeout: float
+    again: bool = False
+    """Whether what is known is measured again."""
+    tell: Tell | None = None
+
+    def run(self, devices: Sequence[Device]) -> Measured:
+        """Everything that planner and simulator want to know of these devices.
+
+        Raises:
+            UserError: no device has room for the largest unit, or a file of the cache makes no sense.
+            TimeoutError: a device was not free, or did not answer in time.
+        """
+        by_type: dict[str, list[Device]] = {}
+        for device in devices:
+            by_type.setdefault(device.type, []).append(device)
+        largest = max(map(self.subject.likely_bytes, range(len(self.subject.units))))
+        roomy = {name: found for name, found in by_type.items() if largest <= min(device.memory for device in found)}
+        if not roomy:
+            most = max(device.memory for device in devices)
+            raise UserError(
+                f"The model's largest unit takes about {largest / 2**20:,.0f} MiB to train, but no device has more "
+                f"than {most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage, which gives a stage more of its node's memory."
+            )
+        for name in by_type.keys() - roomy.keys():
+            self._tell(f"{name} has no room for the largest unit", 1, 1)
+        found = [self._type(devices) for devices in roomy.values()]
+        held = tuple(map(max, zip(*(measured.held for measured in found), strict=True)))
+        types = tuple(kind for measured in found for kind in measured.types)
+        return replace(found[0], held=held, types=types, links=tuple(self._links(roomy)))
+
+    def _tell(self, what: str, done: int, total: int) -> None:
+        if self.tell is not None:
+            self.tell(what, done, total)
+
+    # -- one type of device ---------------------------------------------------------------------
+
+    def _type(self, devices: Sequence[Device]) -> Measured:
+        together = _together(devices)
+        device = together[0]
+        precision = precision_of(device, self.subject.train.precision)
+        subject = self.subject.in_precision(precision)
+        name, fingerprint = subject.model_class, subject.fingerprint()
+        known = None if self.again else self.cache.units(name, fingerprint, device, precision)
+        there = () if known is None else {times.shape for times in known.types[0].times}
+        missing = [shape for shape in self.shapes if shape not in there]
+        if known is None or missing or len(known.types[0].rates) < len(together):
+            with self._actors(together) as actors:
+                if known is None or missing:
+                    found, process = self._units(actors[0], subject, device, missing)
+                    known = self._joined(known, found, subject, device, precision, process)
+                rates = self._rates(actors, subject, device)
+            known = replace(known, types=(replace(known.types[0], rates=rates),))
+            known = self.cache.keep_units(known, fingerprint, device, precision)
+        kind = known.types[0]
+        # How much there is for a device is not what was measured: it is as it is now.
+        return replace(known, types=(replace(kind, name=device.type, memory=_room(devices, kind.process)),))
+
+    def _units(self, actor: Any, subject: Subject, device: Device, shapes: Sequence[Shape]) -> tuple[Found, int]:
+        (process,) = self._ask(actor.base, to="start")
+        memory = _room([device], process)
+        (parts,) = self._ask(lambda: actor.begin.remote(subject, self.example, shapes, memory), to="build the model")
+        for part in range(parts):
+            self._tell(f"units on {device.type}", part, parts)
+            self._ask(actor.measure_part, to="measure the model's units")
+        (found,) = self._ask(actor.measure_part, to="sum up")
+        self._tell(f"units on {device.type}", parts, parts)
+        return found, 0 if device.kind == "gpu" and not device.logical else process
+
+    def _joined(
+        self, known: Measured | None, found: Found, subject: Subject, device: Device, precision: str, process: int
+    ) -> Measured:
+        if known is not None:
+            return replace(known, types=(merged(known.types[0], found.times),))
+        kind = MeasuredType(
+            name=device.type,
+            kind=device.kind,
+            chip=device.chip,
+            threads=device.threads,
+            precision=precision,
+            memory=_room([device], process),
+            times=found.times,
+            update=found.update,
+            rates=(1.0,),
+            process=process,
+        )
+        units = tuple(unit.name for unit in subject.units.all)
+        return Measured(subject.model_class, units, found.held, (kind,), (), versions())
+
+    def _rates(self, actors: Sequence[Any], subject: Subject, device: Device) -> tuple[float, ...]:
+        """How fast each is when more and more of them work."""
+        if len(actors) == 1 or (device.kind == "gpu" and not device.logical):
+            return (1.0,) * len(actors)
+        shape = max(self.shapes, key=lambda shape: shape.rows * shape.width)
+        calls = [actor.make_effort.remote(subject, self.example, shape) for actor in actors]
+        self._all(calls, to="build a part of the model")
+        counts = [*(2**k for k in range(len(actors).bit_length()) if 2**k < len(actors)), len(actors)]
+        speeds: dict[int, list[float]] = {count: [] for count in counts}
+        for number in range(ROUNDS):
+            for step, count in enumerate(counts):
+                self._tell(f"several {device.type} at once", number * len(counts) + step, ROUNDS * len(counts))
+                (now,) = self._ask(actors[0].clock, to="tell the time")
+                working = [actor.rate.remote(now + HEAD_START, WINDOW) for actor in actors[:count]]
+                speeds[count].append(fmean(self._all(working, to="work beside others")))
+        alone = median(speeds[1])
+        rates = {count: min(1.0, median(found) / alone) for count, found in speeds.items()}
+        return tuple(between(rates, count) for count in range(1, len(actors) + 1))
+
+    @contextmanager
+    def _actors(self, devices: Sequence[Device]) -> Iterator[list[Any]]:
+        """One on each of these devices, which are on one node. They are not waited for."""
+        actors = [
+            BenchActor.options(num_cpus=device.cpus, num_gpus=device.gpus, scheduling_strategy=on(device.node)).remote(
+                device.threads
+            )
+            for device in devices
+        ]
+        try:
+            yield actors
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+
+    # -- ways -----------------------------------------------------------------------------------
+
+    def _links(self, by_type: Mapping[str, Sequence[Device]]) -> Iterator[Link]:
+        pairs = list(_pairs(by_type))
+        with _Ends(self.timeout) as ends:
+            for number, (one, other) in enumerate(pairs):
+                self._tell("ways between devices", number, len(pairs))
+                same = one.node == other.node
+                link = None if self.again else self.cache.links((one, other), same_node=same)
+                if link is None:
+                    way = ends.measure(one.node, other.node)
+                    measured = Link((one.type, other.type), way.latency, way.bandwidth, same)
+                    link = self.cache.keep_link(measured, (one, other))
+                yield replace(link, ends=(one.type, other.type))
+        self._tell("ways between devices", len(pairs), len(pairs))
+
+    def _ask(self, call: Callable[..., Any], *, to: str) -> list[Any]:
+        """`call`: an actor's method, or something that calls one with what it wants to know."""
+        ref = call.remote() if hasattr(call, "remote") else call()
+        return wait_for({"a measuring actor": ref}, to=to, timeout=self.timeout)
+
+    def _all(self, refs: Sequence[Any], *, to: str) -> list[Any]:
+        return wait_for({f"measuring actor {n}": ref for n, ref in enumerate(refs)}, to=to, timeout=self.timeout)
+
+
+class _Ends:
+    """Actors that send each other messages, two on a node at most, kept until the last way is measured."""
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._actors: dict[tuple[str, int], Any] = {}
+
+    def __enter__(self) -> _Ends:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        for actor in self._actors.values():
+            ray.kill(actor)
+
+    def measure(self, one: str, other: str) -> Way:
+        """The way from a node to another, or within it."""
+        keys, room = Keys.new(), f"motley-{secrets.token_hex(8)}" if one == other else None
+        asking, answering = self._at(one, 0), self._at(other, 1)
+        first, second = self._both(asking.bind.remote(keys, room), answering.bind.remote(keys, room), to="listen")
+        way, _ = self._both(asking.run.remote(second), answering.run.remote(first), to="send to and fro")
+        self._both(answering.close.remote(), to="end")
+        assert isinstance(way, Way)
+        return way
+
+    def _at(self, node: str, end: int) -> Any:
+        if (node, end) not in self._actors:
+            make = LinkActor.options(num_cpus=0, scheduling_strategy=on(node))
+            self._actors[node, end] = make.remote(end, self._timeout)
+        return self._actors[node, end]
+
+    def _both(self, *refs: Any, to: str) -> list[Any]:
+        return wait_for({f"end {n} of a way": ref for n, ref in enumerate(refs)}, to=to, timeout=self._timeout)
+
+
+def _together(devices: Sequence[Device]) -> list[Device]:
+    """Those on the node that has most of them."""
+    ((node, _),) = Counter(device.node for device in devices).most_common(1)
+    return [device for device in devices if device.node == node]
+
+
+def _room(devices: Sequence[Device], process: int) -> int:
+    """Bytes that a stage may fill on any of them."""
+    least = min(devices, key=lambda device: device.memory)
+    if least.kind == "gpu" and not least.logical:
+        return int(least.memory * USABLE)
+    return max(0, least.memory - process)
+
+
+def _pairs(by_type: Mapping[str, Sequence[Device]]) -> Iterator[tuple[Device, Device]]:
+    """For every two types two devices on one node, and two on different nodes, if there are such."""
+    for one, other in combinations_with_replacement(by_type, 2):
+        firsts, seconds = by_type[one], by_type[other]
+        ways = (
+            (a, b)
+            for n, a in enumerate(firsts)
+            for b in (seconds[n + 1 :] if one == other else seconds)
+        )  # fmt: skip
+        seen: set[bool] = set()
+        for a, b in ways:
+            if (a.node == b.node) not in seen:
+                seen.add(a.node == b.node)
+                yield a, b
