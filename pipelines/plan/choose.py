@@ -23,12 +23,14 @@ from pipelines.plan.alternating import in_groups
 from pipelines.plan.closest import explain
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured, Shape
+from pipelines.plan.pipeline import Schedule
 from pipelines.plan.plan import Plan, StagePlan, stage_parts, unit_costs
 from pipelines.plan.predict import Predictor, Seating, mean_shape
 from pipelines.plan.problem import Problem, make_problem
 from pipelines.plan.roles import allowed, alternates
-from pipelines.plan.schedules import SCHEDULES
+from pipelines.plan.schedules import SCHEDULES, make_schedule
 from pipelines.plan.seats import seat
+from pipelines.plan.simulate import Simulated
 from pipelines.plan.solve import best_pipeline, best_pipelines
 from pipelines.plan.windows import INFINITE
 
@@ -36,6 +38,17 @@ CANDIDATES = 8
 """Pipelines that are simulated, of those that are best by the formula."""
 FINALISTS = 2
 """Of these, those that a schedule of their own is made for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A plan, and what a step of it is predicted to be like."""
+
+    plan: Plan
+    actions: Schedule
+    """Of a step of ordinary micro-batches."""
+    simulated: Simulated
+    """When each of them runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +84,7 @@ class Chooser:
             raise UserError(f"plan.at_most={config.at_most} leaves no device at all.")
         self._open_to = allowed(units, config.place, self._types, [known[name] for name in self._types])
 
-    def choose(self, steps: Sequence[Sequence[Shape]]) -> Plan:
+    def choose(self, steps: Sequence[Sequence[Shape]]) -> Choice:
         """The fastest plan for steps of micro-batches of these shapes.
 
         Raises:
@@ -170,9 +183,11 @@ class Chooser:
                 f"{best.seconds:.3f} s."
             )
 
-    def _plan(self, best: _Tried, steps: Sequence[Sequence[Shape]], left_out: tuple[str, ...]) -> Plan:
+    def _plan(self, best: _Tried, steps: Sequence[Sequence[Shape]], left_out: tuple[str, ...]) -> Choice:
         predictor, seating = best.predictor, best.predictor.seating
-        simulated = predictor.step(best.schedule, steps[0])
+        # The step that takes about as long as the mean of all.
+        ordinary = min(steps, key=lambda step: abs(predictor.step(best.schedule, step).seconds - best.seconds))
+        simulated = predictor.step(best.schedule, ordinary)
         parts = stage_parts(self._units, seating.bounds, seating.stage_of, self._trained)
         by_type = {device.type: device for device in self._devices}
         stages = []
@@ -190,7 +205,9 @@ class Chooser:
                     limit=predictor.memory(j),
                 )
             )
-        return Plan(tuple(stages), best.schedule, best.seconds, left_out)
+        plan = Plan(tuple(stages), best.schedule, best.seconds, left_out)
+        actions = make_schedule(best.schedule, predictor.pipeline(ordinary), len(ordinary))
+        return Choice(plan, actions, simulated)
 
 
 def _at_most(devices: Sequence[Device], limits: Mapping[str, int]) -> list[Device]:
