@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
 import torch
 from torch import Tensor
 
+from cluster.devices import slowdown_here
 from cluster.handover import StageEnd
 from cluster.transport import Keys, ZmqTransport
 from pipelines.config import DataConfig
@@ -43,7 +44,7 @@ class StageShell:
         self, stage: int, *, task: str, cpus: float, wants_gpu: bool, keys: Keys, timeout: float, replica: int = 0
     ) -> None:
         gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
-        self._device = Device.assigned(gpus, cpus)
+        self._device = replace(Device.assigned(gpus, cpus), slowdown=slowdown_here())
         self._note = (
             " in place of a GPU, which Ray assigned but this node has not"
             if wants_gpu and self._device.kind.type == "cpu"

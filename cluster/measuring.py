@@ -76,7 +76,7 @@ class Survey:
             most = max(device.memory for device in devices)
             raise UserError(
                 f"The model's largest unit takes about {largest / 2**20:,.0f} MiB to train, but no device has more "
-                f"than {most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage, which gives a stage more of its node's memory."
+                f"than {most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage: a stage gets more of its node's memory then."
             )
         for name in by_type.keys() - roomy.keys():
             self._tell(f"{name} has no room for the largest unit", 1, 1)

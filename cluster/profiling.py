@@ -1,0 +1,92 @@
+"""What a run's model takes on this cluster's devices: everything jobs/profile.py does, as a function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from cluster.devices import discover
+from cluster.measuring import Survey, Tell, versions
+from cluster.preparation import Preparation
+from cluster.session import connect, disconnect
+from cluster.waiting import wait_for
+from pipelines.config import Config
+from pipelines.data.batches import MicroBatch
+from pipelines.data.pack import merge
+from pipelines.plan.devices import Device
+from pipelines.plan.measured import Measured, Shape, shapes_to_measure
+from pipelines.plan.measured_cache import Cache, default_folder
+from pipelines.train.subject import Subject
+
+
+def profile(config: Config, *, again: bool = False, tell: Tell | None = None) -> Measured:
+    """Measure the config's model on every type of device of the cluster, as far as it is not known.
+
+    Raises:
+        UserError: data, model or cluster are not what the config needs.
+    """
+    started_here = connect()
+    try:
+        run = Preparation(config)
+        try:
+            run.read()
+            run.encode()
+            devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
+            return survey(config, run, devices, again=again, tell=tell)
+        finally:
+            run.close()
+    finally:
+        if started_here:
+            disconnect()
+
+
+def survey(
+    config: Config, run: Preparation, devices: Sequence[Device], *, again: bool = False, tell: Tell | None = None
+) -> Measured:
+    """The same for a run that is prepared. No stage may have been started: the devices must be free.
+
+    Args:
+        again: whether what is known from earlier is measured once more.
+    """
+    steps = run.epoch(0)
+    micro_batches = [micro_batch for step in steps for micro_batch in step.micro_batches]
+    largest = max(micro_batches, key=lambda micro_batch: micro_batch.num_padded_tokens)
+    return Survey(
+        subject=subject_of(config, run),
+        example=_fetched(run, largest, timeout=config.plan.timeout),
+        shapes=shapes_to_measure(map(shape_of, micro_batches)),
+        cache=Cache(default_folder(), versions()),
+        timeout=config.plan.timeout,
+        again=again,
+        tell=tell,
+    ).run(devices)
+
+
+def shape_of(micro_batch: MicroBatch) -> Shape:
+    """Its rows and its width."""
+    return Shape(len(micro_batch.rows), micro_batch.width)
+
+
+def subject_of(config: Config, run: Preparation) -> Subject:
+    """What of a run is measured."""
+    model = run.model
+    names = (*model.units.parameters(0, len(model.units)), *model.units.constants)
+    return Subject(
+        units=model.units,
+        head=run.head(),
+        model_class=model.model_class,
+        model_config=model.config,
+        dtype=config.model.dtype,
+        train=config.train,
+        trained=frozenset(model.trained),
+        shapes={name: tuple(value.shape) for name, value in model.weights(names).items()},
+        adapter=model.adapter(num_steps=run.num_steps),
+    )
+
+
+def _fetched(run: Preparation, micro_batch: MicroBatch, *, timeout: float) -> dict[str, Tensor]:
+    """A micro-batch as the stages would get it."""
+    refs = {f"data shard {s}": ref for s, ref in enumerate(run.data.hand_out("train", [micro_batch]))}
+    parts = wait_for(refs, to="hand out a micro-batch", timeout=timeout)
+    return merge([packed for (packed,) in parts], run.model.padding)
