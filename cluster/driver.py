@@ -14,6 +14,8 @@ from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, Start, Work
 from cluster.handover import Named
 from cluster.make_fleet import make_fleet
+from cluster.placement import Wanted, seats_of, wanted
+from cluster.planning import plan_run
 from cluster.preparation import Preparation
 from pipelines.config import Config
 from pipelines.plan.pipeline import Pipeline
@@ -58,11 +60,20 @@ class Driver:
         self._run = Preparation(config)
         self._fleet: Fleet | None = None
         try:
-            self._fleet = make_fleet(config.plan, config.train.task, self._run.data, may_grow=may_grow)
-            self._run.read()
-            self.plan = make_plan(self._run.model.units, config.plan, self._run.model.trained)
+            if config.plan.stages == "auto":
+                self._run.read()
+                self._run.encode()
+                choice = plan_run(config, self._run, tell=observer.measuring)
+                observer.planned(choice)
+                self.plan = choice.plan
+                self._fleet = self._make_fleet(seats_of(self.plan), may_grow=may_grow)
+            else:
+                # The actors start while data and model are read.
+                self._fleet = self._make_fleet(wanted(config.plan), may_grow=may_grow)
+                self._run.read()
+                self.plan = make_plan(self._run.model.units, config.plan, self._run.model.trained)
+                self._run.encode()
             self._run.model.prove(self.plan.bounds[1:-1])
-            self._run.encode()
             self._done = self._run.first_step
             self._evaluation = Evaluation(self._run.data, self._fleet, token_budget=config.train.token_budget)
             seats = self._fleet.meet()
@@ -168,6 +179,10 @@ class Driver:
         self._observer.scored(split, epoch=epoch, step=self._done, report=self._run.report(gold, predicted))
 
     # -- getting ready --------------------------------------------------------------------------
+
+    def _make_fleet(self, devices: Sequence[Wanted], *, may_grow: bool) -> Fleet:
+        config = self._config
+        return make_fleet(devices, config.plan, config.train.task, self._run.data, may_grow=may_grow)
 
     def _build(self) -> None:
         assert self._fleet is not None

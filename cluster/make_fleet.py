@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cluster.crew import DataCrew, StageCrew
 from cluster.fleet import Fleet
 from cluster.one_replica import OneReplica
-from cluster.placement import wanted
+from cluster.placement import Wanted
 from cluster.replicas import Replicas
 from pipelines.config import PlanConfig
 
 
-def make_fleet(config: PlanConfig, task: str, data: DataCrew, *, may_grow: bool) -> Fleet:
-    """Reserve what the plan needs and start the actors, without waiting for them.
+def make_fleet(devices: Sequence[Wanted], config: PlanConfig, task: str, data: DataCrew, *, may_grow: bool) -> Fleet:
+    """Reserve the devices and start the actors, without waiting for them.
+
+    Args:
+        devices: of the stages of one replica.
 
     Raises:
         UserError: the cluster has not got what the plan asks for.
     """
-    devices = wanted(config)
     if config.servers:
         return Replicas(config, devices, task, data, may_grow=may_grow)
     crew = StageCrew(devices, task, may_grow=may_grow, timeout=config.timeout)

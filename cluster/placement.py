@@ -10,7 +10,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 
 from pipelines.config import PlanConfig
 from pipelines.errors import UserError
-from pipelines.plan.plan import stage_devices
+from pipelines.plan.plan import Plan, stage_devices
 
 NODE_LABEL = "ray.io/node-id"
 """The label that Ray gives every node."""
@@ -34,6 +34,11 @@ def wanted(config: PlanConfig) -> list[Wanted]:
         UserError: the config names more or fewer devices than stages.
     """
     return [Wanted(kind, config.cpus_per_stage) for kind in stage_devices(config)]
+
+
+def seats_of(plan: Plan) -> list[Wanted]:
+    """The devices that a plan names."""
+    return [Wanted(stage.kind, stage.cpus, stage.node) for stage in plan.stages]
 
 
 def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> PlacementGroup:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.plan.choose import Choice
 from pipelines.train.events import StageReport
 
 
@@ -71,6 +72,12 @@ class StepNumbers:
 
 class Observer(Protocol):
     """Whoever shows or stores a run."""
+
+    def measuring(self, what: str, done: int, total: int) -> None:
+        """Before `begin`: so much of a measurement is done."""
+
+    def planned(self, choice: Choice) -> None:
+        """Before `begin`: the plan that was found, where nobody gave one."""
 
     def begin(self, beginning: Beginning) -> None: ...
 

@@ -149,34 +149,52 @@ def timeline_figure(reports: Sequence[StageReport]) -> Figure:
     if len(steps) > 1:
         raise ValueError(f"A timeline shows one step; these reports are of the steps {', '.join(map(str, steps))}.")
     lanes = sorted(reports, key=lambda report: report.stage)
+    wide = timeline_width(lanes)
+    figure = Figure(figsize=(wide, 1.5 + 0.55 * len(lanes)), layout="constrained")
+    axes = figure.subplots()
+    length, shares = draw_lanes(axes, lanes, wide * 0.9)
+    axes.set_title(f"Step {steps[0]}: {length * 1e3:,.0f} ms, {_in_words(shares)}", loc="left", color=INK)
+    add_legend(figure, lanes)
+    return figure
+
+
+def timeline_width(lanes: Sequence[StageReport]) -> float:
+    """Inches: wide enough for the numbers of the micro-batches, within what a screen can show."""
+    return min(24.0, max(12.0, 0.3 * max(len(report.events) for report in lanes)))
+
+
+def draw_lanes(axes: Axes, lanes: Sequence[StageReport], inches: float) -> tuple[float, list[float]]:
+    """Draw a lane for each report on `axes`, which are so wide.
+
+    Returns:
+        The seconds from the first action to the end of the last, and the share of them that each stage was busy.
+    """
     events = [event for report in lanes for event in report.events]
     begin = min((event.start for event in events), default=0.0)
     length = max((event.end for event in events), default=0.0) - begin
     shares = [report.busy / length if length else 0.0 for report in lanes]
-
-    # Wide enough for the numbers of the micro-batches, within what a screen can show.
-    wide = min(24.0, max(12.0, 0.3 * max(len(report.events) for report in lanes)))
-    figure = Figure(figsize=(wide, 1.5 + 0.55 * len(lanes)), layout="constrained")
-    axes = figure.subplots()
     for lane, report in enumerate(lanes):
         axes.axhspan(lane - 0.4, lane + 0.4, color="#F3F3F3", linewidth=0, zorder=0)
         for event in report.events:
-            _draw_event(axes, lane, event, begin, wide * 0.9 / (length or 1))
+            _draw_event(axes, lane, event, begin, inches / (length or 1))
     axes.set_yticks(
         range(len(lanes)), [f"stage {r.stage}  {share:.0%}" for r, share in zip(lanes, shares, strict=True)]
     )
     axes.set_ylim(len(lanes) - 0.5, -0.5)
     axes.set_xlim(0, length * 1e3 or 1)
     axes.set_xlabel("ms since the step's first action")
-    axes.set_title(f"Step {steps[0]}: {length * 1e3:,.0f} ms, {_in_words(shares)}", loc="left", color=INK)
-    kinds = [kind for kind in COLOURS if any(event.kind == kind for event in events)]
-    handles = [Patch(color=COLOURS[kind], label=kind) for kind in kinds]
+    _plain(axes)
+    axes.tick_params(axis="y", length=0)
+    return length, shares
+
+
+def add_legend(figure: Figure, lanes: Sequence[StageReport]) -> None:
+    """What the colours of these lanes mean."""
+    seen = {event.kind for report in lanes for event in report.events}
+    handles = [Patch(color=COLOURS[kind], label=kind) for kind in COLOURS if kind in seen]
     figure.legend(
         handles=[*handles, Patch(color="#F3F3F3", label="waiting")], loc="outside lower center", ncols=5, frameon=False
     )
-    _plain(axes)
-    axes.tick_params(axis="y", length=0)
-    return figure
 
 
 def _draw_event(axes: Axes, lane: int, event: Event, begin: float, inches_per_second: float) -> None:

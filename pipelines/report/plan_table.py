@@ -32,6 +32,9 @@ def plan_table(beginning: Beginning) -> str:
             f"{replica}stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}: {span}"
         )
+    if (seconds := beginning.plan.get("seconds")) is not None:
+        lines.append(f"predicted: {seconds:.3f} s a step, schedule {beginning.plan['schedule']}")
+    lines += beginning.plan.get("left_out", ())
     for server in beginning.plan.get("servers", []):
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
         lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")

@@ -13,11 +13,16 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from rich.console import Console
+
 from pipelines.config import Config
 from pipelines.mlflow_store import without_password
+from pipelines.plan.choose import Choice
 from pipelines.report import pictures, sharing
 from pipelines.report.entities import EntityReport
+from pipelines.report.measured_table import Measuring
 from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
 from pipelines.report.summary import write_json
@@ -40,9 +45,26 @@ class Recorder:
         self._loss_scale: float | None = None
         self._began = time.time()
         self._progress: Progress | None = None
+        self._measuring: Measuring | None = None
+        self._choice: Choice | None = None
         self.tracker: Tracker | None = None
 
     # -- while it runs --------------------------------------------------------------------------
+
+    def measuring(self, what: str, done: int, total: int) -> None:
+        if self._measuring is None:
+            self._measuring = Measuring(Console(stderr=True))
+            self._measuring.__enter__()
+        self._measuring.tell(what, done, total)
+
+    def planned(self, choice: Choice) -> None:
+        self._stop_measuring()
+        self._choice = choice
+
+    def _stop_measuring(self) -> None:
+        if self._measuring is not None:
+            self._measuring.__exit__(None, None, None)
+            self._measuring = None
 
     def begin(self, beginning: Beginning) -> None:
         # First what can fail: a store that cannot be reached leaves no folder behind.
@@ -119,6 +141,7 @@ class Recorder:
 
     def stop_showing(self) -> None:
         """Take the live panel away; safe to call twice."""
+        self._stop_measuring()
         if self._progress is not None:
             self._progress.__exit__(None, None, None)
             self._progress = None
@@ -140,6 +163,8 @@ class Recorder:
             )
             typical = sorted(self._recent, key=lambda n: n.seconds)[len(self._recent) // 2]
             pictures.timeline(place / "timeline.png", typical.reports)
+        if self._choice is not None:
+            save_plan_picture(place / "plan.png", self._choice)
         final = (self._scores["test"] or self._scores["dev"])[-1:]
         for _, _, report in final:
             pictures.confusion_matrix(place / "confusion.png", report.names, report.confusion)
@@ -171,6 +196,8 @@ class Recorder:
             }
         if served := sharing.summary(self._steps):
             summary["sharing"] = served
+            if self._choice is not None:
+                summary["timing"]["predicted_step_seconds"] = self._choice.plan.seconds
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
         summary |= more

@@ -14,6 +14,7 @@ from cluster.driver import Driver, Stopped, StopRequest
 from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.plan.choose import Choice
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.train.checkpoint import open_checkpoint
 from tests.tiny import write_data, write_model
@@ -30,6 +31,10 @@ class Watcher:
         self.steps: list[StepNumbers] = []
         self.reports: dict[str, list[Any]] = {"dev": [], "test": []}
         self.checkpoints: list[Path] = []
+
+    def measuring(self, what: str, done: int, total: int) -> None: ...
+
+    def planned(self, choice: Choice) -> None: ...
 
     def begin(self, beginning: Beginning) -> None:
         self.beginning = beginning
