@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,10 +23,10 @@ from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
 from pipelines.plan.pipeline import Pipeline
+from pipelines.plan.placed import placed
 from pipelines.plan.plan import Plan, inside_blocks, make_plan
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
-from pipelines.train.device import Peaks
 from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec, held, stage_specs
@@ -66,15 +67,23 @@ def check(
     steps: int,
     inside: bool = False,
     adapter: str | None = None,
+    place: Mapping[str, str] | None = None,
+    gpus: int | None = None,
 ) -> Report:
     """Load a model, train it (or an adapter on it) cut and plain, and compare.
+
+    Args:
+        place: what must sit where, as `plan.place`; says how many stages there are.
+        gpus: what a Ray that is started here is told to have.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
     """
-    trial = prepare(source, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside, adapter=adapter)
+    trial = prepare(
+        source, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside, adapter=adapter, place=place
+    )
     # First the actors: they get the weights that the plain model then changes.
-    cut = run_cut(trial)
+    cut = run_cut(trial, gpus=gpus)
     return judge(trial, cut, run_plain(trial))
 
 
@@ -87,8 +96,9 @@ def prepare(
     steps: int,
     inside: bool = False,
     adapter: str | None = None,
+    place: Mapping[str, str] | None = None,
 ) -> Trial:
-    """Load a model, put an adapter onto it, and find where to cut it: between blocks, or `inside` of them.
+    """Load a model, put an adapter onto it, and find where to cut it: between blocks, `inside` of them, or by `place`.
 
     Raises:
         UserError: no such model, or one that cannot be tried out or cut.
@@ -102,13 +112,16 @@ def prepare(
     logits = plain.logits()
     units = find_units(subject.model, batches[0])
     # All stages together take about one CPU: equality is asked for, not speed.
+    chosen: dict[str, Any] = {"stages": stages} if not place else placed(units, place)
+    stages = chosen["stages"]
     if stages > len(units):
         raise UserError(
             f"The model has only {len(units)} units, but {stages} stages are asked for. Lower --stages to at most "
             f"{len(units)}."
         )
-    cut = inside_blocks(units, stages) if inside else None
-    config = PlanConfig(stages=stages, cut=cut, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
+    if inside:
+        chosen["cut"] = inside_blocks(units, stages)
+    config = PlanConfig(**chosen, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
     plan = make_plan(units, config)
     verify(subject.model, units, plan.bounds[1:-1], batches[0])
     return Trial(source, subject, dtype, adapter, steps, batches, plain, logits, units, plan, config)
@@ -124,9 +137,9 @@ def run_plain(trial: Trial) -> Results:
     return Results(trial.logits, losses, gradients, plain.weights())
 
 
-def run_cut(trial: Trial) -> Results:
+def run_cut(trial: Trial, *, gpus: int | None = None) -> Results:
     """The same on actors; the model here, not trained yet, only gives them their weights."""
-    started_here = connect()
+    started_here = connect(num_gpus=gpus)
     try:
         # The task is for the library's classes that actors load while they start; any will do.
         devices, timeout = wanted(trial.config), trial.config.timeout
@@ -161,13 +174,13 @@ def judge(trial: Trial, cut: Results, plain: Results) -> Report:
         losses=tuple(plain.losses),
         num_weights=sum(p.numel() for p in trial.model.parameters()),
         weights_left_out=left_out,
-        stages=stage_facts(trial, cut.peaks),
+        stages=stage_facts(trial, cut),
         differences=differences,
     )
 
 
 def _train(trial: Trial, crew: StageCrew) -> Results:
-    crew.meet()
+    seats = crew.meet()
     crew.build(_specs(trial), {}, [(_held(trial, spec).items(), ()) for spec in _specs(trial)])
     answers = crew.evaluate_batches(-1, trial.batches)
     logits = {
@@ -188,7 +201,7 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
     # What is not trained is on no stage, or stays there as it was.
     weights = {name: p.detach().clone() for name, p in trial.model.named_parameters()}
     weights |= dict(crew.weights())
-    return Results(logits, losses, gradients, weights, peaks)
+    return Results(logits, losses, gradients, weights, peaks, [seat.device for seat in seats])
 
 
 def _specs(trial: Trial) -> list[StageSpec]:
@@ -214,11 +227,11 @@ def _held(trial: Trial, spec: StageSpec) -> dict[str, Tensor]:
     return {name: parameters[name].detach() for name in names} | dict(trial.model.named_buffers())
 
 
-def stage_facts(trial: Trial, peaks: Sequence[Peaks]) -> tuple[StageFacts, ...]:
-    """What each stage holds, and the most memory it had."""
+def stage_facts(trial: Trial, cut: Results) -> tuple[StageFacts, ...]:
+    """What each stage holds, where it ran, and the most memory it had."""
     facts = []
     named = dict(trial.model.named_parameters())
-    for plan, spec, memory in zip(trial.plan.stages, _specs(trial), peaks, strict=True):
+    for plan, spec, memory, device in zip(trial.plan.stages, _specs(trial), cut.peaks, cut.devices, strict=True):
         names, values = plan.units, _held(trial, spec)
         facts.append(
             StageFacts(
@@ -229,6 +242,7 @@ def stage_facts(trial: Trial, peaks: Sequence[Peaks]) -> tuple[StageFacts, ...]:
                 num_parameters=sum(value.numel() for name, value in values.items() if name in named),
                 num_bytes=sum(value.nbytes for value in values.values()),
                 memory=memory,
+                device=device,
             )
         )
     return tuple(facts)

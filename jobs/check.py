@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from jobs.exits import user_errors_exit_2
+from pipelines.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -29,6 +30,13 @@ def main(
         str | None,
         typer.Option(help="Train an adapter, such as lora or adalora, next to PEFT in one process."),
     ] = None,
+    place: Annotated[
+        list[str] | None,
+        typer.Option(help="ROLE=cpu or ROLE=gpu, for example --place attention=gpu --place feed-forward=cpu."),
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(help="GPUs that a Ray started here is told to have; it may have none, and says so.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="Precision of the weights: float64 or float32.")] = "float64",
     steps: Annotated[int, typer.Option(min=1, help="Updates before the weights are compared.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
@@ -45,7 +53,18 @@ def main(
     from cluster.checking import check
     from pipelines.check.show import show
 
-    report = check(model, task=task, stages=stages, dtype=dtype, steps=steps, inside=inside, adapter=adapter)
+    where = _pairs(place or [])
+    report = check(
+        model,
+        task=task,
+        dtype=dtype,
+        steps=steps,
+        adapter=adapter,
+        stages=stages,
+        inside=inside,
+        place=where,
+        gpus=gpus,
+    )
     if as_json:
         typer.echo(json.dumps(report.to_json()))
     else:
@@ -53,6 +72,13 @@ def main(
     if report.first is not None:
         typer.echo(f"The cut model differs from the plain one, first in the {report.first}.", err=True)
         raise SystemExit(1)
+
+
+def _pairs(place: list[str]) -> dict[str, str]:
+    pairs = dict(entry.partition("=")[::2] for entry in place)
+    if not all(pairs.values()):
+        raise UserError(f"--place takes ROLE=cpu or ROLE=gpu, not {', '.join(place)}.")
+    return pairs
 
 
 if __name__ == "__main__":

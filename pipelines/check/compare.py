@@ -92,6 +92,8 @@ class Results:
     weights: Mapping[str, Tensor]
     peaks: Sequence[Peaks] = ()
     """Of each stage's memory; the plain side runs in the process of the driver, and has none."""
+    devices: Sequence[str] = ()
+    """What each stage ran on."""
 
 
 def compare(
@@ -123,6 +125,8 @@ class StageFacts:
     num_bytes: int
     """Of its parameters and buffers."""
     memory: Peaks
+    device: str
+    """What it ran on."""
 
 
 @dataclass(frozen=True, slots=True)

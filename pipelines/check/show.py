@@ -25,11 +25,12 @@ def show(report: Report, console: Console) -> None:
     stages = Table("stage", title=f"Cut into {len(report.stages)} stages")
     stages.add_column("first unit", overflow="fold")
     stages.add_column("last unit", overflow="fold")
+    stages.add_column("device", overflow="fold")
     for header in ("units", "parameters", "bytes held"):
         stages.add_column(header, justify="right")
     for s in report.stages:
         numbers = (f"{n:,}" for n in (s.num_units, s.num_parameters, s.num_bytes))
-        stages.add_row(str(s.stage), s.first, s.last, *numbers)
+        stages.add_row(str(s.stage), s.first, s.last, s.device, *numbers)
     console.print(stages)
     console.print(_memory(report))
     if any(s.memory.train.since_start for s in report.stages):

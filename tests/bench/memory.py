@@ -92,7 +92,7 @@ def cut(folder: Path, stages: int, steps: int) -> list[Any]:
     from cluster.checking import prepare, run_cut, stage_facts
 
     trial = prepare(str(folder), task=None, stages=stages, dtype="float32", steps=steps)
-    facts = list(stage_facts(trial, run_cut(trial).peaks))
+    facts = list(stage_facts(trial, run_cut(trial)))
     assert not any(fact.memory.train.since_start for fact in facts), "this system does not count peaks anew"
     return facts
 

@@ -24,7 +24,7 @@ def measured(folder: Path, *, width: int, layers: int) -> tuple[StageFacts, ...]
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     trial = prepare(str(folder), task=None, stages=2, dtype="float32", steps=1)
-    return stage_facts(trial, run_cut(trial).peaks)
+    return stage_facts(trial, run_cut(trial))
 
 
 def test_a_stage_needs_its_share_of_the_model_and_a_constant_while_it_loads_and_trains(tmp_path: Path) -> None:

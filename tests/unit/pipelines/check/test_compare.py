@@ -115,7 +115,7 @@ def report(**changes: object) -> Report:
         "model": "folder", "model_class": "M", "task": "causal-lm", "dtype": "float64", "steps": 1,
         "num_micro_batches": 4, "silenced": ("dropout",), "adapter": None, "num_trained": 1234,
         "wider_for_float32": False, "losses": (2.0, 1.5), "num_weights": 1234, "weights_left_out": 3,
-        "stages": (StageFacts(0, "embeddings", "head", 3, 1234, 9872, MEMORY),),
+        "stages": (StageFacts(0, "embeddings", "head", 3, 1234, 9872, MEMORY, "CPU, 1 thread"),),
         "differences": (
             Difference("logits", 0.0, "row 0", 1e-10, None), Difference("gradients", math.inf, "w", 1e-10, "w"),
         ),
