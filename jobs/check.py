@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from jobs.exits import user_errors_exit_2
-from pipelines.errors import UserError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -52,16 +51,17 @@ def main(
 
     from cluster.checking import check
     from pipelines.check.show import show
+    from pipelines.plan.placed import read_place
 
-    where = _pairs(place or [])
+    where = read_place(place or ())
     report = check(
         model,
         task=task,
+        stages=stages,
         dtype=dtype,
         steps=steps,
-        adapter=adapter,
-        stages=stages,
         inside=inside,
+        adapter=adapter,
         place=where,
         gpus=gpus,
     )
@@ -72,13 +72,6 @@ def main(
     if report.first is not None:
         typer.echo(f"The cut model differs from the plain one, first in the {report.first}.", err=True)
         raise SystemExit(1)
-
-
-def _pairs(place: list[str]) -> dict[str, str]:
-    pairs = dict(entry.partition("=")[::2] for entry in place)
-    if not all(pairs.values()):
-        raise UserError(f"--place takes ROLE=cpu or ROLE=gpu, not {', '.join(place)}.")
-    return pairs
 
 
 if __name__ == "__main__":

@@ -25,12 +25,11 @@ def show(report: Report, console: Console) -> None:
     stages = Table("stage", title=f"Cut into {len(report.stages)} stages")
     stages.add_column("first unit", overflow="fold")
     stages.add_column("last unit", overflow="fold")
-    stages.add_column("device", overflow="fold")
     for header in ("units", "parameters", "bytes held"):
         stages.add_column(header, justify="right")
     for s in report.stages:
         numbers = (f"{n:,}" for n in (s.num_units, s.num_parameters, s.num_bytes))
-        stages.add_row(str(s.stage), s.first, s.last, s.device, *numbers)
+        stages.add_row(str(s.stage), s.first, s.last, *numbers)
     console.print(stages)
     console.print(_memory(report))
     if any(s.memory.train.since_start for s in report.stages):
@@ -59,9 +58,10 @@ def _memory(report: Report) -> Table:
     table = Table("stage", title="Most memory of each stage's process, MB")
     for header in ("before the model", "held of the model", "peak loading", "peak training"):
         table.add_column(header, justify="right")
+    table.add_column("device", overflow="fold")
     for s in report.stages:
-        held = f"{s.num_bytes / 1e6:,.1f}"
-        table.add_row(str(s.stage), _megabytes(s.memory.start), held, *map(_megabytes, (s.memory.load, s.memory.train)))
+        held, peaks = f"{s.num_bytes / 1e6:,.1f}", map(_megabytes, (s.memory.load, s.memory.train))
+        table.add_row(str(s.stage), _megabytes(s.memory.start), held, *peaks, s.device)
     return table
 
 

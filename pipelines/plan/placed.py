@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipelines.errors import UserError
 from pipelines.model.units import Units
 from pipelines.plan.alternating import in_groups, runs
 from pipelines.plan.plan import unit_costs
 from pipelines.plan.roles import allowed, alternates
 
 KINDS = ("cpu", "gpu")
+
+
+def read_place(entries: Iterable[str]) -> dict[str, str]:
+    """`plan.place` from words such as `attention=gpu`.
+
+    Raises:
+        UserError: one of them is none.
+    """
+    place = {}
+    for entry in entries:
+        role, _, device = entry.partition("=")
+        if not role or device not in KINDS:
+            raise UserError(f"{entry!r} does not say what must sit where: write ROLE=cpu or ROLE=gpu.")
+        place[role] = device
+    return place
 
 
 def placed(units: Units, place: Mapping[str, str]) -> dict[str, Any]:

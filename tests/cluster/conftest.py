@@ -13,7 +13,7 @@ NUM_CPUS = 2
 
 @pytest.fixture(scope="module")
 def ray_session() -> Iterator[None]:
-    """A Ray of two CPUs on this machine, without a dashboard and without a token; a process has but one at a time."""
+    """A Ray of two CPUs and a GPU that is not there, without a dashboard or a token; a process has but one at a time."""
     settings = {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",
@@ -23,7 +23,7 @@ def ray_session() -> Iterator[None]:
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
-    ray.init(address="local", num_cpus=NUM_CPUS, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=NUM_CPUS, num_gpus=1, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
     for name, value in before.items():

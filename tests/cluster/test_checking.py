@@ -54,6 +54,20 @@ def test_a_cut_model_equals_the_plain_one(models: Path, name: str, stages: int, 
     assert report.losses[0] == report.losses[1] != report.losses[2]
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [("t5", {"encoder": "gpu", "decoder": "cpu"}), ("bert", {"attention": "gpu", "feed-forward": "cpu"})],
+)
+def test_parts_of_a_model_on_unlike_devices_equal_the_plain_one(models: Path, name: str, place: dict[str, str]) -> None:
+    task = "token-classification" if name == "bert" else None
+    report = check(str(models / name), task=task, stages=2, dtype="float64", steps=2, place=place)
+    assert report.first is None
+    assert [stage.device for stage in report.stages] == [
+        "CPU, 1 thread in place of a GPU, which Ray assigned but this node has not",
+        "CPU, 1 thread",
+    ]
+
+
 @pytest.mark.parametrize(("name", "adapter"), [("bert", "adalora"), ("t5", "lora"), ("bert", "prefix-tuning")])
 def test_a_cut_adapter_equals_what_peft_makes_of_it(models: Path, name: str, adapter: str) -> None:
     task = "token-classification" if name == "bert" else None

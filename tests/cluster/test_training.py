@@ -185,7 +185,7 @@ def test_bfloat16_accumulation_and_a_weighted_loss_are_bitwise_equal_for_one_and
             {"stages": 3, "cpus_per_stage": 100},
             r"The plan asks for 300 CPUs \(3 stages\), but the cluster has \d+ CPUs .* Lower plan.stages",
         ),
-        ({"devices": "gpu"}, r"The plan asks for 0.5 CPUs and 2 GPUs \(2 stages\), but the cluster has .* 0 GPUs"),
+        ({"devices": "gpu"}, r"The plan asks for 0.5 CPUs and 2 GPUs \(2 stages\), but the cluster has .* 1 GPUs"),
         (
             {"stages": 9, "cpus_per_stage": 0.1},
             r"plan.stages is 9, but the model has only 8 units \(embeddings, .* at most 8 stages",

@@ -140,7 +140,7 @@ def test_the_tables_say_what_each_stage_holds_and_what_differs() -> None:
     lines = [" ".join(line.replace("│", " ").split()) for line in console.file.getvalue().splitlines()]
     assert "folder: M, task causal-lm, weights in float64" in lines
     assert "0 embeddings head 3 1,234 9,872" in lines
-    assert "0 400.0 0.0 410.0 + GPU 9.9 500.0" in lines
+    assert "0 400.0 0.0 410.0 + GPU 9.9 500.0 CPU, 1 thread" in lines
     assert "logits 0.0e+00 row 0 1e-10 ok" in lines
     assert "gradients missing or not a number w 1e-10 DIFFERS" in lines
     told = " ".join(lines)
