@@ -186,7 +186,7 @@ def _train(trial: Trial, crew: StageCrew) -> Results:
     logits = {
         f"micro-batch {i} row {r}": torch.tensor(row) for i, rows in enumerate(answers) for r, row in enumerate(rows)
     }
-    schedule = make_schedule(trial.config.schedule, Pipeline(tuple(trial.plan.stage_of)), len(trial.batches))
+    schedule = make_schedule(trial.plan.schedule, Pipeline(tuple(trial.plan.stage_of)), len(trial.batches))
     losses = []
     gradients: dict[str, Tensor] = {}
     for step in range(trial.steps + 1):

@@ -131,7 +131,7 @@ class AdapterConfig(Section):
 
 
 class PlanConfig(Section):
-    stages: Annotated[int, Field(ge=1)] | Literal["auto"] = 2
+    stages: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """How many actors hold the model, one stage each; `auto` measures the cluster's devices and plans for them."""
     devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] = "cpu"
     """Of a given number of stages: one word for all, or one for each, first stage first."""
@@ -147,8 +147,9 @@ class PlanConfig(Section):
     {attention: gpu, feed-forward: cpu}, {embeddings: cpu}, or by a pattern of unit names."""
     at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
     """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
-    schedule: str = "1f1b"
-    """The order of every stage's actions; see pipelines/plan/schedules/."""
+    schedule: str = "auto"
+    """The order of every stage's actions; see pipelines/plan/schedules/. `auto`: the fastest for the measured times, or
+    1f1b where a number of stages is given."""
     replicas: int = Field(default=1, ge=1)
     """How many full sets of stages train the same model, each on a part of every step."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None

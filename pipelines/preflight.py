@@ -43,7 +43,8 @@ def preflight(config: Config) -> Path:
         adapter_config(config.adapter, config.train.task)
     if config.plan.stages != "auto":
         stage_devices(config.plan)
-    make_schedule(config.plan.schedule, Pipeline((0,)), 1)
+    if config.plan.schedule != "auto":
+        make_schedule(config.plan.schedule, Pipeline((0,)), 1)
     if config.checkpoint.resume is not None:
         open_checkpoint(config.checkpoint.resume)
     folder = _folder(config)

@@ -12,6 +12,9 @@ from pipelines.errors import UserError
 from pipelines.model.units import Units
 from pipelines.plan.partition import cut_at
 
+UNMEASURED = "1f1b"
+"""The schedule where nothing was measured that would tell which is the fastest."""
+
 LOOKUP = 1 / 32
 """Cost of a value of an embedding table against one of a matrix: it is updated, but not multiplied with."""
 
@@ -127,7 +130,7 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         StagePlan(**part, device=device, kind=device, cpus=config.cpus_per_stage)
         for part, device in zip(parts, devices, strict=True)
     ]
-    return Plan(tuple(stages), config.schedule)
+    return Plan(tuple(stages), UNMEASURED if config.schedule == "auto" else config.schedule)
 
 
 def stage_parts(

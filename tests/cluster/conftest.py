@@ -13,7 +13,7 @@ NUM_CPUS = 2
 
 @pytest.fixture(scope="module")
 def ray_session() -> Iterator[None]:
-    """A Ray of two CPUs and a GPU that is not there, without a dashboard or a token; a process has but one at a time."""
+    """A Ray of two CPUs and a GPU that is not there, without dashboard or token; a process has but one at a time."""
     settings = {
         "RAY_AUTH_MODE": "disabled",
         "RAY_USAGE_STATS_ENABLED": "0",

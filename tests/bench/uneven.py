@@ -1,0 +1,177 @@
+"""Pairs of devices of unlike speed: what planning gains over an even split, and what the second device adds.
+
+python -m tests.bench.uneven [--data FOLDER] [--ratios 2 3 5] [--steps 12] [--rounds 2]
+
+The slow device is a real stage on a Ray node of its own, whose label motley.slowdown makes it sleep after every action,
+so that it is as many times slower. A model of 12 blocks (the sizes of MiniLM-L12) with random weights learns real text.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+from cluster.training import train
+from pipelines.config import Config
+from tests.bench.inputs import MINILM, locate
+from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
+
+FAST, SLOW = "fast", "slow"
+USELESS = 60
+"""A device so many times slower adds less than it costs to send it anything."""
+LAYERS = 12
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
+    parser.add_argument("--ratios", type=float, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--docs", type=Path, default=BENCHMARKS)
+    parser.add_argument("--section", default="uneven", help="the marked section of the docs to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", TOKENIZERS_PARALLELISM="false")
+    gains, additions, told = [], [], ""
+    with tempfile.TemporaryDirectory(prefix="motley-uneven-") as folder:
+        os.environ["MOTLEY_CACHE"] = folder
+        model = write_model(Path(folder) / "model")
+        bench = Bench(Path(folder), model, given.data, given.steps)
+        for ratio in given.ratios:
+            with pair(ratio):
+                found: dict[str, list[dict[str, Any]]] = {name: [] for name in ("even", "planned", "alone")}
+                for _ in range(given.rounds):
+                    for name, plan in plans().items():
+                        found[name].append(bench.run(plan))
+                        print(f"r = {ratio:g}, {name}: {found[name][-1]}", flush=True)
+            even, planned, alone = ([one["seconds"] for one in found[name]] for name in ("even", "planned", "alone"))
+            predicted = [one["predicted"] / one["seconds"] for one in found["planned"]]
+            wanted, added = (ratio + 1) / 2, 1 + 1 / ratio
+            gain = [e / p for e, p in zip(even, planned, strict=True)]
+            more = [a / p for a, p in zip(alone, planned, strict=True)]
+            times = [spread([1e3 * s for s in values]) for values in (even, planned)]
+            gains.append(
+                [
+                    f"{ratio:g}",
+                    *times,
+                    spread(gain, 3),
+                    f"{wanted:.2f}",
+                    f"{median(gain) / wanted:.1%}",
+                    spread(predicted, 3),
+                ]
+            )
+            additions.append(
+                [
+                    f"{ratio:g}",
+                    spread([1e3 * s for s in alone]),
+                    times[1],
+                    spread(more, 3),
+                    f"{added:.3f}",
+                    f"{median(more) / added:.1%}",
+                ]
+            )
+        with pair(USELESS):
+            told = bench.run({"place": {}})["left_out"]
+            print(told, flush=True)
+    body = f"""## Unlike devices
+
+`{command(__file__)}`
+
+{machine()}.
+Data {shown(str(given.data))}; {LAYERS} blocks of MiniLM's sizes, float32, 16 micro-batches a step, {given.steps} steps
+a run of which the first five are left out; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU; the
+slow one sleeps after every action until it has taken r times as long.
+
+An even split against the plan. If all units were infinitely fine, planning would gain (r + 1) / 2.
+
+{table(["r", "even, ms", "planned, ms", "gain", "(r + 1) / 2", "reached", "predicted / measured"], gains)}
+
+The fast device alone against both. Two devices cannot add more than 1 + 1 / r.
+
+{table(["r", "alone, ms", "both, ms", "gain", "1 + 1 / r", "reached"], additions)}
+
+A device {USELESS} times slower is not used. What the plan says of it: {told}
+"""
+    print(body)
+    replace_section(given.docs, given.section, body)
+
+
+def plans() -> Mapping[str, dict[str, Any]]:
+    """Settings of `plan` by name."""
+    half = LAYERS // 2
+    first = {f"bert.encoder.layer.{n}": FAST for n in range(half)}
+    second = {f"bert.encoder.layer.{n}": SLOW for n in range(half, LAYERS)}
+    return {
+        "even": {"place": {"embeddings": FAST, **first, **second, "head": SLOW}},
+        "planned": {},
+        "alone": {"at_most": {SLOW: 0}},
+    }
+
+
+class Bench:
+    def __init__(self, folder: Path, model: Path, data: Path, steps: int) -> None:
+        self._folder, self._model, self._data, self._steps = folder, model, data, steps
+        self._runs = 0
+
+    def run(self, plan: Mapping[str, Any]) -> dict[str, Any]:
+        """Median and predicted seconds of a step, and what was left out."""
+        self._runs += 1
+        output = self._folder / f"run-{self._runs}"
+        config = {
+            "run": {"name": "uneven", "output": str(output)},
+            "model": {"source": str(self._model)},
+            "data": {split: str(self._data / f"{split}.conll") for split in ("train", "dev")},
+            "train": {"batch_size": 64, "micro_batches": 16, "max_steps": self._steps},
+            "plan": {"stages": "auto", "schedule": "auto", **plan},
+            "track": {"uri": f"sqlite:///{self._folder}/mlflow.db", "system_metrics": False},
+        }
+        train(Config.model_validate(config))
+        summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+        timing = summary["timing"]
+        return {
+            "seconds": timing["median_step_seconds"],
+            "predicted": timing["predicted_step_seconds"],
+            "left_out": " ".join(summary["plan"]["left_out"]),
+        }
+
+
+@contextmanager
+def pair(ratio: float) -> Iterator[None]:
+    """A Ray of two nodes with one CPU each, the second one slowed."""
+    slow = {"motley.device": SLOW, "motley.slowdown": f"{ratio:g}"}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "labels": {"motley.device": FAST}})
+    try:
+        cluster.add_node(num_cpus=1, labels=slow)
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def write_model(folder: Path) -> Path:
+    """Random weights, and MiniLM's tokenizer."""
+    from transformers import AutoConfig, AutoTokenizer, BertModel
+
+    source = locate(MINILM)
+    BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=LAYERS)).save_pretrained(folder)
+    AutoTokenizer.from_pretrained(source).save_pretrained(folder)
+    return folder
+
+
+if __name__ == "__main__":
+    main()
