@@ -35,16 +35,31 @@ class Seat:
     node: str
     host: str
     device: str
+    gpu: str | None
+    """The GPU's name; None where it computes on a CPU."""
+
+    def facts(self) -> dict[str, str | None]:
+        """For the plan that is shown and kept."""
+        return {"assigned": self.device, "gpu": self.gpu, "node": self.node}
 
 
 class StageShell:
     """Holds one stage, its transport, and the executor that joins them."""
 
     def __init__(
-        self, stage: int, *, task: str, cpus: float, wants_gpu: bool, keys: Keys, timeout: float, replica: int = 0
+        self,
+        stage: int,
+        *,
+        task: str,
+        cpus: float,
+        threads: int | None,
+        wants_gpu: bool,
+        keys: Keys,
+        timeout: float,
+        replica: int = 0,
     ) -> None:
         gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
-        self._device = replace(Device.assigned(gpus, cpus), slowdown=slowdown_here())
+        self._device = replace(Device.assigned(gpus, cpus, threads), slowdown=slowdown_here())
         self._note = (
             " in place of a GPU, which Ray assigned but this node has not"
             if wants_gpu and self._device.kind.type == "cpu"
@@ -63,7 +78,9 @@ class StageShell:
 
     def seat(self) -> Seat:
         context = ray.get_runtime_context()
-        return Seat(context.get_node_id(), ray.util.get_node_ip_address(), f"{self._device}{self._note}")
+        return Seat(
+            context.get_node_id(), ray.util.get_node_ip_address(), f"{self._device}{self._note}", self._device.gpu
+        )
 
     def bind(self, room: str | None) -> str:
         """Listen for the other stages: in a folder `room` where all are on this node, else on this node's address."""
@@ -91,6 +108,7 @@ class StageShell:
         Returns:
             The names of the parameters that it trains by rows.
         """
+        self._device.check(spec.train.precision)
         self._start = self._device.peak()
         self._padding = padding
         self._stage = Stage(spec, self._device)
@@ -118,6 +136,7 @@ class StageShell:
         gc.collect()
         gc.freeze()
         self._load = self._device.peak()
+        self._meter = self._device.meter()
 
     def peaks(self) -> Peaks:
         """To be asked once: the count of `train` begins anew."""
@@ -126,7 +145,8 @@ class StageShell:
     def run_step(self, order: StepOrder, *parts: Sequence[Packed]) -> StageReport:
         """One step; each of `parts` is what one data shard holds of the step's micro-batches."""
         assert self._executor is not None
-        return self._executor.run(order, self._batches(parts))
+        report = self._executor.run(order, self._batches(parts))
+        return replace(report, drawn=self._meter.read())
 
     def renew(self, version: int) -> None:
         """Get the weights after `version` updates from the parameter servers."""

@@ -127,7 +127,14 @@ class StageCrew:
             make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
             self._stages.append(
                 make.remote(
-                    j, task=task, cpus=device.cpus, wants_gpu=on_gpu, keys=keys, timeout=timeout, replica=self.replica
+                    j,
+                    task=task,
+                    cpus=device.cpus,
+                    threads=device.threads,
+                    wants_gpu=on_gpu,
+                    keys=keys,
+                    timeout=timeout,
+                    replica=self.replica,
                 )
             )
 

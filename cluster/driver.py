@@ -7,6 +7,7 @@ back numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from cluster.placement import Wanted, seats_of, wanted
 from cluster.planning import plan_run
 from cluster.preparation import Preparation
 from pipelines.config import Config
+from pipelines.plan.local import local_of
 from pipelines.plan.pipeline import Pipeline
-from pipelines.plan.plan import make_plan
+from pipelines.plan.plan import make_plan, with_local
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import save_checkpoint
 from pipelines.train.legs import legs
+from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.parameter_shards import Owners
 from pipelines.train.specs import StageSpec, stage_specs
@@ -69,17 +72,18 @@ class Driver:
                 self._fleet = self._make_fleet(seats_of(self.plan), may_grow=may_grow)
             else:
                 # The actors start while data and model are read.
-                self._fleet = self._make_fleet(wanted(config.plan), may_grow=may_grow)
+                seats = [replace(seat, threads=local_of(config, seat.kind).threads) for seat in wanted(config.plan)]
+                self._fleet = self._make_fleet(seats, may_grow=may_grow)
                 self._run.read()
-                self.plan = make_plan(self._run.model.units, config.plan, self._run.model.trained)
+                self.plan = with_local(make_plan(self._run.model.units, config.plan, self._run.model.trained), config)
                 self._run.encode()
             self._run.model.prove(self.plan.bounds[1:-1])
             self._done = self._run.first_step
             self._evaluation = Evaluation(self._run.data, self._fleet, token_budget=config.train.token_budget)
-            seats = self._fleet.meet()
+            sitting = self._fleet.meet()
             self._build()
             plan = self.plan.to_json()
-            observer.begin(self._run.beginning(plan | self._fleet.describe(plan["stages"], seats)))
+            observer.begin(self._run.beginning(plan | self._fleet.describe(plan["stages"], sitting)))
         except BaseException:
             self.close()
             raise
@@ -190,7 +194,7 @@ class Driver:
         adapter = run.model.adapter(num_steps=run.num_steps)
 
         def make_specs(owners: Owners) -> list[StageSpec]:
-            return stage_specs(
+            specs = stage_specs(
                 run.model.units,
                 self.plan.bounds,
                 self.plan.stage_of,
@@ -205,6 +209,8 @@ class Driver:
                 adapter=adapter,
                 owners=owners,
             )
+            chosen = [stage.local for stage in self.plan.stages if stage.local is not None]
+            return localised(specs, self._config.train, chosen)
 
         def state(names: Sequence[str]) -> tuple[Named, Named]:
             if start is None:

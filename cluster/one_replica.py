@@ -48,7 +48,7 @@ class OneReplica:
         self._crew.build(specs, start.padding, [start.state(held(spec.units, spec)) for spec in specs])
 
     def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
-        return {"stages": [{**stage, "assigned": seat.device} for stage, seat in zip(stages, seats, strict=True)]}
+        return {"stages": [{**stage, **seat.facts()} for stage, seat in zip(stages, seats, strict=True)]}
 
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         flights: deque[_Flight] = deque()

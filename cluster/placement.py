@@ -25,6 +25,8 @@ class Wanted:
     cpus: float
     node: str | None = None
     """Ray's id of the node; any node will do when None."""
+    threads: int | None = None
+    """Of its CPU kernels; as many as CPUs when None."""
 
 
 def wanted(config: PlanConfig) -> list[Wanted]:
@@ -38,7 +40,10 @@ def wanted(config: PlanConfig) -> list[Wanted]:
 
 def seats_of(plan: Plan) -> list[Wanted]:
     """The devices that a plan names."""
-    return [Wanted(stage.kind, stage.cpus, stage.node) for stage in plan.stages]
+    return [
+        Wanted(stage.kind, stage.cpus, stage.node, None if stage.local is None else stage.local.threads)
+        for stage in plan.stages
+    ]
 
 
 def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> PlacementGroup:

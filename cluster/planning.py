@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cluster.devices import discover
 from cluster.measuring import Tell
@@ -11,7 +12,9 @@ from cluster.profiling import shape_of, survey
 from cluster.session import connect, disconnect
 from pipelines.config import Config
 from pipelines.plan.choose import Choice, Chooser
+from pipelines.plan.local import check_names
 from pipelines.plan.measured import Shape
+from pipelines.plan.plan import with_local
 
 SAMPLE = 12
 """Steps of an epoch that a plan is judged by."""
@@ -47,9 +50,12 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
         UserError: the model does not fit, or plan.place or plan.at_most leave no way.
     """
     devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
+    check_names(config, [device.type for device in devices])
     measured = survey(config, run, devices, again=again, tell=tell)
     chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained)
-    return chooser.choose(sample_steps(run))
+    choice = chooser.choose(sample_steps(run))
+    precisions = {kind.name: kind.precision for kind in measured.types}
+    return replace(choice, plan=with_local(choice.plan, config, precisions))
 
 
 def sample_steps(run: Preparation) -> Sequence[Sequence[Shape]]:

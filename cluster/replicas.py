@@ -20,7 +20,7 @@ from cluster.server_crew import ServerCrew
 from cluster.transport import Keys
 from pipelines.config import PlanConfig
 from pipelines.model.load import DTYPES
-from pipelines.train.optimizers import ELEMENTWISE
+from pipelines.train.optimizers import by_value
 from pipelines.train.parameter_server import ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, share_out
 from pipelines.train.pieces import pieces
@@ -82,7 +82,7 @@ class Replicas:
         self._start = start
         plain = start.make_specs(())[0]
         self._version = start.version
-        whole = plain.train.optimizer not in ELEMENTWISE
+        whole = not by_value(plain.train)
         cut = cut_pieces(start.shapes, itemsize=DTYPES[plain.dtype].itemsize, whole=whole)
         self._owners = share_out(cut, len(self._servers))
         specs, tables = start.make_specs(self._owners), set[str]()
@@ -114,9 +114,7 @@ class Replicas:
     def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
         every = [(r, stage) for r in range(len(self._crews)) for stage in stages]
         return {
-            "stages": [
-                {**stage, "replica": r, "assigned": seat.device} for (r, stage), seat in zip(every, seats, strict=True)
-            ],
+            "stages": [{**stage, "replica": r, **seat.facts()} for (r, stage), seat in zip(every, seats, strict=True)],
             "replicas": len(self._crews),
             "sharing": self._config.sharing,
             "staleness": self._config.staleness if self._config.sharing == "bounded" else None,

@@ -42,7 +42,9 @@ class ServerShell:
         self._closing = False
 
     def seat(self) -> Seat:
-        return Seat(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), str(self._device))
+        return Seat(
+            ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), str(self._device), self._device.gpu
+        )
 
     def bind(self, room: str | None) -> str:
         """Listen for stages and other servers: in a folder `room` where all are on one node, else on an address."""

@@ -11,6 +11,7 @@ import typer
 
 from jobs.exits import user_errors_exit_2
 from pipelines.config import Config, load_config
+from pipelines.report.energy import sentence
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -61,6 +62,8 @@ def report(summary: Mapping[str, Any]) -> None:
     model, speed = summary["model"], summary["throughput"]["useful_tokens_per_second"]
     typer.echo(f"run folder   {summary['folder']}")
     typer.echo(f"speed        {speed:,.0f} useful tokens/s, {summary['seconds']:.0f} s in all")
+    if "energy" in summary:
+        typer.echo(f"energy       {sentence(summary['energy'])}")
     typer.echo(f"MLflow run   {summary['mlflow']['run_id']}; open it: {summary['how_to_open']}")
     typer.echo(f"registered   {model['name']} version {model['version']}, alias {model['alias']}")
 

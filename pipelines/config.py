@@ -10,19 +10,15 @@ import difflib
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
-
-
-class Section(BaseModel):
-    """A frozen part of the configuration that refuses keys it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+from pipelines.section import Section
 
 
 class RunConfig(Section):
@@ -126,7 +122,7 @@ class TrainConfig(Section):
 class AdapterConfig(Section):
     method: str
     """lora, adalora, ia3, prefix-tuning, prompt-tuning or bottleneck; see pipelines/adapt/methods.py."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default_factory=dict)
     """Fields of its configuration, which is PEFT's, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
 
 
@@ -142,10 +138,10 @@ class PlanConfig(Section):
     how units are counted); found from the units' costs, between whole blocks if there are enough, when left out."""
     stage_of: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """With `cut`: the stage of every chunk, such as [0, 1, 0, 1]; one chunk a stage when left out."""
-    place: dict[str, str] = {}
+    place: dict[str, str] = Field(default_factory=dict)
     """What must sit where: `cpu`, `gpu` or a type of device by part of the model, such as {encoder: gpu, decoder: cpu},
     {attention: gpu, feed-forward: cpu}, {embeddings: cpu}, or by a pattern of unit names."""
-    at_most: dict[str, Annotated[int, Field(ge=0)]] = {}
+    at_most: dict[str, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
     """How many devices of a kind or type may be used at most, such as {gpu: 1}."""
     schedule: str = "auto"
     """The order of every stage's actions; see pipelines/plan/schedules/. `auto`: the fastest for the measured times, or
@@ -222,6 +218,9 @@ class Config(Section):
     data: DataConfig = DataConfig()
     train: TrainConfig = TrainConfig()
     plan: PlanConfig = PlanConfig()
+    devices: dict[str, DeviceConfig] = Field(default_factory=dict)
+    """How stages compute, by type of device (`cpu`, `gpu`, or a type's own name, which goes before these two)."""
+    energy: EnergyConfig = EnergyConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     track: TrackConfig = TrackConfig()
     serve: ServeConfig = ServeConfig()
@@ -296,10 +295,11 @@ def _apply(tree: dict[str, Any], override: str) -> None:
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
-        # A section that may be left out is one of several types.
-        kind = next((k for k in get_args(field.annotation) if isinstance(k, type)), field.annotation)
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from _keys(kind, f"{prefix}{name}.")
+        # A section that may be left out is one of several types, and one that there is by name the last of a dict's.
+        kinds = [k for k in (field.annotation, *get_args(field.annotation)) if isinstance(k, type)]
+        if parts := [kind for kind in kinds if issubclass(kind, BaseModel)]:
+            named = "NAME." if get_origin(field.annotation) is dict else ""
+            yield from _keys(parts[0], f"{prefix}{name}.{named}")
         else:
             yield f"{prefix}{name}"
 

@@ -15,6 +15,7 @@ from pipelines.data.read import read_split
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.model.load import load_tokenizer, require_safetensors, resolve
+from pipelines.plan.local import check_names, local_of
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import stage_devices
 from pipelines.plan.schedules import make_schedule
@@ -22,6 +23,7 @@ from pipelines.plan.sharing import check_sharing
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
 
@@ -36,13 +38,18 @@ def preflight(config: Config) -> Path:
         UserError: the first thing that cannot work.
     """
     make_task(config.train.task)
-    check_optimizer(config.train)
+    check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_sharing(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
+    for name, part in config.devices.items():
+        if part.optimizer is not None:
+            check_optimizer(part.optimizer, f"devices.{name}.optimizer")
     if config.plan.stages != "auto":
-        stage_devices(config.plan)
+        # The types of a plan that is to be made are not known yet.
+        check_names(config, ())
+        check_local(config.train, [(device, local_of(config, device)) for device in stage_devices(config.plan)])
     if config.plan.schedule != "auto":
         make_schedule(config.plan.schedule, Pipeline((0,)), 1)
     if config.checkpoint.resume is not None:

@@ -13,7 +13,7 @@ import os
 import shlex
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -124,9 +124,11 @@ class Tracker:
         return f"mlflow ui --backend-store-uri {shlex.quote(shown(self._uri))}"
 
     def plan(self, plan: Mapping[str, Any]) -> None:
-        """Store the plan as the artifact `plan.json`."""
+        """Store the plan as the artifact `plan.json`, and how each stage computes as parameters."""
         with self._raising():
             self._client.log_dict(self._run_id, dict(plan), "plan.json")
+            local = {f"stage_{stage['stage']}": stage["local"] for stage in plan["stages"] if stage.get("local")}
+            self._log_params(_flat(local))
 
     def picture(self, path: str | os.PathLike[str]) -> None:
         """Store a picture among the artifacts, under `pictures/`."""
@@ -197,7 +199,10 @@ class Tracker:
     def _log_config(self, config: Config) -> None:
         config = without_password(config)
         self._client.log_text(self._run_id, config.to_yaml(), "config.yaml")
-        params = [Param(key, text) for key, text in _flat(config.model_dump(mode="json"))]
+        self._log_params(_flat(config.model_dump(mode="json")))
+
+    def _log_params(self, named: Iterable[tuple[str, str]]) -> None:
+        params = [Param(key, text) for key, text in named]
         for start in range(0, len(params), MOST_PARAMS_IN_BATCH):
             self._client.log_batch(self._run_id, params=params[start : start + MOST_PARAMS_IN_BATCH], synchronous=True)
 
@@ -237,7 +242,7 @@ def _check_sqlite(uri: str) -> None:
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and value:
             yield from _flat(value, f"{prefix}{key}.")
         else:
             # Cut to MLflow's limit; config.yaml has it whole.

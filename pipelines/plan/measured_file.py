@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from pipelines.config import Section
 from pipelines.errors import UserError
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
+from pipelines.section import Section
 
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0)]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-from pipelines.config import PlanConfig
+from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
+from pipelines.plan.local import Local, local_of
 from pipelines.plan.partition import cut_at
 
 UNMEASURED = "1f1b"
@@ -46,6 +47,8 @@ class StagePlan:
     """Predicted bytes of weights, gradients, optimizer state and micro-batches under way."""
     limit: int | None = None
     """Bytes that its device may fill."""
+    local: Local | None = None
+    """How it computes; None where that was not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,22 @@ def stage_parts(
             }
         )
     return parts
+
+
+def with_local(plan: Plan, config: Config, measured: Mapping[str, str] | None = None) -> Plan:
+    """The plan with each stage's choices, as the config has them for its device.
+
+    Args:
+        measured: the precision that types of device were measured in, where the config says nothing by type.
+    """
+    known = measured or {}
+    return replace(
+        plan,
+        stages=tuple(
+            replace(stage, local=local_of(config, stage.device, stage.kind, precision=known.get(stage.device)))
+            for stage in plan.stages
+        ),
+    )
 
 
 def inside_blocks(units: Units, stages: int) -> tuple[int, ...]:

@@ -46,7 +46,13 @@ def check_sharing(config: Config) -> None:
             "adapter.method=adalora does not go together with plan.servers: its ranks are allotted by the stages, over "
             "all gradients. Use plan.servers=0 and plan.replicas=1, or adapter.method=lora."
         )
-    if config.train.precision == "float16":
+    for name, device in config.devices.items():
+        if device.model_fields_set & {"optimizer", "betas", "rate_factor"}:
+            raise UserError(
+                f"devices.{name} names an optimizer or its settings, but with plan.servers the servers update all "
+                "parameters, with train's. Leave them out, or use plan.servers=0 and plan.replicas=1."
+            )
+    if "float16" in {config.train.precision, *(device.precision for device in config.devices.values())}:
         raise UserError(
             "train.precision=float16 does not go together with plan.servers: its loss scale is kept by the stages. Use "
             "train.precision=bfloat16 or float32, or plan.servers=0 and plan.replicas=1."

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from pipelines.report.observer import Beginning
 
 
@@ -30,7 +33,7 @@ def plan_table(beginning: Beginning) -> str:
         replica = f"replica {stage['replica']}  " if "replica" in stage else ""
         lines.append(
             f"{replica}stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
-            f"{stage['share']:>4.0%} of the work  {stage['assigned']}: {span}"
+            f"{stage['share']:>4.0%} of the work  {stage['assigned']}{_local(stage)}: {span}"
         )
     if (seconds := beginning.plan.get("seconds")) is not None:
         lines.append(f"predicted: {seconds:.3f} s a step, schedule {beginning.plan['schedule']}")
@@ -39,3 +42,8 @@ def plan_table(beginning: Beginning) -> str:
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
         lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")
     return "\n".join(lines)
+
+
+def _local(stage: Mapping[str, Any]) -> str:
+    local = stage.get("local")
+    return "" if local is None else f", {local['precision']}, {local['optimizer']} at {local['learning_rate']:g}"

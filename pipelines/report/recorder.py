@@ -19,6 +19,7 @@ from pipelines.config import Config
 from pipelines.mlflow_store import without_password
 from pipelines.plan.choose import Choice
 from pipelines.report import pictures, sharing
+from pipelines.report.energy import Book, holdings
 from pipelines.report.entities import EntityReport
 from pipelines.report.measured_table import Measuring
 from pipelines.report.observer import Beginning, StepNumbers
@@ -47,6 +48,7 @@ class Recorder:
         self._progress: Progress | None = None
         self._measuring: Measuring | None = None
         self._choice: Choice | None = None
+        self._book = Book((), config.energy)
         self.tracker: Tracker | None = None
 
     # -- while it runs --------------------------------------------------------------------------
@@ -82,6 +84,7 @@ class Recorder:
             "plan": beginning.plan,
         }
         self.tracker.metrics(0, {"padding_waste": float(beginning.data["train"]["padding_waste"])})
+        self._book = Book(holdings(beginning.plan["stages"]), self._config.energy)
         stages = len(beginning.plan["stages"])
         self._progress = Progress(beginning.num_steps, stages, start_step=beginning.first_step)
         self._progress.__enter__()
@@ -100,6 +103,7 @@ class Recorder:
         if scaling:
             scaling["steps_skipped"] = float(self._skipped)
             self._loss_scale = numbers.loss_scale
+        self._book.add(numbers.reports, numbers.num_tokens)
         self._steps.append(_without_reports(numbers))
         self._recent.append(numbers)
         self._progress.step(
@@ -200,6 +204,10 @@ class Recorder:
                 summary["timing"]["predicted_step_seconds"] = self._choice.plan.seconds
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
+        if self._steps:
+            energy = self._book.close()
+            summary["energy"] = energy.to_json()
+            self.tracker.metrics(self._steps[-1].step, energy.metrics())
         summary |= more
         write_json(self.folder / "summary.json", summary)
         self.tracker.file(self.folder / "summary.json")

@@ -20,6 +20,9 @@ import torch
 from torch import Tensor
 
 from pipelines.errors import UserError
+from pipelines.train.chip import this_multiplies_bfloat16
+from pipelines.train.meter import Meter
+from pipelines.train.nvml import energy_counter
 
 HALVES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -78,9 +81,9 @@ class Device:
     """How many times as long everything is made to take: a fast machine stands in for a slow one, in tests."""
 
     @staticmethod
-    def assigned(gpu_ids: list[str], num_cpus: float) -> Device:
-        """From Ray's assignment: the first visible GPU if it gave one, else as many threads as CPUs."""
-        threads = max(1, int(num_cpus))
+    def assigned(gpu_ids: list[str], num_cpus: float, threads: int | None = None) -> Device:
+        """From Ray's assignment: the first visible GPU if it gave one, else as many threads as CPUs, unless told."""
+        threads = threads or max(1, int(num_cpus))
         # Ray sets CUDA_VISIBLE_DEVICES to the assigned ids, so the one GPU of this actor is number 0.
         return Device(
             torch.device("cuda", 0) if gpu_ids and torch.cuda.is_available() else torch.device("cpu"), threads
@@ -142,6 +145,25 @@ class Device:
             return Peak(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, gpu, since_start=True)
         return Peak(host, gpu, since_start=False)
 
+    def meter(self) -> Meter:
+        """Begins to count what this node's processors, and the GPU, draw."""
+        if self.kind.type == "cpu":
+            return Meter()
+        return Meter(energy_counter(f"GPU-{torch.cuda.get_device_properties(self.kind).uuid}"))
+
+    def check(self, precision: str) -> None:
+        """Refuse a precision that this device's chip has no instructions for.
+
+        Raises:
+            UserError: says what to use instead.
+        """
+        if precision == "bfloat16" and self.kind.type == "cpu" and this_multiplies_bfloat16() is False:
+            raise UserError(
+                "A stage is to compute in bfloat16 on a CPU that has no instructions for it (avx512_bf16, amx_bf16), "
+                "where it takes a hundred times as long as float32. Set devices.cpu.precision=float32, or keep stages "
+                "off this node."
+            )
+
     @contextmanager
     def precision(self, name: str) -> Iterator[None]:
         """Run matrix products in `name`: float32 leaves everything alone.
@@ -170,10 +192,15 @@ class Device:
                 "Use train.precision=bfloat16, or stages on GPUs only."
             ) from error
 
+    @property
+    def gpu(self) -> str | None:
+        """The GPU's name; None on a CPU."""
+        return torch.cuda.get_device_name(self.kind) if self.kind.type == "cuda" else None
+
     def __str__(self) -> str:
         slowed = f", slowed {self.slowdown:g}x" if self.slowdown != 1 else ""
-        if self.kind.type == "cuda":
-            return torch.cuda.get_device_name(self.kind) + slowed
+        if self.gpu is not None:
+            return self.gpu + slowed
         return f"CPU, {self.threads} thread{'s' if self.threads > 1 else ''}{slowed}"
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pipelines.train.meter import Drawn
+
 Kind = Literal["forward", "backward", "weights", "update"]
 """`weights` computes the weight gradients of the micro-batches up to the named one; `update` belongs to the step."""
 
@@ -52,6 +54,8 @@ class StageReport:
     loss_scale: float | None = None
     """As in Update, like the next one."""
     skipped: bool = False
+    drawn: Drawn | None = None
+    """What counters of its node and its GPU came to since it was built."""
 
     @property
     def busy(self) -> float:

@@ -17,9 +17,10 @@ from torch import Tensor
 
 from pipelines.config import Config, TrainConfig
 from pipelines.errors import UserError
+from pipelines.plan.local import INITIAL
 
-INITIAL, GROWTH, BACKOFF, INTERVAL = 65536.0, 2.0, 0.5, 2000
-"""torch.amp.GradScaler's defaults."""
+GROWTH, BACKOFF, INTERVAL = 2.0, 0.5, 2000
+"""torch.amp.GradScaler's defaults, as INITIAL."""
 
 NAME = ".loss_scale"
 """Bears the state in a checkpoint, beside the parameters' names: a name that no parameter can have."""
@@ -73,8 +74,9 @@ class LossScale:
 
     @staticmethod
     def of(train: TrainConfig) -> LossScale | None:
-        """Where a run begins; None where nothing is scaled."""
-        return LossScale(train.loss_scale or INITIAL) if train.precision == "float16" else None
+        """Where a run begins; None where nothing is scaled. A float32 stage scales too where others are in float16."""
+        scaled = train.precision == "float16" or train.loss_scale is not None
+        return LossScale(train.loss_scale or INITIAL) if scaled else None
 
 
 def check_scaling(config: Config) -> None:
@@ -84,7 +86,7 @@ def check_scaling(config: Config) -> None:
         UserError: says which two settings contradict each other.
     """
     train, adapter = config.train, config.adapter
-    if train.precision != "float16":
+    if "float16" not in {train.precision, *(device.precision for device in config.devices.values())}:
         if train.loss_scale is not None:
             raise UserError(
                 f"train.loss_scale={train.loss_scale} has no effect with train.precision={train.precision}: only "

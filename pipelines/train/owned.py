@@ -13,7 +13,7 @@ from pipelines.train.device import Device
 from pipelines.train.events import Update
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.loss_scale import LossScale
-from pipelines.train.optimizers import learning_rate, make_optimizer
+from pipelines.train.optimizers import learning_rate, make_optimizer, take_state
 from pipelines.train.sparse import RowTable
 
 
@@ -139,7 +139,7 @@ class Owned:
             value = value.to(self._device.kind if value.dim() else value.device, copy=True)
             if id(trained) in tables:
                 value = tables[id(trained)].take_moments({kind: value}, self._optimizer)[kind]
-            self._optimizer.state[trained][kind] = value
+            take_state(self._optimizer, name, trained, kind, value, self._train)
 
 
 def squares(gradients: Iterable[Tensor]) -> list[float]:

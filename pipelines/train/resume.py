@@ -16,6 +16,9 @@ def lasting(config: Config) -> dict[str, Any]:
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps"}),
+        # Threads are the plan's.
+        "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
+        or None,
     }
 
 

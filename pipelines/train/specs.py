@@ -46,6 +46,8 @@ class StageSpec:
     """Names of all trained parameters that several stages use."""
     owners: Owners = ()
     """For each parameter server the pieces that it owns; empty where each stage owns what it trains."""
+    widens: bool = False
+    """Whether what arrives in half of the bits is widened to `dtype`: others compute so, and this stage does not."""
 
     @property
     def chunks(self) -> tuple[int, ...]:

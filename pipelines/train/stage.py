@@ -15,11 +15,12 @@ from torch import Tensor
 from pipelines.adapt.ranks import RANKED, Ranks, has_ranks
 from pipelines.model.cut import Chunk, Cut
 from pipelines.model.load import lay_out, put, skeleton
-from pipelines.train.device import Device
+from pipelines.train.device import HALVES, Device
 from pipelines.train.dropout import hasten
 from pipelines.train.events import Update
 from pipelines.train.exchange import Exchange
 from pipelines.train.frozen import hasten_frozen
+from pipelines.train.optimizers import by_value
 from pipelines.train.owned import Owned
 from pipelines.train.randomness import Stream
 from pipelines.train.recompute import recompute
@@ -51,7 +52,8 @@ class Stage:
         self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in borrowed}
         """Those that this stage trains, by fully qualified name."""
         shared = {id(named[name]) for name in spec.shared}
-        tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared)
+        rows = by_value(spec.train)
+        tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared) if rows else []
         hasten(model)
         hasten_frozen(model, self._missing)
         self._clock = Clock()
@@ -111,7 +113,8 @@ class Stage:
         here = {name: self.device.take(column) for name, column in batch.items()}
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with self.device.precision(self.spec.train.precision):
-            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), arrived, stream)
+            given = self._widened(arrived)
+            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), given, stream)
         if chunk == self.spec.last_chunk:
             loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
@@ -225,11 +228,18 @@ class Stage:
         self._mode(training=False)
         here = {name: self.device.take(column) for name, column in batch.items()}
         with self.device.precision(self.spec.train.precision):
-            arrived = [self.device.take(tensor) for tensor in received]
-            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), arrived)
+            given = self._widened([self.device.take(tensor) for tensor in received])
+            output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), given)
         if chunk == self.spec.last_chunk:
             return self.spec.head.answers(output, here)
         return output
+
+    def _widened(self, arrived: list[Tensor]) -> list[Tensor]:
+        """No autocast here will cast what a stage with one sent; its gradient goes back in the sender's precision."""
+        if not self.spec.widens:
+            return arrived
+        own = getattr(torch, self.spec.dtype)
+        return [tensor.to(own) if tensor.dtype in HALVES.values() else tensor for tensor in arrived]
 
     def _mode(self, *, training: bool) -> None:
         if self._cut.model.training != training:

@@ -13,10 +13,13 @@ from safetensors.torch import load_file
 from cluster.driver import Driver, Stopped, StopRequest
 from cluster.waiting import ActorLost
 from pipelines.config import Config
+from pipelines.device_settings import DeviceConfig
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.chip import this_multiplies_bfloat16
+from pipelines.train.meter import Meter
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]
@@ -159,6 +162,33 @@ def test_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
     )
 
 
+def test_what_is_said_of_a_type_of_device_is_done_by_its_stages_and_told_with_what_they_drew(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    lion = {"optimizer": "lion", "learning_rate": 1e-4}
+    short: dict[str, Any] = {"max_steps": 3, "warmup": 0.0}
+    run(config(given, train=short | lion), tmp_path / "all")
+    choice = {"optimizer": "lion", "rate_factor": 0.1, "threads": 1}
+    settings = config(given, train=short | {"learning_rate": 1e-3}).model_copy(
+        update={"devices": {"cpu": DeviceConfig.model_validate(choice)}}
+    )
+    watcher = run(settings, tmp_path / "by type")
+    assert_bitwise_equal(tmp_path / "all", tmp_path / "by type")
+    assert watcher.beginning is not None
+    stages = watcher.beginning.plan["stages"]
+    assert [(stage["local"]["optimizer"], stage["local"]["threads"], stage["assigned"]) for stage in stages] == [
+        ("lion", 1, "CPU, 1 thread"),
+        ("lion", 1, "CPU, 1 thread"),
+    ]
+    assert len({stage["node"] for stage in stages}) == 1
+    drawn = [report.drawn for step in watcher.steps for report in step.reports]
+    # Whether the counters can be read is up to this machine.
+    assert all(each is not None and each.gpu is None for each in drawn)
+    readable = Meter().read().processors is not None
+    assert all((each.processors is not None) == readable for each in drawn if each is not None)
+
+
+@pytest.mark.skipif(this_multiplies_bfloat16() is False, reason="this CPU has no instructions for bfloat16")
 def test_bfloat16_accumulation_and_a_weighted_loss_are_bitwise_equal_for_one_and_two_stages_and_shards(
     given: dict[str, str], tmp_path: Path
 ) -> None:

@@ -66,6 +66,7 @@ def test_the_run_folder_holds_what_the_readme_says(place: Path, summary: dict[st
     assert [entry["epoch"] for entry in summary["dev"]] == [1, 2]
     assert set(summary["test"][0]["types"]) == {"PER", "LOC"}
     assert summary["timing"]["step_over_ideal"] >= 1
+    assert summary["energy"]["joules"] == pytest.approx(sum(each["joules"] for each in summary["energy"]["stages"]))
     assert 0 <= summary["data"]["train"]["padding_waste"] < 0.5
 
 

@@ -16,6 +16,7 @@ from pipelines.config import TrainConfig
 from pipelines.model.freeze import trained
 from pipelines.model.load import config_of
 from pipelines.model.units import Units, find_units
+from pipelines.plan.local import Local
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks import make_task
@@ -23,6 +24,7 @@ from pipelines.tasks.head import Head
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
+from pipelines.train.local import localised
 from pipelines.train.specs import held, stage_specs
 from pipelines.train.stage import Stage
 from pipelines.train.transport import Tag, Transport, Want
@@ -83,8 +85,12 @@ class OneProcess:
         units: Units | None = None,
         adapter: Any = None,
         model_class: str | None = None,
+        local: Sequence[Local] = (),
     ) -> None:
-        """`model` has the adapter (PEFT's configuration of it) on it already; it is a `model_class` beneath it."""
+        """`model` has the adapter (PEFT's configuration of it) on it already; it is a `model_class` beneath it.
+
+        `local` says how each stage computes, if not all as `train` says.
+        """
         self.units = units or find_units(model, probe())
         specs = stage_specs(
             self.units,
@@ -100,6 +106,7 @@ class OneProcess:
             trained=frozenset(trained(model)),
             adapter=adapter,
         )
+        specs = localised(specs, train, local) if local else specs
         parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
         self.mail = Mail()
         self.stages = [Stage(spec, CPU) for spec in specs]

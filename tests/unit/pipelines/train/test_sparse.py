@@ -62,7 +62,7 @@ def update(optimizer: torch.optim.Optimizer) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", "adam", "sgd", "lion"])
 def test_rows_are_trained_bitwise_as_in_the_whole_table(optimizer: str) -> None:
     dense, rows = Dense(optimizer), ByRows(optimizer)
     for looked_up in LOOKED_UP:
