@@ -206,9 +206,10 @@ def main() -> None:
 
 {machine()}.
 Model {shown(given.model)}, float32, {given.steps} steps of {given.batch} examples in {given.slowdown + 1}
-micro-batches, one stage a replica with one thread, one parameter server; the replicas sit on two Ray nodes, and what the
-slow one computes takes it {given.slowdown} times as long. The same loss is the highest of the round's last ones, each
-the mean of {WINDOW} steps; the first {WARM_UP} steps' time is left out. Medians (extremes) of {given.rounds} rounds.
+micro-batches, one stage a replica with one thread, one parameter server; the replicas sit on two Ray nodes, and what
+the slow one computes takes it {given.slowdown} times as long. The same loss is the highest of the round's last ones,
+each the mean of {WINDOW} steps; the first {WARM_UP} steps' time is left out. Medians (extremes) of {given.rounds}
+rounds.
 
 ![Loss over time](pictures/{given.picture.name})
 
