@@ -12,7 +12,7 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, Refs, StageCrew, Within
+from cluster.crew import DataCrew, Refs, Reserved, StageCrew
 from cluster.fleet import Landed, Start, Work
 from cluster.handover import Named
 from cluster.leg import Leg, shares_of
@@ -53,7 +53,7 @@ class Replicas:
                 task,
                 may_grow=may_grow,
                 timeout=config.timeout,
-                within=Within(r, self._group, first, keys),
+                reserved=Reserved(r, self._group, first, keys),
             )
             for r, (own, first) in enumerate(zip(devices, firsts, strict=True))
         ]
