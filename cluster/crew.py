@@ -83,7 +83,7 @@ class DataCrew:
 
 
 @dataclass(frozen=True, slots=True)
-class Within:
+class Reserved:
     """What a replica is told that is one of several."""
 
     replica: int
@@ -104,25 +104,25 @@ class StageCrew:
         *,
         may_grow: bool,
         timeout: float,
-        within: Within | None = None,
+        reserved: Reserved | None = None,
     ) -> None:
         """Reserve the devices and start an actor on each, without waiting for them.
 
         Args:
-            within: the replicas that this one is one of, and what is reserved for it; one on its own when left out.
+            reserved: the replicas that this one is one of, and what is reserved for it; one on its own when left out.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
         self._timeout = timeout
-        self._owns_group = within is None
-        if within is None:
-            within = Within(0, reserve(devices, may_grow=may_grow, timeout=timeout), 0, Keys.new())
-        keys, self.replica, self._group = within.keys, within.replica, within.group
+        self._owns_group = reserved is None
+        if reserved is None:
+            reserved = Reserved(0, reserve(devices, may_grow=may_grow, timeout=timeout), 0, Keys.new())
+        keys, self.replica, self._group = reserved.keys, reserved.replica, reserved.group
         self._hands = DriverEnd(keys=keys, timeout=timeout, number=self.number)
         self._stages: list[Any] = []
         for j, device in enumerate(devices):
-            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=within.first_bundle + j)
+            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=reserved.first_bundle + j)
             on_gpu = device.kind == "gpu"
             make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
             self._stages.append(

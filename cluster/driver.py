@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 
 from cluster.evaluation import Evaluation
-from cluster.fleet import Fleet, Landed, Start, Work
+from cluster.fleet import Fleet, Landed, ReplicaPlan, Start, Work
 from cluster.handover import Named
 from cluster.make_fleet import make_fleet
 from cluster.placement import Wanted, seats_of, wanted
@@ -83,7 +83,8 @@ class Driver:
             sitting = self._fleet.meet()
             self._build()
             plan = self.plan.to_json()
-            observer.begin(self._run.beginning(plan | self._fleet.describe(plan["stages"], sitting)))
+            stages = [plan["stages"]] * config.plan.replicas
+            observer.begin(self._run.beginning(plan | self._fleet.describe(stages, sitting)))
         except BaseException:
             self.close()
             raise
@@ -218,7 +219,6 @@ class Driver:
             frozen = run.model.weights(name for name in names if name not in run.model.trained)
             return chain(frozen.items(), start.weights(names)), start.moments(names)
 
-        pipeline = Pipeline(tuple(self.plan.stage_of))
-        self._fleet.build(
-            Start(make_specs, run.model.padding, state, run.model.shapes(), self._done, pipeline, self.plan.schedule)
-        )
+        plan = ReplicaPlan(make_specs, Pipeline(tuple(self.plan.stage_of)), self.plan.schedule)
+        replicas = [plan] * self._config.plan.replicas
+        self._fleet.build(Start(replicas, run.model.padding, state, run.model.shapes(), self._done))

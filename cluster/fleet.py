@@ -26,10 +26,20 @@ State = Callable[[Sequence[str]], tuple[Named, Named]]
 
 
 @dataclass(frozen=True, slots=True)
+class ReplicaPlan:
+    """How one replica is cut, and in which order its stages act."""
+
+    make_specs: MakeSpecs
+    pipeline: Pipeline
+    """Its chunks on its stages."""
+    schedule: str
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
     """All that actors get before the first step."""
 
-    make_specs: MakeSpecs
+    replicas: Sequence[ReplicaPlan]
     padding: Mapping[str, int]
     """What to fill each column of a batch with."""
     state: State
@@ -37,9 +47,6 @@ class Start:
     """Of the trained parameters, by fully qualified name."""
     version: int
     """Updates that were done before: where a resumed run goes on."""
-    pipeline: Pipeline
-    """A replica's chunks on its stages."""
-    schedule: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,8 @@ class Fleet(Protocol):
     def build(self, start: Start) -> None:
         """Give every actor its part of the model."""
 
-    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
-        """For the plan that is shown and kept: these stages of one replica where they sit, and whatever else runs."""
+    def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
+        """For the plan that is shown and kept: each replica's stages where they sit, and whatever else runs."""
 
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         """Run steps as they are asked for; when they end, wait for all that were begun."""

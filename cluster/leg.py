@@ -74,7 +74,7 @@ class Leg:
         version: int,
     ) -> None:
         """`version`: updates that were done before."""
-        self._pipeline, self._schedule = start.pipeline, start.schedule
+        self._plans = start.replicas
         self._config, self._crews, self._servers, self._data = config, crews, servers, data
         self._shares = shares_of(config)
         self._handing = Handing(config.sharing, config.staleness)
@@ -134,8 +134,8 @@ class Leg:
         return False
 
     def _send(self, r: int, handed: Handed) -> _Flight:
-        work, wave, crew = self._steps[handed.step].work, handed.wave, self._crews[r]
-        schedule = make_schedule(self._schedule, self._pipeline, wave.end - wave.first)
+        work, wave, crew, plan = self._steps[handed.step].work, handed.wave, self._crews[r], self._plans[r]
+        schedule = make_schedule(plan.schedule, plan.pipeline, wave.end - wave.first)
         order = WaveOrder(handed.number, handed.num_waves, wave.first, handed.version)
         orders = [
             StepOrder(work.number, in_wave(actions, wave.first), work.target_weight, order) for actions in schedule

@@ -22,6 +22,6 @@ def make_fleet(devices: Sequence[Wanted], config: PlanConfig, task: str, data: D
         UserError: the cluster has not got what the plan asks for.
     """
     if config.servers:
-        return Replicas(config, devices, task, data, may_grow=may_grow)
+        return Replicas(config, [devices] * config.replicas, task, data, may_grow=may_grow)
     crew = StageCrew(devices, task, may_grow=may_grow, timeout=config.timeout)
     return OneReplica(crew, data)

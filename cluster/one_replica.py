@@ -43,12 +43,14 @@ class OneReplica:
         return self._crew.meet()
 
     def build(self, start: Start) -> None:
-        self._pipeline, self._schedule = start.pipeline, start.schedule
-        specs = start.make_specs(())
+        (plan,) = start.replicas
+        self._pipeline, self._schedule = plan.pipeline, plan.schedule
+        specs = plan.make_specs(())
         self._crew.build(specs, start.padding, [start.state(held(spec.units, spec)) for spec in specs])
 
-    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
-        return {"stages": [{**stage, **seat.facts()} for stage, seat in zip(stages, seats, strict=True)]}
+    def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
+        (own,) = stages
+        return {"stages": [{**stage, **seat.facts()} for stage, seat in zip(own, seats, strict=True)]}
 
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         flights: deque[_Flight] = deque()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import ray
@@ -11,7 +12,7 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, Refs, StageCrew, Within
+from cluster.crew import DataCrew, Refs, Reserved, StageCrew
 from cluster.fleet import Landed, Start, Work
 from cluster.handover import Named
 from cluster.leg import Leg, shares_of
@@ -31,39 +32,32 @@ class Replicas:
     """The stages of all replicas, and the servers."""
 
     def __init__(
-        self, config: PlanConfig, devices: Sequence[Wanted], task: str, data: DataCrew, *, may_grow: bool
+        self, config: PlanConfig, devices: Sequence[Sequence[Wanted]], task: str, data: DataCrew, *, may_grow: bool
     ) -> None:
         """Reserve everything at once and start the actors, without waiting for them.
 
         Args:
-            devices: of one replica; all replicas are alike.
+            devices: of each replica's stages.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
         self._config, self._data, self._timeout = config, data, config.timeout
-        self._num_stages = len(devices)
         owners = [Wanted("cpu", config.cpus_per_server)] * config.servers
-        wanted = [*(list(devices) * config.replicas), *owners]
-        self._group = reserve(wanted, may_grow=may_grow, timeout=config.timeout)
-        keys = Keys.new()
+        *firsts, behind = accumulate((len(own) for own in devices), initial=0)
+        wanted = [device for own in (*devices, owners) for device in own]
+        self._group, keys = reserve(wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
         self._crews = [
             StageCrew(
-                devices,
+                own,
                 task,
                 may_grow=may_grow,
                 timeout=config.timeout,
-                within=Within(r, self._group, r * len(devices), keys),
+                reserved=Reserved(r, self._group, first, keys),
             )
-            for r in range(config.replicas)
+            for r, (own, first) in enumerate(zip(devices, firsts, strict=True))
         ]
-        self._servers = ServerCrew(
-            owners,
-            group=self._group,
-            first_bundle=config.replicas * len(devices),
-            keys=keys,
-            timeout=config.timeout,
-        )
+        self._servers = ServerCrew(owners, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
         self._shares = shares_of(config)
 
@@ -80,13 +74,14 @@ class Replicas:
 
     def build(self, start: Start) -> None:
         self._start = start
-        plain = start.make_specs(())[0]
+        plain = start.replicas[0].make_specs(())[0]
         self._version = start.version
         whole = not by_value(plain.train)
         cut = cut_pieces(start.shapes, itemsize=DTYPES[plain.dtype].itemsize, whole=whole)
         self._owners = share_out(cut, len(self._servers))
-        specs, tables = start.make_specs(self._owners), set[str]()
-        for crew in self._crews:
+        tables = set[str]()
+        for crew, replica in zip(self._crews, start.replicas, strict=True):
+            specs = replica.make_specs(self._owners)
             # The optimizer's state is the servers'.
             states: list[tuple[Named, Named]] = [(start.state(held(s.units, s))[0], ()) for s in specs]
             for names in crew.build(specs, start.padding, states, self._server_ways):
@@ -111,8 +106,8 @@ class Replicas:
             settled=self._config.sharing == "sync",
         )
 
-    def describe(self, stages: Sequence[Mapping[str, Any]], seats: Sequence[Seat]) -> dict[str, Any]:
-        every = [(r, stage) for r in range(len(self._crews)) for stage in stages]
+    def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
+        every = [(r, stage) for r, own in enumerate(stages) for stage in own]
         return {
             "stages": [{**stage, "replica": r, **seat.facts()} for (r, stage), seat in zip(every, seats, strict=True)],
             "replicas": len(self._crews),

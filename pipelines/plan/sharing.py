@@ -24,6 +24,11 @@ def check_sharing(config: Config) -> None:
                 f"plan.sharing={plan.sharing} is about parameter servers, but plan.servers is 0. Set plan.servers=1 or "
                 "more, or leave plan.sharing out."
             )
+    if plan.stages == "auto" and plan.replicas > 1:
+        raise UserError(
+            f"plan.stages=auto plans for one replica, but plan.replicas is {plan.replicas}. Say how many stages each "
+            "replica has, or set plan.replicas=1."
+        )
     if plan.staleness and plan.sharing != "bounded":
         raise UserError(
             f"plan.staleness={plan.staleness} has no effect with plan.sharing={plan.sharing}. Use "

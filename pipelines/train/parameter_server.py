@@ -24,7 +24,7 @@ from pipelines.train.device import Device
 from pipelines.train.owned import Owned, squares
 from pipelines.train.parameter_shards import Piece
 from pipelines.train.shares import Part, WaveNumbers
-from pipelines.train.sparse import RowTable
+from pipelines.train.sparse import RowTable, rows_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ServerSpec:
     pieces: tuple[Piece, ...]
     """What it owns."""
     tables: frozenset[str]
-    """Names of parameters that every stage trains by rows."""
+    """Names of parameters that a stage of some replica trains by rows."""
     dtype: str
     train: TrainConfig
     num_steps: int
@@ -218,7 +218,10 @@ class ParameterServer:
 
     def _gradient(self, at: int, part: Part) -> Tensor:
         if isinstance(part, Tensor):
-            return part if part.is_sparse else self._device.take(part)
+            if part.is_sparse or at not in self._tables:
+                return part if part.is_sparse else self._device.take(part)
+            # Where a replica is cut so that several stages use the table, they send all of it.
+            part = rows_of(part)
         rows, values = (self._device.take(tensor) for tensor in part)
         shape = self.spec.pieces[at].shape
         sparse = torch.sparse_coo_tensor(rows[None], values, shape, is_coalesced=True, check_invariants=False)

@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 import torch
 
+from cluster.driver import Driver, StopRequest
+from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.train.checkpoint import open_checkpoint
 from tests.cluster.test_training import Watcher, assert_bitwise_equal, config, run, weights
@@ -65,3 +68,16 @@ def test_without_waiting_for_each_other_they_still_learn_every_step(given: dict[
     assert sum(sum(n.waves) for n in watcher.steps) == 20
     assert watcher.steps[-1].loss < watcher.steps[0].loss
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
+
+
+def test_a_parameter_server_that_dies_ends_the_run_with_its_name(given: dict[str, str], tmp_path: Path) -> None:
+    watcher = Watcher()
+    driver = Driver(replicated(given, stages=1), tmp_path, watcher, may_grow=False, stop=StopRequest())
+    assert driver._fleet is not None
+    victim = driver._fleet._servers._servers[1]
+    watcher.after = {2: lambda: ray.kill(victim)}
+    try:
+        with pytest.raises(ActorLost, match="parameter server 1 died while it was to run its part of a step"):
+            driver.run()
+    finally:
+        driver.close()

@@ -16,6 +16,7 @@ from pipelines.plan.sharing import check_sharing
     [
         ({"plan": {"replicas": 2}}, "plan.replicas=2 needs parameter servers"),
         ({"plan": {"sharing": "async"}}, "plan.sharing=async is about parameter servers"),
+        ({"plan": {"stages": "auto", "replicas": 2, "servers": 1}}, "plan.stages=auto plans for one replica"),
         ({"plan": {"servers": 1, "staleness": 2}}, "plan.staleness=2 has no effect with plan.sharing=sync"),
         ({"plan": {"servers": 1, "replicas": 2, "shares": [1]}}, "names 1 shares for 2 replicas"),
         ({"plan": {"servers": 1, "sharing": "async", "shares": [1]}}, "plan.shares has no effect"),

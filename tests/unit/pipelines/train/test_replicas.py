@@ -147,6 +147,23 @@ def test_the_state_goes_on_with_other_servers_as_if_nothing_had_happened(monkeyp
     assert different(second.weights(), whole.weights()) == []
 
 
+def test_the_state_goes_on_without_servers_too() -> None:
+    train = train_config(weight_decay=0.0)
+    whole = shared(tiny("bert", dtype=torch.float64), dtype="float64", train=train)[1]
+    steps, model = micro_batches(STEPS), tiny("bert", dtype=torch.float64)
+    first = SeveralReplicas(model, cuts=CUTS, servers=2, train=train, dtype="float64", num_steps=STEPS)
+    first.run(steps[:3])
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(first.weights()[name])
+    second = OneProcess(model, cut=[4], train=train, dtype="float64", num_steps=STEPS)
+    for stage in second.stages:
+        stage.restore(first.moments())
+    for number in range(3, STEPS):
+        second.step(number, steps[number])
+    assert worst(second.weights(), whole.weights()) <= 1e-10
+
+
 def test_gradients_that_are_not_finite_change_nothing() -> None:
     model = tiny("bert")
     with torch.no_grad():
