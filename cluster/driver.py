@@ -203,6 +203,7 @@ class Driver:
                 num_steps=run.num_steps,
                 trained=frozenset(run.model.trained),
                 adapter=adapter,
+                compress=self._config.plan.compress,
                 owners=owners,
             )
 

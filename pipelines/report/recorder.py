@@ -100,6 +100,7 @@ class Recorder:
         if scaling:
             scaling["steps_skipped"] = float(self._skipped)
             self._loss_scale = numbers.loss_scale
+        lost = {} if numbers.compression_error is None else {"compression_error": numbers.compression_error}
         self._steps.append(_without_reports(numbers))
         self._recent.append(numbers)
         self._progress.step(
@@ -122,6 +123,7 @@ class Recorder:
                 **busy,
                 **scaling,
                 **sharing.metrics(numbers),
+                **lost,
             },
         )
 

@@ -52,6 +52,9 @@ class StageReport:
     loss_scale: float | None = None
     """As in Update, like the next one."""
     skipped: bool = False
+    compression_error: float | None = None
+    """The largest relative error of any tensor that it sent (pipelines/train/compress.py); None where all were sent
+    as they are."""
 
     @property
     def busy(self) -> float:

@@ -20,6 +20,7 @@ from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
+from pipelines.train.compress import Compression
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
@@ -83,6 +84,7 @@ class OneProcess:
         units: Units | None = None,
         adapter: Any = None,
         model_class: str | None = None,
+        compress: Compression = "none",
     ) -> None:
         """`model` has the adapter (PEFT's configuration of it) on it already; it is a `model_class` beneath it."""
         self.units = units or find_units(model, probe())
@@ -99,6 +101,7 @@ class OneProcess:
             num_steps=num_steps,
             trained=frozenset(trained(model)),
             adapter=adapter,
+            compress=compress,
         )
         parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
         self.mail = Mail()
@@ -108,6 +111,8 @@ class OneProcess:
             stage.check_loaded()
         self._executors = [Executor(stage, self.mail.of(j)) for j, stage in enumerate(self.stages)]
         self.schedule = schedule
+        self.reports: dict[int, StageReport] = {}
+        """Of the last step, by stage."""
 
     def step(
         self, number: int, batches: Sequence[Batch], *, num_targets: float | None = None, update: bool = True
@@ -130,6 +135,7 @@ class OneProcess:
                     waiting[j] = running[j].send(message) if message is not None else next(running[j])
                 except StopIteration as end:
                     del running[j]
+                    self.reports[j] = end.value
                     loss = end.value.loss if end.value.loss is not None else loss
                     penalties += end.value.penalties
             ready = {j: self.mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self.mail.box}
