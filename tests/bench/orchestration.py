@@ -16,11 +16,12 @@ from statistics import median
 from typing import Any
 
 import ray
-from pipelines.plan.schedule import make_schedule
 
 from cluster.session import connect, disconnect
 from cluster.transport import Keys
 from cluster.waiting import wait_for
+from pipelines.plan.pipeline import Pipeline
+from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.train.executor import StepOrder
 from tests.bench.sleeping import SleepingActor, Sleeps
@@ -101,7 +102,7 @@ def main() -> None:
             print(f"{shape}: {num_stages} actors after {time.perf_counter() - begin:.0f} s", flush=True)
             step = 0
             for name in given.schedules:
-                schedule = make_schedule(name, num_stages=num_stages, num_micro_batches=num_micro_batches)
+                schedule = make_schedule(name, Pipeline(tuple(range(num_stages))), num_micro_batches)
                 found = []
                 for _ in range(given.rounds + 1):
                     found.append(one_round(actors, schedule, num_micro_batches, step))
