@@ -15,6 +15,7 @@ from torch import Tensor
 from cluster.devices import slowdown_here
 from cluster.handover import StageEnd
 from cluster.transport import Keys, ZmqTransport
+from cluster.ways import Addresses, Ways
 from pipelines.config import DataConfig
 from pipelines.data.pack import Packed, merge
 from pipelines.data.shard import DataShard, Lengths, SplitSummary
@@ -67,7 +68,7 @@ class StageShell:
         )
         self._replica, self._number = replica, replica * SPAN + stage
         self._keys, self._timeout = keys, timeout
-        self._transport = ZmqTransport(self._number, keys=keys, timeout=timeout)
+        self._transport = Ways(self._number, keys=keys, timeout=timeout)
         self._driver = StageEnd(self._number, keys=keys, timeout=timeout)
         self._servers: ZmqTransport | None = None
         # Loads the library's model classes now, while the driver still reads the data.
@@ -82,9 +83,10 @@ class StageShell:
             context.get_node_id(), ray.util.get_node_ip_address(), f"{self._device}{self._note}", self._device.gpu
         )
 
-    def bind(self, room: str | None) -> str:
-        """Listen for the other stages: in a folder `room` where all are on this node, else on this node's address."""
-        return self._transport.bind(room=room, host=ray.util.get_node_ip_address())
+    def bind(self, room: str, far: bool) -> Addresses:
+        """Listen for the other stages: in a folder `room` of this node, and on its address where some are `far`."""
+        node = ray.get_runtime_context().get_node_id()
+        return self._transport.bind(node=node, room=room, host=ray.util.get_node_ip_address() if far else None)
 
     def bind_for_driver(self, room: str | None) -> str:
         """Listen for the driver, in a folder `room` where it is on this node."""
@@ -99,7 +101,7 @@ class StageShell:
         self,
         spec: StageSpec,
         padding: Mapping[str, int],
-        addresses: Mapping[int, str],
+        addresses: Mapping[int, Addresses],
         driver: str,
         servers: Mapping[int, str],
     ) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cluster.devices import slowdown_here
 from cluster.transport import Keys, ZmqTransport
+from cluster.ways import near
 from pipelines.plan.measured import Shape
 from pipelines.train.device import Device
 from pipelines.train.effort import Effort
@@ -86,7 +87,8 @@ class LinkShell:
 
     def bind(self, keys: Keys, room: str | None) -> str:
         """Listen as stages do: in a folder where both are on one node."""
-        self._transport = ZmqTransport(self._end, keys=keys, timeout=self._timeout)
+        make = ZmqTransport if room is None else near
+        self._transport = make(self._end, keys=keys, timeout=self._timeout)
         return self._transport.bind(room=room, host=ray.util.get_node_ip_address())
 
     def run(self, other: str) -> Way | None:

@@ -149,9 +149,8 @@ class StageCrew:
     def meet(self) -> list[Seat]:
         """Wait for the actors, let them listen for each other, and say where each one sits."""
         seats: list[Seat] = self._all("seat", to="start")
-        together = len({seat.node for seat in seats}) == 1
-        room = f"motley-{secrets.token_hex(8)}" if together else None
-        addresses = self._all("bind", room, to="listen")
+        far = len({seat.node for seat in seats}) > 1
+        addresses = self._all("bind", f"motley-{secrets.token_hex(8)}", far, to="listen")
         self._addresses = {self.number(j): address for j, address in enumerate(addresses)}
         self._driver = self._hands.meet(self._stages, [seat.node for seat in seats])
         return seats

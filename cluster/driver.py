@@ -208,6 +208,7 @@ class Driver:
                 num_steps=run.num_steps,
                 trained=frozenset(run.model.trained),
                 adapter=adapter,
+                compress=self._config.plan.compress,
                 owners=owners,
             )
             chosen = [stage.local for stage in self.plan.stages if stage.local is not None]

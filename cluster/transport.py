@@ -8,13 +8,12 @@ that the driver makes for each run.
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +22,13 @@ import zmq
 from torch import Tensor
 from zmq.auth.thread import ThreadAuthenticator
 
-from pipelines.train.transport import Tag, who
+from cluster.inbox import Inbox
+from cluster.wire import Shape, head, read_head
+from pipelines.train.transport import Tag
 
-_DTYPES = {
-    str(t).removeprefix("torch."): t
-    for t in (
-        torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int64, torch.int32, torch.int16, torch.int8,
-        torch.uint8, torch.bool, torch.complex64, torch.complex128,
-    )
-}  # fmt: skip
+_FRAME = 2**18
+"""Bytes. Across nodes a longer body goes in several frames: one is encrypted while the one before is on the wire and
+the one before that is decrypted. Whole, 64 MiB would take these three ways one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +46,18 @@ class Keys:
         return "Keys(...)"
 
 
-class ZmqTransport:
-    """Carries the messages of one stage. Not for use by several threads."""
+class ZmqTransport(Inbox):
+    """Carries the messages of one stage."""
 
     def __init__(self, stage: int, *, keys: Keys, timeout: float) -> None:
-        self._stage, self._keys, self._timeout = stage, keys, timeout
+        super().__init__(stage, timeout=timeout)
+        self._keys = keys
         self._context = zmq.Context()
         self._inbox = self._context.socket(zmq.PULL)
         self._inbox.setsockopt(zmq.RCVHWM, 0)
         self._outboxes: dict[int, zmq.Socket[bytes]] = {}
-        self._kept: dict[tuple[int, Tag], list[Tensor]] = {}
+        self._encrypted: set[int] = set()
+        """The stages that are reached through encrypted connections."""
         self._authenticator: ThreadAuthenticator | None = None
         self._room: Path | None = None
 
@@ -88,7 +87,9 @@ class ZmqTransport:
                 self._outboxes.pop(stage).close(linger=0)
             outbox: zmq.Socket[bytes] = self._context.socket(zmq.PUSH)
             outbox.setsockopt(zmq.SNDHWM, 0)
+            self._encrypted.discard(stage)
             if address.startswith("tcp:"):
+                self._encrypted.add(stage)
                 outbox.curve_secretkey = self._keys.secret
                 outbox.curve_publickey = self._keys.public
                 outbox.curve_serverkey = self._keys.public
@@ -96,30 +97,18 @@ class ZmqTransport:
             self._outboxes[stage] = outbox
 
     def send(self, stage: int, tag: Tag, tensors: Sequence[Tensor]) -> int:
-        header = [self._stage, tag.step, tag.what, tag.micro_batch, tag.chunk]
-        shapes = [[str(t.dtype).removeprefix("torch."), *t.shape] for t in tensors]
         bodies = [_bytes(t) for t in tensors]
-        self._outboxes[stage].send_multipart([json.dumps([header, shapes]).encode(), *bodies], copy=False)
+        frames = [frame for body in bodies for frame in _cut(body)] if stage in self._encrypted else bodies
+        self._outboxes[stage].send_multipart([head(self._stage, tag, tensors), *frames], copy=False)
         return sum(body.nbytes for body in bodies)
 
-    def receive(self, stage: int, tag: Tag) -> list[Tensor]:
-        deadline = time.monotonic() + self._timeout
-        while (stage, tag) not in self._kept:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._inbox.poll(math.ceil(left * 1000)):
-                raise TimeoutError(
-                    f"{who(self._stage).capitalize()} waited {self._timeout:g} s for the {tag} from {who(stage)}, "
-                    "which never came (plan.timeout)."
-                )
-            sender, sent, tensors = _read(self._inbox.recv_multipart(copy=False))
-            self._kept[sender, sent] = tensors
-        return self._kept.pop((stage, tag))
-
-    def take_any(self, seconds: float) -> tuple[int, Tag, list[Tensor]] | None:
-        """Sender, tag and tensors of the message that came first; None when none comes within so many seconds."""
+    def _take_in(self, seconds: float) -> bool:
         if not self._inbox.poll(math.ceil(seconds * 1000)):
-            return None
-        return _read(self._inbox.recv_multipart(copy=False))
+            return False
+        top, *bodies = self._inbox.recv_multipart(copy=False)
+        sender, tag, shapes, _ = read_head(top.bytes)
+        self._kept[sender, tag] = partial(_open, shapes, bodies)
+        return True
 
     def close(self) -> None:
         """Drop what was not sent and free the sockets."""
@@ -138,6 +127,11 @@ def _bytes(tensor: Tensor) -> memoryview:
     return memoryview(array)
 
 
+def _cut(body: memoryview) -> list[memoryview]:
+    """The frames of one body; one where it is empty."""
+    return [body[first : first + _FRAME] for first in range(0, max(1, body.nbytes), _FRAME)]
+
+
 class _Only:
     """Lets in whoever holds the run's key."""
 
@@ -148,15 +142,20 @@ class _Only:
         return key == self._public
 
 
-def _read(frames: Sequence[zmq.Frame]) -> tuple[int, Tag, list[Tensor]]:
-    (sender, step, what, micro_batch, chunk), shapes = json.loads(frames[0].bytes)
-    tensors = []
-    for (dtype, *shape), frame in zip(shapes, frames[1:], strict=True):
-        # The frame's memory belongs to this message alone, and nothing writes to what was received.
-        flat = (
-            torch.frombuffer(frame.buffer, dtype=_DTYPES[dtype])
-            if len(frame.buffer)
-            else torch.empty(0, dtype=_DTYPES[dtype])
-        )
-        tensors.append(flat.reshape(shape))
-    return sender, Tag(step, what, micro_batch, chunk), tensors
+def _open(shapes: Sequence[Shape], frames: Sequence[zmq.Frame]) -> list[Tensor]:
+    tensors, left = [], iter(frames)
+    for dtype, shape in shapes:
+        num_bytes = math.prod(shape) * dtype.itemsize
+        frame = next(left)
+        if len(frame.buffer) == num_bytes > 0:
+            # The frame's memory belongs to this message alone, and nothing writes to what was received.
+            tensors.append(torch.frombuffer(frame.buffer, dtype=dtype).reshape(shape))
+            continue
+        tensors.append(torch.empty(shape, dtype=dtype))
+        to, filled = _bytes(tensors[-1]), 0
+        while filled < num_bytes:
+            to[filled : filled + len(frame.buffer)] = frame.buffer
+            filled += len(frame.buffer)
+            if filled < num_bytes:
+                frame = next(left)
+    return tensors

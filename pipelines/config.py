@@ -159,6 +159,9 @@ class PlanConfig(Section):
     wait, and each step is an update as it comes (docs/parameter-servers.md)."""
     staleness: int = Field(default=0, ge=0)
     """With `sharing: bounded`: by how many updates the weights that a gradient is computed with may be too old."""
+    compress: Literal["none", "bfloat16", "int8"] = "none"
+    """What activations and gradients become on their way between stages, for slow links; loses precision, and the
+    metric `compression_error` says how much."""
     timeout: float = Field(default=300, gt=0)
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
 

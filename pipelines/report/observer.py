@@ -55,6 +55,12 @@ class StepNumbers:
         return self.num_tokens / self.seconds
 
     @property
+    def compression_error(self) -> float | None:
+        """The largest relative error of any tensor that was compressed on its way."""
+        errors = [report.compression_error for report in self.reports if report.compression_error is not None]
+        return max(errors, default=None)
+
+    @property
     def loss_scale(self) -> float | None:
         """What the loss was multiplied by (float16 only)."""
         return self.reports[0].loss_scale

@@ -104,6 +104,7 @@ class Recorder:
             scaling["steps_skipped"] = float(self._skipped)
             self._loss_scale = numbers.loss_scale
         self._book.add(numbers.reports, numbers.num_tokens)
+        lost = {} if numbers.compression_error is None else {"compression_error": numbers.compression_error}
         self._steps.append(_without_reports(numbers))
         self._recent.append(numbers)
         self._progress.step(
@@ -126,6 +127,7 @@ class Recorder:
                 **busy,
                 **scaling,
                 **sharing.metrics(numbers),
+                **lost,
             },
         )
 

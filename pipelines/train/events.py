@@ -56,6 +56,9 @@ class StageReport:
     skipped: bool = False
     drawn: Drawn | None = None
     """What counters of its node and its GPU came to since it was built."""
+    compression_error: float | None = None
+    """The largest relative error of any tensor that it sent (pipelines/train/compress.py); None where all were sent
+    as they are."""
 
     @property
     def busy(self) -> float:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipelines.adapt.ranks import threshold
 from pipelines.plan.actions import Action
 from pipelines.train.client import Client
+from pipelines.train.compress import compress, restore
 from pipelines.train.events import Event, Kind, StageReport, Update
 from pipelines.train.stage import Stage, global_norm
 from pipelines.train.transport import Tag, Transport, Want, What
@@ -57,6 +58,10 @@ class Executor:
         self._client = None if stage.pieces is None else Client(stage, transport)
         self._handed: dict[Tag, list[Tensor]] = {}
         """What one chunk of this stage left for another one of it."""
+        self._compress = stage.spec.compress
+        self._error: float | None = None
+        """The largest of this step's compressed messages."""
+        self._gets_gradients = {chunk for chunk in stage.spec.chunks if stage.spec.trains(chunk)}
 
     def run(self, order: StepOrder, batches: Sequence[Batch]) -> StageReport:
         """Run one step.
@@ -73,6 +78,7 @@ class Executor:
     def step(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], StageReport]:
         """One step that stops at every message it waits for, and goes on when it is given it."""
         stage, events, sent, done = self._stage, [], 0, Update(0.0)
+        self._error = None
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
         unfinished = set(stage.spec.chunks)
@@ -91,7 +97,7 @@ class Executor:
                 tensors = stage.forward(order.step, chunk, i, batches[i - first], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
-                waits = stage.spec.trains(chunk)
+                waits = chunk in self._gets_gradients
                 received = (yield from self._take(chunk + 1, Tag(order.step, "gradients", i, chunk))) if waits else []
                 start = stage.device.now()
                 tensors = stage.backward(chunk, i, received)
@@ -123,7 +129,16 @@ class Executor:
                 sent += self._pass_on(action.kind, order.step, i, chunk, tensors)
         loss = stage.take_loss() if stage.spec.last_chunk in stage.spec.chunks else None
         return StageReport(
-            self._j, order.step, tuple(events), loss, done.grad_norm, sent, penalties, done.loss_scale, done.skipped
+            self._j,
+            order.step,
+            tuple(events),
+            loss,
+            done.grad_norm,
+            sent,
+            penalties,
+            done.loss_scale,
+            done.skipped,
+            self._error,
         )
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[npt.NDArray[np.int32]]]:
@@ -168,7 +183,8 @@ class Executor:
             return []
         if spec.stage_of[giver] == self._j:
             return self._handed.pop(tag)
-        return (yield spec.stage_of[giver], tag)
+        message = yield spec.stage_of[giver], tag
+        return message if self._compress == "none" else restore(message, self._compress)
 
     def _pass_on(self, kind: Kind, step: int, i: int, chunk: int, tensors: Sequence[Tensor]) -> int:
         """Give the next chunk its activations, or the one before its gradients; returns the bytes that were sent."""
@@ -178,8 +194,12 @@ class Executor:
         stage = self._stage.spec.stage_of[taker]
         if stage == self._j:
             # Copies, as from another process: a model may change in place what it is given.
-            self._handed[tag] = [tensor.clone() for tensor in tensors]
+            self._handed[tag] = [tensor.detach().clone() for tensor in tensors]
             return 0
+        if self._compress != "none":
+            may_lose = [tensor.requires_grad or what == "gradients" for tensor in tensors]
+            tensors, error = compress(tensors, may_lose, self._compress)
+            self._error = max(error, self._error or 0.0)
         return self._transport.send(stage, tag, [self._stage.device.give(tensor) for tensor in tensors])
 
     def _sum_shared(self, step: int) -> Generator[Want, list[Tensor], None]:

@@ -10,6 +10,7 @@ from pipelines.config import TrainConfig
 from pipelines.model.units import Units
 from pipelines.plan.plan import borrowed_and_lent, shared_parameters, stage_parameters
 from pipelines.tasks.head import Head
+from pipelines.train.compress import Compression
 from pipelines.train.parameter_shards import Owners
 
 
@@ -38,6 +39,8 @@ class StageSpec:
     """Names of all parameters of the model that are trained; the others stay as they are."""
     adapter: Any = None
     """PEFT's configuration of the adapter that the model has."""
+    compress: Compression = "none"
+    """How what it sends to other stages is made smaller."""
     borrowed: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """Shared parameters that another stage owns and updates, by that stage."""
     lent: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -87,6 +90,7 @@ def stage_specs(
     num_steps: int,
     trained: frozenset[str],
     adapter: Any = None,
+    compress: Compression = "none",
     owners: Owners = (),
 ) -> list[StageSpec]:
     """One for each stage; what stages share is owned by the first that needs it.
@@ -96,6 +100,7 @@ def stage_specs(
         stage_of: the stage of every chunk.
         trained: names of the parameters that are trained.
         adapter: PEFT's configuration of the adapter that the model has.
+        compress: how activations and gradients are made smaller on their way.
         owners: for each parameter server the pieces that it owns; then stages own nothing, and share nothing directly.
     """
     # What stays as it is need not be summed: each stage has its copy.
@@ -120,6 +125,7 @@ def stage_specs(
                 num_steps=num_steps,
                 trained=trained,
                 adapter=adapter,
+                compress=compress,
                 borrowed=borrowed,
                 lent=lent,
                 shared=frozenset(shared),

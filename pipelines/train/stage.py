@@ -122,7 +122,8 @@ class Stage:
             self._waiting[chunk, i] = (arrived, [loss if scale is None else scale.times(loss)])
             return []
         self._waiting[chunk, i] = (arrived, output) if self.spec.trains(chunk) else ([], [])
-        return [tensor.detach() for tensor in output]
+        # Marked where gradients flow through: only that may lose precision on its way.
+        return [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in output]
 
     def backward(self, chunk: int, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Backward of micro-batch `i` through a chunk; takes and gives the gradients of what the forward gave and took.

@@ -21,6 +21,7 @@ from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
+from pipelines.train.compress import Compression
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
@@ -86,6 +87,7 @@ class OneProcess:
         adapter: Any = None,
         model_class: str | None = None,
         local: Sequence[Local] = (),
+        compress: Compression = "none",
     ) -> None:
         """`model` has the adapter (PEFT's configuration of it) on it already; it is a `model_class` beneath it.
 
@@ -105,6 +107,7 @@ class OneProcess:
             num_steps=num_steps,
             trained=frozenset(trained(model)),
             adapter=adapter,
+            compress=compress,
         )
         specs = localised(specs, train, local) if local else specs
         parameters, buffers = dict(model.named_parameters()), dict(model.named_buffers())
@@ -115,6 +118,8 @@ class OneProcess:
             stage.check_loaded()
         self._executors = [Executor(stage, self.mail.of(j)) for j, stage in enumerate(self.stages)]
         self.schedule = schedule
+        self.reports: dict[int, StageReport] = {}
+        """Of the last step, by stage."""
 
     def step(
         self, number: int, batches: Sequence[Batch], *, num_targets: float | None = None, update: bool = True
@@ -137,6 +142,7 @@ class OneProcess:
                     waiting[j] = running[j].send(message) if message is not None else next(running[j])
                 except StopIteration as end:
                     del running[j]
+                    self.reports[j] = end.value
                     loss = end.value.loss if end.value.loss is not None else loss
                     penalties += end.value.penalties
             ready = {j: self.mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self.mail.box}
