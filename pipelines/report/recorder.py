@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 from rich.console import Console
@@ -200,10 +200,14 @@ class Recorder:
                 "median_ideal_seconds": median(n.ideal_seconds for n in warm),
                 "step_over_ideal": sum(n.seconds for n in warm) / sum(n.ideal_seconds for n in warm),
             }
+            predicted = [n.predicted_seconds for n in warm if n.predicted_seconds is not None]
+            if len(predicted) == len(warm):
+                summary["timing"] |= {
+                    "mean_predicted_seconds": fmean(predicted),
+                    "predicted_over_measured": sum(predicted) / sum(n.seconds for n in warm),
+                }
         if served := sharing.summary(self._steps):
             summary["sharing"] = served
-            if self._choice is not None:
-                summary["timing"]["predicted_step_seconds"] = self._choice.plan.seconds
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
         if self._steps:
