@@ -67,13 +67,22 @@ class Bench:
     """Measures one model on one device."""
 
     def __init__(
-        self, subject: Subject, device: Device, example: Batch, shapes: Sequence[Shape], *, memory: int
+        self,
+        subject: Subject,
+        device: Device,
+        example: Batch,
+        shapes: Sequence[Shape],
+        *,
+        memory: int,
+        rounds: int = MOST_ROUNDS,
     ) -> None:
         """
         Args:
             example: any micro-batch; those of the shapes are made of it.
             memory: bytes that the device may fill. Every unit must fit.
+            rounds: how often everything is measured at most.
         """
+        self._most_rounds = rounds
         self._subject, self._device, self._shapes = subject, device, shapes
         self._batches = {shape: sized(example, shape) for shape in shapes}
         self._groups = groups([subject.likely_bytes(n) for n in range(len(subject.units))], memory * FILLED)
@@ -145,7 +154,7 @@ class Bench:
         for chunk, received in inputs.items():
             into[shape, chunk if number is None else number] = self._bytes(stage, chunk, shape, received)
         begun = time.monotonic()
-        for done in range(MOST_ROUNDS):
+        for done in range(self._most_rounds):
             if done >= LEAST_ROUNDS and time.monotonic() - begun > PATIENCE:
                 break
             for chunk, received in inputs.items():
@@ -234,8 +243,7 @@ class Bench:
         return [at for at in self._alike[self._subject.likeness(n)] if at in self._places]
 
     def _times(self, shape: Shape) -> Times:
-        units = range(len(self._subject.units))
-        like = [[self._samples[shape, at] for at in self._measured(n)] for n in units]
+        like = [[self._samples[shape, at] for at in self._measured(n)] for n in range(len(self._subject.units))]
         parts = {
             name: [median(second for samples in found for second in getattr(samples, name)) for found in like]
             for name in ("forward", "backward", "weights")
@@ -259,7 +267,7 @@ class Bench:
             kept=tuple(max(samples.kept for samples in found) for found in like),
             noted=tuple(max(samples.noted for samples in found) for found in like),
             crossing=tuple(
-                (self._crossing[shape][n], max(samples.back for samples in like[n + 1])) for n in units[:-1]
+                (self._crossing[shape][n], max(samples.back for samples in behind)) for n, behind in enumerate(like[1:])
             ),
         )
 
