@@ -1,7 +1,7 @@
 """Measure every unit of a model alone on this process's device, by the very code that trains it.
 
-A stage whose chunks are one unit each, and then one of which all units are one chunk, tell what a unit takes and what
-a pass through a stage takes whatever its units (pipelines/plan/unit_times.py).
+Stages whose chunks are one unit each, and then one of which all these units are one chunk, tell what a unit takes and
+what a pass through a stage takes whatever its units (pipelines/plan/unit_times.py).
 
 Units that are alike are measured at up to three places and share the median. What goes into a unit is what the units
 before it gave. Weights are random: times do not depend on them.
@@ -97,7 +97,7 @@ class Bench:
     @property
     def num_parts(self) -> int:
         """How often `run` stops."""
-        return 2 * len(self._groups) * len(self._shapes)
+        return sum(1 if end - first == 1 else 2 for first, end in self._groups) * len(self._shapes)
 
     def run(self) -> Generator[None, None, Found]:
         """Measure; stops after every part, so that progress can be told."""
@@ -110,6 +110,9 @@ class Bench:
                 self._rounds(stage, shape, inputs, self._samples)
                 yield
             del stage
+            if end - first == 1:
+                self._whole |= {(shape, number): self._samples[shape, first] for shape in self._shapes}
+                continue
             bounds = sorted({0, first, end, len(self._subject.units)})
             stage = self._stage(bounds, first, end)
             for shape in self._shapes:
@@ -179,6 +182,8 @@ class Bench:
 
     def _update(self, stage: Stage, samples: _Samples) -> None:
         with _Watch(self._device, samples.update):
+            for owner in stage.spec.borrowed:
+                stage.exchange.borrowed_gradients(owner)
             stage.exchange.sum_places()
             norm = global_norm(stage.squared_norms())
             stage.update(1, norm if math.isfinite(norm) else 1.0)
@@ -197,7 +202,8 @@ class Bench:
 
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
                 sent = stage.forward(0, chunk, i, batch, given, 1.0)
-            for tensor in (*given, *sent):
+            # Not what it sent: in a longer chunk that is what the next unit was given.
+            for tensor in given:
                 pack(tensor)
             saved.append(here)
         # What both have is no micro-batch's: weights, masks, positions.

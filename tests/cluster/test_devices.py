@@ -89,11 +89,11 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(tmp_path: Pa
     )
     told = Told()
     measured = profile(settings, tell=told)
-    # One shape, each unit alone and all together; one and both devices at once, three times.
+    # One shape: embeddings, every other unit, and these together. One and both devices at once, three times.
     assert told.what == {
-        "units on fast": (2, 2),
+        "units on fast": (3, 3),
         "several fast at once": (6, 6),
-        "units on slow": (2, 2),
+        "units on slow": (3, 3),
         "ways between devices": (2, 2),
     }
     assert {(kind.name, kind.kind, len(kind.rates)) for kind in measured.types} == {

@@ -28,8 +28,9 @@ def test_one_unit_shares_with_nobody() -> None:
 
 
 def test_small_helpers() -> None:
-    assert groups([2, 2, 2], 5) == [(0, 2), (2, 3)]
-    assert groups([9, 1], 5) == [(0, 1), (1, 2)]
+    assert groups([1, 2, 2, 2], 5) == [(0, 1), (1, 3), (3, 4)]
+    assert groups([1, 9, 9], 5) == [(0, 1), (1, 2), (2, 3)]
+    assert groups([1], 5) == [(0, 1)]
     assert spread([1, 2, 3, 4, 5], 3) == {1, 3, 5}
     assert spread([7, 8], 3) == {7, 8}
     assert scaled([1.0, 3.0], 2.0) == [0.5, 1.5]

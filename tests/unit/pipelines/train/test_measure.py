@@ -67,7 +67,7 @@ def test_every_unit_of_a_model_that_is_trained_takes_time_and_memory() -> None:
     given = subject(bert())
     found, parts = measure(given)
     (times,) = found.times
-    assert parts == 2
+    assert parts == 3  # the embeddings, every other unit, and these together
     units = len(given.units)
     assert units == 6  # embeddings, two halves of each of two blocks, head
     assert all(len(part) == units for part in (times.forward, times.backward, times.weights, times.kept, times.noted))
@@ -100,15 +100,8 @@ def test_a_model_that_does_not_fit_at_once_is_measured_in_groups() -> None:
     given = subject(bert())
     sizes = [given.likely_bytes(n) for n in range(len(given.units))]
     found, parts = measure(given, memory=int(sum(sizes) / 0.6 / 2.5))
-    assert parts == 8  # each of four groups, unit by unit and whole
+    assert parts == 6  # four groups; two of them have several units, which are measured together too
     assert min(found.times[0].forward[1:]) > 0
-
-
-def test_a_slowed_device_measures_longer_times() -> None:
-    given = subject(bert())
-    fast, slow = measure(given)[0].times[0], measure(given, replace(CPU, slowdown=5.0))[0].times[0]
-    both = [sum(times.forward) + sum(times.backward) for times in (fast, slow)]
-    assert both[1] > 1.5 * both[0]
 
 
 def test_a_slowed_device_rests_in_proportion_to_what_it_worked_and_not_to_what_it_waited() -> None:
