@@ -104,13 +104,15 @@ class Survey:
         known = None if self.again else self.cache.units(name, fingerprint, device, precision)
         there = () if known is None else {times.shape for times in known.types[0].times}
         missing = [shape for shape in self.shapes if shape not in there]
-        if known is None or missing or len(known.types[0].rates) < len(together):
-            with self._actors(together) as actors:
+        rated = known is not None and len(known.types[0].rates) >= len(together)
+        if known is None or missing or not rated:
+            with self._actors(together[:1] if rated else together) as actors:
                 if known is None or missing:
                     found, process = self._units(actors[0], subject, device, missing)
                     known = self._joined(known, found, subject, device, precision, process)
-                rates = self._rates(actors, subject, device)
-            known = replace(known, types=(replace(known.types[0], rates=rates),))
+                if not rated:
+                    rates = self._rates(actors, subject, device)
+                    known = replace(known, types=(replace(known.types[0], rates=rates),))
             known = self.cache.keep_units(known, fingerprint, device, precision)
         kind = known.types[0]
         # How much there is for a device is not what was measured: it is as it is now.

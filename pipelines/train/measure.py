@@ -30,7 +30,7 @@ PLACES = 3
 MICRO_BATCHES = 4
 """In a round: weight gradients of several are computed together, as in a step."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds for one shape, after the least number of rounds."""
 FILLED = 0.6
 """The part of a device's memory that weights may take while they are measured."""

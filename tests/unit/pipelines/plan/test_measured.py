@@ -56,10 +56,13 @@ def test_a_chunk_costs_its_units_and_one_pass() -> None:
     )
 
 
-def test_the_smallest_the_middle_and_the_largest_shape_are_measured() -> None:
+def test_shapes_at_the_corners_and_one_in_the_middle_are_measured() -> None:
     shapes = [Shape(4, 8 * n) for n in (5, 1, 3, 2, 4, 2)]
     assert shapes_to_measure(shapes) == (Shape(4, 8), Shape(4, 24), Shape(4, 40))
-    assert shapes_to_measure(shapes[:2]) == (Shape(4, 8), Shape(4, 40))
+    assert shapes_to_measure(shapes[:1]) == (Shape(4, 40),)
+    # 128 tokens narrow and wide, 160 and 96 tokens, and one between.
+    corners = [Shape(16, 8), Shape(4, 32), Shape(10, 16), Shape(6, 16), Shape(9, 14), Shape(8, 15)]
+    assert shapes_to_measure(corners) == (Shape(6, 16), Shape(9, 14), Shape(16, 8), Shape(4, 32), Shape(10, 16))
 
 
 def test_the_problem_has_the_rows_of_the_types_that_are_there() -> None:
