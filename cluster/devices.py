@@ -60,7 +60,7 @@ def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
             "Ask for fewer."
         )
     check_types(devices)
-    return devices
+    return sorted(devices, key=lambda device: (device.type, device.node))
 
 
 def on(node: str) -> NodeAffinitySchedulingStrategy:

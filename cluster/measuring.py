@@ -9,7 +9,7 @@ import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from itertools import combinations_with_replacement
 from statistics import fmean, median
@@ -22,6 +22,7 @@ from cluster.bench_actors import BenchActor, LinkActor, Way
 from cluster.devices import on
 from cluster.transport import Keys
 from cluster.waiting import wait_for
+from pipelines.config import TrainConfig
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device, precision_of
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape
@@ -59,6 +60,8 @@ class Survey:
     again: bool = False
     """Whether what is known is measured again."""
     tell: Tell | None = None
+    trains: Mapping[str, TrainConfig] = field(default_factory=dict)
+    """How types of device train that do it in a way of their own, by name."""
 
     def run(self, devices: Sequence[Device]) -> Measured:
         """Everything that planner and simulator want to know of these devices.
@@ -94,19 +97,22 @@ class Survey:
     def _type(self, devices: Sequence[Device]) -> Measured:
         together = _together(devices)
         device = together[0]
-        precision = precision_of(device, self.subject.train.precision)
-        subject = self.subject.in_precision(precision)
+        own = replace(self.subject, train=self.trains.get(device.type, self.subject.train))
+        precision = precision_of(device, own.train.precision)
+        subject = own.in_precision(precision)
         name, fingerprint = subject.model_class, subject.fingerprint()
         known = None if self.again else self.cache.units(name, fingerprint, device, precision)
         there = () if known is None else {times.shape for times in known.types[0].times}
         missing = [shape for shape in self.shapes if shape not in there]
-        if known is None or missing or len(known.types[0].rates) < len(together):
-            with self._actors(together) as actors:
+        rated = known is not None and len(known.types[0].rates) >= len(together)
+        if known is None or missing or not rated:
+            with self._actors(together[:1] if rated else together) as actors:
                 if known is None or missing:
                     found, process = self._units(actors[0], subject, device, missing)
                     known = self._joined(known, found, subject, device, precision, process)
-                rates = self._rates(actors, subject, device)
-            known = replace(known, types=(replace(known.types[0], rates=rates),))
+                if not rated:
+                    rates = self._rates(actors, subject, device)
+                    known = replace(known, types=(replace(known.types[0], rates=rates),))
             known = self.cache.keep_units(known, fingerprint, device, precision)
         kind = known.types[0]
         # How much there is for a device is not what was measured: it is as it is now.
@@ -158,6 +164,7 @@ class Survey:
                 (now,) = self._ask(actors[0].clock, to="tell the time")
                 working = [actor.rate.remote(now + HEAD_START, WINDOW) for actor in actors[:count]]
                 speeds[count].append(fmean(self._all(working, to="work beside others")))
+        self._tell(f"several {device.type} at once", ROUNDS * len(counts), ROUNDS * len(counts))
         alone = median(speeds[1])
         rates = {count: min(1.0, median(found) / alone) for count, found in speeds.items()}
         return tuple(between(rates, count) for count in range(1, len(actors) + 1))

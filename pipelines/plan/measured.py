@@ -146,13 +146,27 @@ def costs_of(measured: Measured, name: str, shape: Shape, first: int, end: int) 
     )
 
 
-def shapes_to_measure(shapes: Iterable[Shape], count: int = 3) -> tuple[Shape, ...]:
-    """Up to `count` of a run's shapes from the smallest to the largest, by padded tokens: the others lie between."""
-    ordered = sorted(set(shapes), key=lambda shape: (shape.rows * shape.width, shape.width))
-    if len(ordered) <= count:
-        return tuple(ordered)
-    places = [round(n * (len(ordered) - 1) / (count - 1)) for n in range(count)] if count > 1 else [len(ordered) // 2]
-    return tuple(ordered[place] for place in places)
+def shapes_to_measure(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
+    """Of a run's shapes those with the fewest and the most padded tokens, the narrowest, the widest, and a middle one.
+
+    All others lie between them.
+    """
+
+    def tokens(shape: Shape) -> tuple[int, int]:
+        return shape.rows * shape.width, shape.width
+
+    def width(shape: Shape) -> tuple[int, int]:
+        return shape.width, shape.rows
+
+    ordered = sorted(set(shapes), key=tokens)
+    chosen = {
+        ordered[0],
+        ordered[(len(ordered) - 1) // 2],
+        ordered[-1],
+        min(ordered, key=width),
+        max(ordered, key=width),
+    }
+    return tuple(sorted(chosen, key=tokens))
 
 
 @lru_cache(maxsize=4096)

@@ -14,10 +14,14 @@ from statistics import median
 
 
 def groups(sizes: Sequence[int], limit: float) -> list[tuple[int, int]]:
-    """Consecutive units that fit together: `groups([2, 2, 2], 5) == [(0, 2), (2, 3)]`."""
+    """Consecutive units that fit together: `groups([1, 2, 2, 2], 5) == [(0, 1), (1, 3), (3, 4)]`.
+
+    The first is always alone. Every forward begins with the embeddings, whatever units it runs: where these are
+    trained on the same stage, it keeps things for their backward too.
+    """
     starts, filled = [0], 0.0
     for n, size in enumerate(sizes):
-        if filled and filled + size > limit:
+        if n == 1 or (filled and filled + size > limit):
             starts.append(n)
             filled = 0.0
         filled += size

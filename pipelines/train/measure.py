@@ -1,7 +1,7 @@
 """Measure every unit of a model alone on this process's device, by the very code that trains it.
 
-A stage whose chunks are one unit each, and then one of which all units are one chunk, tell what a unit takes and what
-a pass through a stage takes whatever its units (pipelines/plan/unit_times.py).
+Stages whose chunks are one unit each, and then one of which all these units are one chunk, tell what a unit takes and
+what a pass through a stage takes whatever its units (pipelines/plan/unit_times.py).
 
 Units that are alike are measured at up to three places and share the median. What goes into a unit is what the units
 before it gave. Weights are random: times do not depend on them.
@@ -30,7 +30,7 @@ PLACES = 3
 MICRO_BATCHES = 4
 """In a round: weight gradients of several are computed together, as in a step."""
 LEAST_ROUNDS, MOST_ROUNDS = 3, 9
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds for one shape, after the least number of rounds."""
 FILLED = 0.6
 """The part of a device's memory that weights may take while they are measured."""
@@ -67,13 +67,22 @@ class Bench:
     """Measures one model on one device."""
 
     def __init__(
-        self, subject: Subject, device: Device, example: Batch, shapes: Sequence[Shape], *, memory: int
+        self,
+        subject: Subject,
+        device: Device,
+        example: Batch,
+        shapes: Sequence[Shape],
+        *,
+        memory: int,
+        rounds: int = MOST_ROUNDS,
     ) -> None:
         """
         Args:
             example: any micro-batch; those of the shapes are made of it.
             memory: bytes that the device may fill. Every unit must fit.
+            rounds: how often everything is measured at most.
         """
+        self._most_rounds = rounds
         self._subject, self._device, self._shapes = subject, device, shapes
         self._batches = {shape: sized(example, shape) for shape in shapes}
         self._groups = groups([subject.likely_bytes(n) for n in range(len(subject.units))], memory * FILLED)
@@ -88,7 +97,7 @@ class Bench:
     @property
     def num_parts(self) -> int:
         """How often `run` stops."""
-        return 2 * len(self._groups) * len(self._shapes)
+        return sum(1 if end - first == 1 else 2 for first, end in self._groups) * len(self._shapes)
 
     def run(self) -> Generator[None, None, Found]:
         """Measure; stops after every part, so that progress can be told."""
@@ -101,6 +110,9 @@ class Bench:
                 self._rounds(stage, shape, inputs, self._samples)
                 yield
             del stage
+            if end - first == 1:
+                self._whole |= {(shape, number): self._samples[shape, first] for shape in self._shapes}
+                continue
             bounds = sorted({0, first, end, len(self._subject.units)})
             stage = self._stage(bounds, first, end)
             for shape in self._shapes:
@@ -145,7 +157,7 @@ class Bench:
         for chunk, received in inputs.items():
             into[shape, chunk if number is None else number] = self._bytes(stage, chunk, shape, received)
         begun = time.monotonic()
-        for done in range(MOST_ROUNDS):
+        for done in range(self._most_rounds):
             if done >= LEAST_ROUNDS and time.monotonic() - begun > PATIENCE:
                 break
             for chunk, received in inputs.items():
@@ -170,6 +182,8 @@ class Bench:
 
     def _update(self, stage: Stage, samples: _Samples) -> None:
         with _Watch(self._device, samples.update):
+            for owner in stage.spec.borrowed:
+                stage.exchange.borrowed_gradients(owner)
             stage.exchange.sum_places()
             norm = global_norm(stage.squared_norms())
             stage.update(1, norm if math.isfinite(norm) else 1.0)
@@ -188,7 +202,8 @@ class Bench:
 
             with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
                 sent = stage.forward(0, chunk, i, batch, given, 1.0)
-            for tensor in (*given, *sent):
+            # Not what it sent: in a longer chunk that is what the next unit was given.
+            for tensor in given:
                 pack(tensor)
             saved.append(here)
         # What both have is no micro-batch's: weights, masks, positions.
@@ -234,8 +249,7 @@ class Bench:
         return [at for at in self._alike[self._subject.likeness(n)] if at in self._places]
 
     def _times(self, shape: Shape) -> Times:
-        units = range(len(self._subject.units))
-        like = [[self._samples[shape, at] for at in self._measured(n)] for n in units]
+        like = [[self._samples[shape, at] for at in self._measured(n)] for n in range(len(self._subject.units))]
         parts = {
             name: [median(second for samples in found for second in getattr(samples, name)) for found in like]
             for name in ("forward", "backward", "weights")
@@ -259,7 +273,7 @@ class Bench:
             kept=tuple(max(samples.kept for samples in found) for found in like),
             noted=tuple(max(samples.noted for samples in found) for found in like),
             crossing=tuple(
-                (self._crossing[shape][n], max(samples.back for samples in like[n + 1])) for n in units[:-1]
+                (self._crossing[shape][n], max(samples.back for samples in behind)) for n, behind in enumerate(like[1:])
             ),
         )
 

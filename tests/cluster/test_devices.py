@@ -1,0 +1,114 @@
+"""Devices of a cluster with unlike nodes: found, told apart, and measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+
+from cluster.crew import StageCrew
+from cluster.devices import discover
+from cluster.placement import Wanted
+from cluster.profiling import profile
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.plan.devices import Device
+from pipelines.plan.measured import Measured
+from tests.tiny import write_data, write_model
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("two_nodes")]
+
+
+@pytest.fixture(scope="module")
+def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A node of two CPUs, and one that is slowed and believes in a GPU."""
+    with pytest.MonkeyPatch.context() as environment:
+        for name, value in {
+            "RAY_AUTH_MODE": "disabled",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "HF_HUB_OFFLINE": "1",
+            "MOTLEY_CACHE": str(tmp_path_factory.mktemp("cache")),
+        }.items():
+            environment.setenv(name, value)
+        head = {"num_cpus": 2, "include_dashboard": False, "labels": {"motley.device": "fast"}}
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1, num_gpus=1, labels={"motley.device": "slow", "motley.slowdown": "3"})
+        ray.init(address=cluster.address, log_to_driver=False)
+        yield
+        ray.shutdown()
+        cluster.shutdown()
+
+
+class Told:
+    """Keeps what is told of the progress."""
+
+    def __init__(self) -> None:
+        self.what: dict[str, tuple[int, int]] = {}
+
+    def __call__(self, what: str, done: int, total: int) -> None:
+        self.what[what] = done, total
+
+
+def facts(devices: list[Device]) -> list[tuple[str, str, float, float, bool]]:
+    return sorted((d.type, d.kind, d.cpus, d.slowdown, d.logical) for d in devices)
+
+
+def test_every_slice_of_cpus_and_every_gpu_is_a_device_of_its_node() -> None:
+    devices = discover(1, timeout=60)
+    assert facts(devices) == [("fast", "cpu", 1, 1.0, False)] * 2 + [("slow", "gpu", 1, 3.0, True)]
+    assert len({device.node for device in devices}) == 2
+    assert min(device.memory for device in devices) > 2**20
+    # The slowed node is too small for stages of two CPUs.
+    assert facts(discover(2, timeout=60)) == [("fast", "cpu", 2, 1.0, False)]
+    with pytest.raises(UserError, match=r"No node has the 3 CPUs of one stage .*: the largest has 2"):
+        discover(3, timeout=60)
+
+
+def test_a_stage_on_a_slowed_node_says_so() -> None:
+    (slow,) = (device for device in discover(1, timeout=60) if device.type == "slow")
+    crew = StageCrew([Wanted("gpu", 1, slow.node)], "token-classification", may_grow=False, timeout=60)
+    try:
+        (seat,) = crew.meet()
+        said = "CPU, 1 thread, slowed 3x in place of a GPU, which Ray assigned but this node has not"
+        assert (seat.node, seat.device) == (slow.node, said)
+    finally:
+        crew.close()
+
+
+def test_units_devices_at_once_and_ways_are_measured_and_then_known(tmp_path: Path) -> None:
+    settings = Config.model_validate(
+        {
+            "model": str(write_model(tmp_path / "model", layers=2)),
+            "data": {"path": str(write_data(tmp_path / "data")), "shards": 1},
+            "train": {"batch_size": 48, "micro_batches": 1},
+            "plan": {"stages": 1, "cpus_per_stage": 1, "timeout": 120},
+        }
+    )
+    told = Told()
+    measured = profile(settings, tell=told)
+    # One shape: embeddings, every other unit, and these together. One and both devices at once, three times.
+    assert told.what == {
+        "units on fast": (3, 3),
+        "several fast at once": (6, 6),
+        "units on slow": (3, 3),
+        "ways between devices": (2, 2),
+    }
+    assert {(kind.name, kind.kind, len(kind.rates)) for kind in measured.types} == {
+        ("fast", "cpu", 2), ("slow", "gpu", 1),
+    }  # fmt: skip
+    assert work(measured, "slow") > 1.5 * work(measured, "fast")
+    ways = {(*link.ends, link.same_node) for link in measured.links}
+    assert ways == {("fast", "fast", True), ("fast", "slow", False)}
+    assert min(link.bandwidth for link in measured.links) > 1e6
+    again = Told()
+    assert profile(settings, tell=again) == measured
+    assert list(again.what) == ["ways between devices"]
+
+
+def work(measured: Measured, name: str) -> float:
+    """Seconds of computing in a micro-batch of the first shape."""
+    times = measured.type(name).times[0]
+    return sum(times.forward) + sum(times.backward) + sum(times.weights)
