@@ -142,27 +142,24 @@ class Exact:
             k, a = int(following), int(ends[at])
 
     def _tails(self, within: Ints) -> Ints:
-        """[U]: the first unit that tails of just these devices can begin at; n + 1 where there is none.
+        """[U]: the first unit that a tail of these devices, or of some of them, can begin at.
 
-        A tail that begins earlier can be put before all that one that begins later can.
+        A tail of just these devices begins no earlier: what its stages reach, shorter ones reach as well, and a
+        device that can do nothing for the earliest tail may still sit elsewhere in a later one.
         """
-        w, n = self._w, self._w.num_units
-        tails = np.full(len(self.counts.used), n + 1, dtype=np.int64)
-        tails[0] = n
+        w = self._w
+        tails = np.full(len(self.counts.used), w.num_units, dtype=np.int64)
+        begins = np.flatnonzero(w.cuts[:-1])
         for size in range(1, self._most + 1):
             states = slice(self.counts.starts[size], self.counts.starts[size + 1])
             reach = np.minimum(within, w.fits[size - 1])
-            nearest = np.full(states.stop - states.start, n + 1, dtype=np.int64)
+            nearest = np.full(states.stop - states.start, w.num_units, dtype=np.int64)
             for k in range(w.num_types):
-                # earliest[b]: the first unit from which a stage of type k reaches unit b.
-                begins = np.where(w.cuts[:n], np.arange(n), n + 1)
-                earliest = np.full(n + 2, n + 1, dtype=np.int64)
-                for a in range(n - 1, -1, -1):
-                    if begins[a] <= n and reach[k, a] > a:
-                        earliest[a + 1 : reach[k, a] + 1] = a
+                # earliest[b]: the first unit from which a stage reaches unit b, or b itself; reaches rise.
+                at = np.searchsorted(reach[k, begins], np.arange(w.num_units + 1))
+                earliest = np.minimum(np.append(begins, w.num_units)[at], np.arange(w.num_units + 1))
                 source = self.counts.less[states, k]
-                behind = np.where(source >= 0, tails[source], n + 1)
-                nearest = np.minimum(nearest, earliest[behind])
+                nearest = np.minimum(nearest, np.where(source >= 0, earliest[tails[source]], w.num_units))
             tails[states] = nearest
         return tails
 
