@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.plan.relaxed import Placed, Relaxed
 from pipelines.plan.wanted import Wanted
@@ -218,7 +217,7 @@ class Exact:
 
 
 def _windowed(ways: Floats, first: Ints, last: Ints) -> Floats:
-    """[rows, windows]: the least of `ways` [rows, columns] from column `first` to `last`, infinite where there is none."""
+    """[rows, windows]: the least of `ways` [rows, columns] from column `first` to `last`, infinite if there is none."""
     lengths = np.maximum(last - first + 1, 0)
     least = np.full((len(ways), len(first)), INFINITE)
     width, table = 1, ways

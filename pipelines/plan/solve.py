@@ -84,9 +84,7 @@ def best_pipelines(problem: Problem, most: int) -> list[Solution]:
 
 
 class _Search:
-    def __init__(
-        self, problem: Problem, at_least: Mapping[int, int], num_stages: int | None, below: float
-    ) -> None:
+    def __init__(self, problem: Problem, at_least: Mapping[int, int], num_stages: int | None, below: float) -> None:
         self._problem = problem
         self._w = Windows(problem)
         least = [at_least.get(k, 0) for k in range(self._w.num_types)]

@@ -25,15 +25,16 @@ class Wanted:
 
     def keeps(self, used: Ints) -> npt.NDArray[np.bool_]:
         """[...] of `used` [..., K]: whether it is what is wanted."""
-        fine: npt.NDArray[np.bool_] = ((used >= self.at_least) & (used <= self.count)).all(axis=-1)
-        return fine if self.num_stages is None else fine & (used.sum(axis=-1) == self.num_stages)
+        fine = np.all((used >= self.at_least) & (used <= self.count), axis=-1)
+        number = used.sum(axis=-1)
+        return np.asarray(fine & (number == (number if self.num_stages is None else self.num_stages)))
 
     def dearest(self, prices: Floats, used: Ints) -> Ints:
         """[..., K]: what may be used beside `used` [..., K], so that its price is as high as can be."""
         low, high = np.maximum(self.at_least - used, 0), self.count - used
         if self.num_stages is None:
             return np.where(prices > 0, high, low)
-        dearest = low.copy()
+        dearest: Ints = low.copy()
         left = self.num_stages - used.sum(axis=-1) - low.sum(axis=-1)
         for k in np.argsort(-prices):
             more = np.clip(left, 0, high[..., k] - low[..., k])
