@@ -85,5 +85,5 @@ def _sorted(parts: Sequence[Sequence[int]]) -> Way:
 def _unevenness(way: Way) -> int:
     """How far the replicas' numbers of each type are from their mean, squared, times the number of replicas."""
     squares = sum(number * number for part in way for number in part)
-    totals = [sum(numbers) for numbers in zip(*way, strict=True)]
+    totals: list[int] = [sum(numbers) for numbers in zip(*way, strict=True)]
     return len(way) * squares - sum(total * total for total in totals)
