@@ -16,9 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from pipelines.plan.relaxed import Placed, Relaxed
+from pipelines.plan.wanted import Wanted
 from pipelines.plan.windows import INFINITE, Floats, Ints, Windows
 
 
@@ -49,12 +49,29 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """All tails of so many stages that may become the best."""
+
+    states: Ints
+    """Numbers of the devices used, rising."""
+    low: int
+    """The first unit at which any of the tails begins."""
+    best: Floats
+    """[states, K, units]: the least sum of a tail from unit `low`, `low + 1`, ... on whose first stage is of a type."""
+
+    def of(self, state: int) -> Floats:
+        """[K, units]"""
+        row: Floats = self.best[int(np.searchsorted(self.states, state))]
+        return row
+
+
+@dataclass(frozen=True, slots=True)
 class Found:
     sums: Floats
     """[U]: the least sum of passes and links with just these devices; infinite where there is none, or none as good as
     what was known."""
-    layers: tuple[tuple[Ints, Floats], ...]
-    """By number of stages: the states' numbers, and [states, K, n + 1] sums from a unit on."""
+    layers: tuple[Layer, ...]
+    """By number of stages."""
 
 
 class Exact:
@@ -62,14 +79,14 @@ class Exact:
 
     def __init__(self, windows: Windows) -> None:
         self._w = windows
-        self.counts = Counts(windows.problem.count, windows.most_stages)
         self._most = windows.most_stages
+        self.counts = Counts(windows.problem.count, self._most)
 
     def feasible(self, bound: float) -> bool:
         """Whether any pipeline keeps the bound: how near to unit 0 the tails come."""
         return bool((self._tails(self._w.within(bound)) == 0).any())
 
-    def solve(self, bound: float, relaxed: Relaxed, below: float) -> Found:
+    def solve(self, bound: float, wanted: Wanted, relaxed: Relaxed, below: float) -> Found:
         """
         Args:
             relaxed: of this bound or a larger one.
@@ -78,12 +95,10 @@ class Exact:
         w, counts, n = self._w, self.counts, self._w.num_units
         within = w.within(bound)
         tails, heads = self._tails(within), self._heads(within)
-        spend = (np.array(w.problem.count) - counts.used) @ relaxed.prices
+        spend = wanted.dearest(relaxed.prices, counts.used) @ relaxed.prices
         sums = np.full(len(counts.used), INFINITE)
-        layers: list[tuple[Ints, Floats]] = [(np.array([0]), np.zeros((1, w.num_types, n + 1)))]
-        # Behind the last stage there is nothing to link to.
-        onward = np.full((1, w.num_types, n + 1), INFINITE)
-        onward[:, :, n] = 0
+        layer = Layer(np.array([0]), n, np.zeros((1, w.num_types, 1)))
+        layers = [layer]
         row_of = np.full(len(counts.used), -1, dtype=np.int64)
         row_of[0] = 0
         for size in range(1, self._most + 1):
@@ -92,77 +107,88 @@ class Exact:
             if not len(states):
                 break
             reach = np.minimum(within, w.fits[size - 1])
-            low, high = int(tails[states].min()), int(heads[states].max())
-            best = np.full((len(states), w.num_types, n + 1), INFINITE)
+            onward = self._onward(layer)
+            low, high = int(tails[states].min()), min(int(heads[states].max()), n - 1)
+            begins = np.arange(low, high + 1)
+            last = layer.low + layer.best.shape[2] - 1
+            best = np.full((len(states), w.num_types, len(begins)), INFINITE)
             for k in range(w.num_types):
                 source = counts.less[states, k]
                 rows = np.where(source >= 0, row_of[source], -1)
                 fine = rows >= 0
                 if fine.any():
-                    ways = onward[rows[fine], k] + w.passed[k]
-                    best[fine, k, low : high + 1] = _windowed(ways, reach[k], low, high) + (
-                        w.fixed[k] - w.passed[k, low : high + 1]
-                    )
-            best[:, :, ~w.cuts] = INFINITE
-            begins = np.arange(n + 1)
-            out = (begins[None] > heads[states, None])[:, None, :]
+                    ways = onward[rows[fine], k] + w.passed[k, layer.low : last + 1]
+                    first = np.maximum(begins + 1, layer.low) - layer.low
+                    ends = np.minimum(reach[k, begins], last) - layer.low
+                    best[fine, k] = _windowed(ways, first, ends) + (w.fixed[k] - w.passed[k, begins])
+            best[:, :, ~w.cuts[begins]] = INFINITE
             # What the rest costs at least, at the prices of the devices that are left for it.
-            rest = relaxed.ahead[None] - spend[states, None, None]
-            rest[:, :, 0] = 0
-            best[out | (best + rest >= below)] = INFINITE
-            alive = (best < INFINITE).any(axis=(1, 2))
-            states, best = states[alive], best[alive]
-            if not len(states):
+            rest = relaxed.ahead[:, begins] - spend[states, None, None]
+            if low == 0:
+                rest[:, :, 0] = 0
+            best[(begins > heads[states, None])[:, None, :] | (best + rest >= below)] = INFINITE
+            open_to = best < INFINITE
+            alive, columns = open_to.any(axis=(1, 2)), np.flatnonzero(open_to.any(axis=(0, 1)))
+            if not len(columns):
                 break
-            sums[states] = best[:, :, 0].min(axis=1)
-            layers.append((states, best))
+            states, best = states[alive], best[alive, :, columns[0] : columns[-1] + 1]
+            layer = Layer(states, low + int(columns[0]), best)
+            if layer.low == 0:
+                sums[states] = best[:, :, 0].min(axis=1)
+            layers.append(layer)
             row_of[:] = -1
             row_of[states] = np.arange(len(states))
-            onward = np.stack([(best + w.link[k]).min(axis=1) for k in range(w.num_types)], axis=1)
         return Found(sums, tuple(layers))
+
+    def _onward(self, layer: Layer) -> Floats:
+        """[states, K, units]: the least sum from a unit on behind a stage of a type, with the link to there."""
+        w = self._w
+        if layer.low == w.num_units:
+            return layer.best
+        links = w.link[:, :, layer.low : layer.low + layer.best.shape[2]]
+        return np.stack([(layer.best + links[k]).min(axis=1) for k in range(w.num_types)], axis=1)
 
     def stages(self, found: Found, state: int, bound: float) -> tuple[Placed, ...]:
         """The pipeline behind one of the sums."""
         w, n = self._w, self._w.num_units
         within = w.within(bound)
         size = int(self.counts.used[state].sum())
-        best = _row(found.layers[size], state)
-        k, a = int(best[:, 0].argmin()), 0
+        k, a = int(found.layers[size].of(state)[:, 0].argmin()), 0
         placed: list[Placed] = []
         while True:
-            reach = min(within[k, a], w.fits[size - 1, k, a])
+            reach = int(min(within[k, a], w.fits[size - 1, k, a]))
             state, size = int(self.counts.less[state, k]), size - 1
             if size == 0:
                 return (*placed, (k, a, n))
-            behind = _row(found.layers[size], state)
-            ends = np.arange(a + 1, reach + 1)
-            ways = behind[:, ends] + w.link[k][:, ends] + w.passed[k, ends]
+            layer = found.layers[size]
+            behind = layer.of(state)
+            low = max(a + 1, layer.low)
+            behind = behind[:, low - layer.low : reach + 1 - layer.low]
+            ends = np.arange(low, low + behind.shape[1])
+            ways = behind + w.link[k][:, ends] + w.passed[k, ends]
             following, at = np.unravel_index(int(ways.argmin()), ways.shape)
             placed.append((k, a, int(ends[at])))
             k, a = int(following), int(ends[at])
 
     def _tails(self, within: Ints) -> Ints:
-        """[U]: the first unit that tails of just these devices can begin at; n + 1 where there is none.
+        """[U]: the first unit that a tail of these devices, or of some of them, can begin at.
 
-        A tail that begins earlier can be put before all that one that begins later can.
+        A tail of just these devices begins no earlier: what its stages reach, shorter ones reach as well, and a
+        device that can do nothing for the earliest tail may still sit elsewhere in a later one.
         """
-        w, n = self._w, self._w.num_units
-        tails = np.full(len(self.counts.used), n + 1, dtype=np.int64)
-        tails[0] = n
+        w = self._w
+        tails = np.full(len(self.counts.used), w.num_units, dtype=np.int64)
+        begins = np.flatnonzero(w.cuts[:-1])
         for size in range(1, self._most + 1):
             states = slice(self.counts.starts[size], self.counts.starts[size + 1])
             reach = np.minimum(within, w.fits[size - 1])
-            nearest = np.full(states.stop - states.start, n + 1, dtype=np.int64)
+            nearest = np.full(states.stop - states.start, w.num_units, dtype=np.int64)
             for k in range(w.num_types):
-                # earliest[b]: the first unit from which a stage of type k reaches unit b.
-                begins = np.where(w.cuts[:n], np.arange(n), n + 1)
-                earliest = np.full(n + 2, n + 1, dtype=np.int64)
-                for a in range(n - 1, -1, -1):
-                    if begins[a] <= n and reach[k, a] > a:
-                        earliest[a + 1 : reach[k, a] + 1] = a
+                # earliest[b]: the first unit from which a stage reaches unit b, or b itself; reaches rise.
+                at = np.searchsorted(reach[k, begins], np.arange(w.num_units + 1))
+                earliest = np.minimum(np.append(begins, w.num_units)[at], np.arange(w.num_units + 1))
                 source = self.counts.less[states, k]
-                behind = np.where(source >= 0, tails[source], n + 1)
-                nearest = np.minimum(nearest, earliest[behind])
+                nearest = np.minimum(nearest, np.where(source >= 0, earliest[tails[source]], w.num_units))
             tails[states] = nearest
         return tails
 
@@ -172,13 +198,10 @@ class Exact:
         reach = np.minimum(within, w.fits[1] if self._most > 1 else w.fits[0])
         heads = np.full(len(self.counts.used), -1, dtype=np.int64)
         heads[0] = 0
-        farthest = np.zeros((w.num_types, n + 1), dtype=np.int64)
-        for k in range(w.num_types):
-            # From any unit up to here, since less can be left to a stage.
-            ends = np.where(reach[k] > np.arange(n), reach[k], 0)
-            may_end = np.array([max((b for b in range(b0 + 1) if w.cuts[b]), default=0) for b0 in ends])
-            farthest[k, :n] = np.maximum.accumulate(np.where(w.cuts[:n], may_end, 0))
-            farthest[k, n] = n
+        farthest = np.full((w.num_types, n + 1), n)
+        last_cut = np.maximum.accumulate(np.where(w.cuts, np.arange(n + 1), 0))
+        # From any unit up to here, since less can be left to a stage.
+        farthest[:, :n] = np.maximum.accumulate(np.where(w.cuts[:n], last_cut[reach], 0), axis=1)
         for size in range(1, self._most + 1):
             states = slice(self.counts.starts[size], self.counts.starts[size + 1])
             nearest = np.full(states.stop - states.start, -1, dtype=np.int64)
@@ -193,25 +216,16 @@ class Exact:
         return left
 
 
-def _row(layer: tuple[Ints, Floats], state: int) -> Floats:
-    states, best = layer
-    row: Floats = best[int(np.searchsorted(states, state))]
-    return row
-
-
-def _windowed(ways: Floats, reach: npt.NDArray[np.int64], low: int, high: int) -> Floats:
-    """[rows, high - low + 1]: for each `a` the least of `ways` [rows, n + 1] at `a + 1` to `reach[a]`."""
-    begins = np.arange(low, high + 1)
-    last = np.append(reach, 0)[begins]
-    lengths = np.maximum(last - begins, 0)
-    least = np.full((len(ways), len(begins)), INFINITE)
+def _windowed(ways: Floats, first: Ints, last: Ints) -> Floats:
+    """[rows, windows]: the least of `ways` [rows, columns] from column `first` to `last`, infinite if there is none."""
+    lengths = np.maximum(last - first + 1, 0)
+    least = np.full((len(ways), len(first)), INFINITE)
     width, table = 1, ways
     while True:
         # Windows of `width` to twice that, each as two that may overlap.
         fits = (lengths >= width) & (lengths < 2 * width)
         if fits.any():
-            starts, ends = begins[fits] + 1, last[fits] - width + 1
-            least[:, fits] = np.minimum(table[:, starts], table[:, ends])
+            least[:, fits] = np.minimum(table[:, first[fits]], table[:, last[fits] - width + 1])
         if not (lengths >= 2 * width).any():
             return least
         table = np.minimum(table[:, : table.shape[1] - width], table[:, width:])

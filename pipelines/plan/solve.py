@@ -21,6 +21,7 @@ import numpy as np
 from pipelines.plan.exact import Exact
 from pipelines.plan.problem import Problem
 from pipelines.plan.relaxed import Placed, Relaxation, Relaxed, uses
+from pipelines.plan.wanted import Wanted
 from pipelines.plan.windows import INFINITE, Floats, Windows
 
 CLOSE = 1e-12
@@ -59,33 +60,42 @@ def evaluate(problem: Problem, stages: Sequence[Placed]) -> float:
     return float(way + period)
 
 
-def best_pipeline(problem: Problem, *, at_least: Mapping[int, int] | None = None) -> Solution | None:
-    """The optimum; None where nothing keeps the memory and the places.
+def best_pipeline(
+    problem: Problem,
+    *,
+    at_least: Mapping[int, int] | None = None,
+    num_stages: int | None = None,
+    below: float = INFINITE,
+) -> Solution | None:
+    """The optimum; None where nothing keeps the memory and the places. For fewer devices, lower `problem.count`.
 
     Args:
         at_least: devices that must be used, by the number of their type.
+        num_stages: how many stages there must be; any number when left out.
+        below: only a step that takes less is looked for, and None if there is none: that is quicker.
     """
-    found = _Search(problem, at_least or {}).run()
-    return found[0] if found else None
+    found = _Search(problem, at_least or {}, num_stages, below).run()
+    return found[0] if found and found[0].seconds < below else None
 
 
 def best_pipelines(problem: Problem, most: int) -> list[Solution]:
     """The optimum, and next to it the best that the search met with other numbers of devices, best first."""
-    return _Search(problem, {}).run()[:most]
+    return _Search(problem, {}, None, INFINITE).run()[:most]
 
 
 class _Search:
-    def __init__(self, problem: Problem, at_least: Mapping[int, int]) -> None:
+    def __init__(self, problem: Problem, at_least: Mapping[int, int], num_stages: int | None, below: float) -> None:
         self._problem = problem
         self._w = Windows(problem)
-        self._at_least = np.array([at_least.get(k, 0) for k in range(self._w.num_types)])
-        self._relaxation = Relaxation(self._w)
+        least = [at_least.get(k, 0) for k in range(self._w.num_types)]
+        self._wanted = Wanted(np.array(problem.count), np.array(least), num_stages)
+        self._relaxation = Relaxation(self._w, self._wanted)
         self._best: dict[tuple[int, ...], Solution] = {}
-        self._seconds = INFINITE
+        self._seconds = below
 
     def run(self) -> list[Solution]:
         bounds = self._w.bounds()
-        if not len(bounds) or (self._at_least > np.array(self._problem.count)).any():
+        if not len(bounds) or not self._wanted.possible():
             return []
         exact = Exact(self._w)
         lowest = self._lowest(exact, bounds)
@@ -143,9 +153,8 @@ class _Search:
 
     def _solve(self, exact: Exact, bound: float, relaxed: Relaxed, below: float) -> tuple[float, float] | None:
         """The slowest stage of the cheapest pipeline within `bound`, and its sum; None if that is not `below`."""
-        found = exact.solve(bound, relaxed, below)
-        may = (exact.counts.used >= self._at_least).all(axis=1)
-        sums = np.where(may, found.sums, INFINITE)
+        found = exact.solve(bound, self._wanted, relaxed, below)
+        sums = np.where(self._wanted.keeps(exact.counts.used), found.sums, INFINITE)
         state = int(sums.argmin())
         if sums[state] == INFINITE:
             return None
@@ -157,7 +166,7 @@ class _Search:
 
     def _keep(self, stages: tuple[Placed, ...]) -> None:
         used = uses(stages, self._w.num_types)
-        if (np.array(used) < self._at_least).any():
+        if not self._wanted.keeps(np.array(used)):
             return
         seconds = evaluate(self._problem, stages)
         if seconds < self._best.get(used, Solution((), INFINITE)).seconds:

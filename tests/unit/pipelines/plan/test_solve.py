@@ -55,6 +55,18 @@ def test_units_sit_only_where_they_may() -> None:
     assert best_pipeline(only).stages == ((1, 0, 1), (0, 1, 4))  # type: ignore[union-attr]
 
 
+def test_a_device_that_no_earliest_tail_can_use_is_used_where_it_may() -> None:
+    # The fast device has room for unit 0 or unit 1 alone. Tails that begin as early as they can end before neither.
+    problem = replace(
+        uniform([1.0] * 6, [2, 1], [2, 1], micro_batches=2, memory=[6, 1], held=[1] * 6),
+        allowed=((True,) * 6, (True, True, False, False, False, False)),
+    )
+    found = best_pipeline(problem)
+    assert found is not None
+    assert found.seconds == 46 == by_trying(problem)
+    assert sorted(k for k, _, _ in found.stages) == [0, 0, 1]
+
+
 def test_a_useless_device_is_left_out_and_what_it_would_cost_can_be_asked() -> None:
     problem = uniform([1.0] * 4, [1, 50], [1, 1], micro_batches=4)
     free, forced = best_pipeline(problem), best_pipeline(problem, at_least={1: 1})
