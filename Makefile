@@ -41,6 +41,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.exact_loss
 	@$(BIN)/python -m tests.bench.memory
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.planner
+	@$(BIN)/python -m tests.bench.schedules
 
 install: $(INSTALLED) ## the environment .venv alone
 
