@@ -201,9 +201,9 @@ def main() -> None:
 
 No machine is measured here: times are given, `pipelines/plan/simulate.py` says what a step comes to. The bubble is the
 part of a step that the busiest stage waits, which is all that a better schedule could save; where stages are equal it
-is the usual one. `{FUSED}` is 1F1B as elsewhere, with the weight gradients in the backward. A stage takes about 10 ms for
-a forward, 12 for a backward and 8 for the weight gradients of a micro-batch, a message 0.4, the update 2; a micro-batch
-keeps 10 MB a stage from forward to backward, and 6 MB until the weight gradients.
+is the usual one. `{FUSED}` is 1F1B as elsewhere, with the weight gradients in the backward. A stage takes about 10 ms
+for a forward, 12 for a backward and 8 for the weight gradients of a micro-batch, a message 0.4, the update 2; a
+micro-batch keeps 10 MB a stage from forward to backward, and 6 MB until the weight gradients.
 
 {tables}
 
