@@ -15,7 +15,7 @@ from pipelines.plan.room import Holding, Room
 NEVER = float("inf")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Rule:
     """What is done first."""
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from pipelines.plan.actions import Action
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Costs:
     """Seconds. A micro-batch's times are those of `sizes` times the ones here."""
 
@@ -31,7 +30,7 @@ class Costs:
         return self.sizes[i] if self.sizes else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Memory:
     """Bytes."""
 
@@ -43,7 +42,7 @@ class Memory:
     """The most that each stage may hold of both together."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Nodes:
     """Stages that share a node slow each other."""
 
@@ -58,7 +57,7 @@ class Nodes:
         return rates[working - 1] if working <= len(rates) else rates[-1] * len(rates) / working
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pipeline:
     """Chunks in the order of the model, each on a stage; a stage may hold several, in any order."""
 
@@ -68,19 +67,14 @@ class Pipeline:
     nodes: Nodes | None = None
     """None where no stage slows another."""
 
-    @cached_property
+    @property
     def num_stages(self) -> int:
         return max(self.stage_of) + 1
 
-    @cached_property
+    @property
     def chunks(self) -> tuple[tuple[int, ...], ...]:
         """The numbers of each stage's chunks."""
         return tuple(tuple(c for c, stage in enumerate(self.stage_of) if stage == j) for j in range(self.num_stages))
-
-    @staticmethod
-    def in_a_row(num_stages: int) -> Pipeline:
-        """One chunk a stage."""
-        return Pipeline(tuple(range(num_stages)))
 
     @staticmethod
     def of(schedule: Schedule) -> Pipeline:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 ROUNDING = 1 + 1e-9
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Room:
     """In whatever is counted: bytes, or activations."""
 

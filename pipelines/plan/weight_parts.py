@@ -13,8 +13,8 @@ def weight_parts(num_micro_batches: int) -> tuple[int, ...]:
     `weight_parts(8) == (1, 3, 5, 6, 7)`.
 
     A part is one product, and adds once to every weight gradient, which takes as long as about thirty more tokens
-    would: large parts save that. Small ones fill the gaps of a schedule; with these it ends as early, to a few
-    thousandths, as if every micro-batch had a part of its own (docs/benchmarks.md).
+    would: large parts save that. Small ones fill the gaps of a schedule; with these a step ends nearly as early as if
+    every micro-batch had a part of its own (docs/benchmarks.md).
     """
     size = 2 if num_micro_batches < 32 else 4
     last = num_micro_batches - 1

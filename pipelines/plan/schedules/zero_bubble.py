@@ -25,5 +25,7 @@ from pipelines.plan.weight_parts import weight_parts
 
 def zero_bubble(pipeline: Pipeline, num_micro_batches: int) -> Schedule:
     rule = Rule(backward_first, whole_micro_batches(pipeline, to_the_end(pipeline)))
-    costs = nominal(pipeline, backward=1.0)
+    # With several chunks a stage often has the choice; equal times would hide that a backward is on its way to others.
+    several = len(pipeline.stage_of) > pipeline.num_stages
+    costs = nominal(pipeline, backward=1.2 if several else 1.0)
     return list_schedule(pipeline, num_micro_batches, costs, rule, weight_parts(num_micro_batches))
