@@ -78,20 +78,37 @@ def best_pipeline(
     return found[0] if found and found[0].seconds < below else None
 
 
-def best_pipelines(problem: Problem, most: int) -> list[Solution]:
-    """The optimum, and next to it the best that the search met with other numbers of devices, best first."""
-    return _Search(problem, {}, None, INFINITE).run()[:most]
+def best_pipelines(problem: Problem, most: int, *, within: float = 0.1) -> list[Solution]:
+    """For each number of devices of each type its best pipeline; the best `most` of these, best first.
+
+    Their steps differ by little, and a simulation, which knows more than the formula, may order them otherwise.
+
+    Args:
+        within: those whose step is longer than the optimum's by more than this part are left out.
+    """
+    return _Search(problem, {}, None, INFINITE, most, within).run()
 
 
 class _Search:
-    def __init__(self, problem: Problem, at_least: Mapping[int, int], num_stages: int | None, below: float) -> None:
-        self._problem = problem
+    """Looks for the best `most` pipelines that differ in the devices they use, below a number of seconds."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        at_least: Mapping[int, int],
+        num_stages: int | None,
+        below: float,
+        most: int = 1,
+        within: float = 0.0,
+    ) -> None:
+        self._problem, self._most, self._within = problem, most, within
         self._w = Windows(problem)
         least = [at_least.get(k, 0) for k in range(self._w.num_types)]
         self._wanted = Wanted(np.array(problem.count), np.array(least), num_stages)
         self._relaxation = Relaxation(self._w, self._wanted)
         self._best: dict[tuple[int, ...], Solution] = {}
         self._seconds = below
+        """Only what takes less is of interest."""
 
     def run(self) -> list[Solution]:
         bounds = self._w.bounds()
@@ -125,7 +142,7 @@ class _Search:
                 found = self._solve(exact, bounds[j], relaxed, below=self._seconds - bounds[i])
                 if found is not None:
                     period, least = found
-                    # Between the slowest stage that was met and the bound, the sum is the same.
+                    # Between the slowest stage that was met and the bound, the sums are the same.
                     j = min(int(np.searchsorted(bounds, period, side="left")), j) - 1
                     push(i, j, replace(relaxed, bound=max(relaxed.bound, least)))
                 continue
@@ -133,7 +150,8 @@ class _Search:
             lower = self._relax(bounds[middle], relaxed.prices, rounds=25)
             for first, last, known in ((i, middle, lower), (middle + 1, j, relaxed)):
                 push(first, last, known)
-        return sorted(self._best.values(), key=lambda solution: solution.seconds)
+        ordered = sorted(self._best.values(), key=lambda solution: solution.seconds)
+        return [found for found in ordered[: self._most] if found.seconds <= ordered[0].seconds * (1 + self._within)]
 
     def _lowest(self, exact: Exact, bounds: Floats) -> int | None:
         if not exact.feasible(bounds[-1]):
@@ -152,17 +170,21 @@ class _Search:
         return relaxed
 
     def _solve(self, exact: Exact, bound: float, relaxed: Relaxed, below: float) -> tuple[float, float] | None:
-        """The slowest stage of the cheapest pipeline within `bound`, and its sum; None if that is not `below`."""
+        """The slowest stage of the cheapest pipelines within `bound`, and the least sum; None if that is not `below`.
+
+        The cheapest are as many as are looked for. With a slowest stage between theirs and the bound, they are the
+        cheapest as well, and so there is nothing better.
+        """
         found = exact.solve(bound, self._wanted, relaxed, below)
         sums = np.where(self._wanted.keeps(exact.counts.used), found.sums, INFINITE)
-        state = int(sums.argmin())
-        if sums[state] == INFINITE:
+        cheapest = np.argsort(sums, kind="stable")[: self._most]
+        cheapest = cheapest[sums[cheapest] < INFINITE]
+        if not len(cheapest):
             return None
-        for other in np.argsort(sums)[:8]:
-            if sums[other] < INFINITE:
-                self._keep(exact.stages(found, int(other), bound))
-        stages = exact.stages(found, state, bound)
-        return max(float(self._w.period[stage]) for stage in stages), float(sums[state])
+        pipelines = [exact.stages(found, int(state), bound) for state in cheapest]
+        for stages in pipelines:
+            self._keep(stages)
+        return max(float(self._w.period[stage]) for stages in pipelines for stage in stages), float(sums[cheapest[0]])
 
     def _keep(self, stages: tuple[Placed, ...]) -> None:
         used = uses(stages, self._w.num_types)
@@ -171,4 +193,6 @@ class _Search:
         seconds = evaluate(self._problem, stages)
         if seconds < self._best.get(used, Solution((), INFINITE)).seconds:
             self._best[used] = Solution(stages, seconds)
-        self._seconds = min(self._seconds, seconds)
+            best = heapq.nsmallest(self._most, (known.seconds for known in self._best.values()))
+            limit = best[-1] if len(best) == self._most else INFINITE
+            self._seconds = min(self._seconds, limit, best[0] * (1 + self._within))
