@@ -2,7 +2,7 @@
 
 A unit's time is about
 
-    constant  +  tokens  +  tokens * width          tokens = rows * width
+    constant  +  filled  +  tokens * width          tokens = rows * width; filled: up to a multiple of 16
 
 times three numbers that are not negative: what every call costs, the products, and attention. They are found by least
 squares of the relative errors. Three numbers have but seven sets of which are not zero, so all are tried.
@@ -21,9 +21,20 @@ Floats = npt.NDArray[np.float64]
 _SUPPORTS = ([1], [1, 2], [0, 1], [2], [0], [0, 2], [0, 1, 2])
 
 
+FILLED = 16
+"""Products on a CPU are taken over so many sub-words or a multiple (pipelines/train/product.py)."""
+
+
 def terms(rows: int, width: int) -> Floats:
     """What the three numbers are multiplied with."""
-    return np.array([1.0, rows * width, rows * width * width])
+    return np.array([1.0, -(-rows * width // FILLED) * FILLED, rows * width * width])
+
+
+def bound(shapes: Sequence[tuple[int, int]], values: Sequence[float]) -> Floats:
+    """Three numbers that make no less of any shape than was measured: for memory, where too little is worse."""
+    found = fit(shapes, values)
+    made = [float(found @ terms(*shape)) for shape in shapes]
+    return found * max((value / guess for value, guess in zip(values, made, strict=True) if guess > 0), default=1.0)
 
 
 def fit(shapes: Sequence[tuple[int, int]], values: Sequence[float]) -> Floats:

@@ -10,7 +10,10 @@ from typing import Literal
 
 import numpy as np
 
-from pipelines.plan.fit import Floats, fit, terms
+from pipelines.plan.fit import Floats, bound, fit, terms
+
+
+Fitting = Callable[[Sequence[tuple[int, int]], Sequence[float]], Floats]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,10 @@ class Measured:
         )
 
     def times_at(self, name: str, shape: Shape) -> Times:
-        """Of a device type, for a micro-batch of a shape: as measured where it was, else fitted to all that were."""
+        """Of a device type, for a micro-batch of a shape: as measured where it was, else fitted to all that were.
+
+        Bytes of memory are fitted so that no shape that was measured took more.
+        """
         return _times_at(self.type(name).times, shape)
 
     def link(self, one: str, other: str, *, same_node: bool = False) -> Link:
@@ -198,16 +204,16 @@ def _fitted(measured: tuple[Times, ...]) -> tuple[Floats, ...]:
     """For every quantity the fit of each unit or boundary, [units, 3]."""
     shapes = [(times.shape.rows, times.shape.width) for times in measured]
 
-    def rows(of: Callable[[Times], Sequence[float]]) -> Floats:
+    def rows(of: Callable[[Times], Sequence[float]], fitting: Fitting = fit) -> Floats:
         series = list(zip(*map(of, measured), strict=True))
-        return np.array([fit(shapes, values) for values in series]).reshape(-1, 3)
+        return np.array([fitting(shapes, values) for values in series]).reshape(-1, 3)
 
     return (
         rows(lambda times: times.forward),
         rows(lambda times: times.backward),
         rows(lambda times: times.weights),
-        rows(lambda times: times.kept),
-        rows(lambda times: times.noted),
+        rows(lambda times: times.kept, bound),
+        rows(lambda times: times.noted, bound),
         rows(lambda times: [there for there, _ in times.crossing]),
         rows(lambda times: [back for _, back in times.crossing]),
         rows(lambda times: (times.stage_forward, times.stage_backward)),

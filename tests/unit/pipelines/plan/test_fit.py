@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.plan.fit import fit, terms
+from pipelines.plan.fit import FILLED, bound, fit, terms
+from pipelines.train.product import ROWS
 
 SHAPES = [(4, 16), (8, 32), (8, 128), (16, 64)]
 
@@ -29,3 +30,15 @@ def test_no_number_is_negative_even_where_larger_shapes_took_less() -> None:
 
 def test_what_takes_nothing_takes_nothing_in_any_shape() -> None:
     assert fit(SHAPES, [0.0] * 4) == pytest.approx([0.0, 0.0, 0.0])
+
+
+def test_sub_words_are_filled_up_as_the_products_fill_them() -> None:
+    assert FILLED == ROWS
+    assert terms(3, 7).tolist() == [1, 32, 147]
+
+
+def test_a_bound_is_no_less_than_any_shape_took() -> None:
+    # The second took a quarter more than goes by its sub-words.
+    assert fit([(4, 16), (4, 16)], [64.0, 80.0]) @ terms(4, 16) < 80
+    assert bound([(4, 16), (4, 16)], [64.0, 80.0]) @ terms(4, 16) == pytest.approx(80)
+    assert bound(SHAPES, [0.0] * 4) == pytest.approx([0.0, 0.0, 0.0])
