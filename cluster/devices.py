@@ -21,6 +21,8 @@ from pipelines.plan.devices import Device, Node, check_types, chip_name, devices
 from pipelines.train.chip import multiplies_bfloat16
 
 TYPE_LABEL, SLOWDOWN_LABEL = "motley.device", "motley.slowdown"
+KEPT = "none"
+"""The type of nodes that offer nothing."""
 ACCELERATOR_LABEL, ACCELERATOR_RESOURCE = "ray.io/accelerator-type", "accelerator_type:"
 
 
@@ -37,11 +39,13 @@ class Seen:
 def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
     """Every device that a stage with so many CPUs may be pinned to, whether it is free or not.
 
+    A node with the label `motley.device=none` is kept for something else.
+
     Raises:
         UserError: a label that makes no sense, or a cluster without a single such device.
         TimeoutError: a node did not answer.
     """
-    alive = [node for node in ray.nodes() if node["Alive"]]
+    alive = [node for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE_LABEL) != KEPT]
     looks = {f"node {node['NodeID'][:8]}": _look.options(scheduling_strategy=on(node["NodeID"])) for node in alive}
     calls = {
         who: look.remote(node["Resources"].get("GPU", 0) >= 1)

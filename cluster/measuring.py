@@ -258,9 +258,15 @@ def _room(devices: Sequence[Device], process: int) -> int:
 
 
 def _pairs(by_type: Mapping[str, Sequence[Device]]) -> Iterator[tuple[Device, Device]]:
-    """For every two types two devices on one node, and two on different nodes, if there are such."""
+    """For every two types two devices on one node, and two on different nodes, if there are such.
+
+    Of a type that has one device, the way within its node: a plan may be asked what more of them would bring.
+    """
     for one, other in combinations_with_replacement(by_type, 2):
         firsts, seconds = by_type[one], by_type[other]
+        if one == other and len(firsts) == 1:
+            yield firsts[0], firsts[0]
+            continue
         ways = (
             (a, b)
             for n, a in enumerate(firsts)
