@@ -18,7 +18,7 @@ from pipelines.plan.sharing import check_sharing
         ({"plan": {"sharing": "async"}}, "plan.sharing=async is about parameter servers"),
         ({"plan": {"stages": "auto", "replicas": 2, "servers": 1}}, "plan.stages=auto plans for one replica"),
         ({"plan": {"servers": 1, "staleness": 2}}, "plan.staleness=2 has no effect with plan.sharing=sync"),
-        ({"plan": {"servers": 1, "replicas": 2, "shares": [1]}}, "names 1 shares for 2 replicas"),
+        ({"plan": {"stages": 1, "servers": 1, "replicas": 2, "shares": [1]}}, "names 1 shares for 2 replicas"),
         ({"plan": {"servers": 1, "sharing": "async", "shares": [1]}}, "plan.shares has no effect"),
         ({"plan": {"servers": 1}, "adapter": {"method": "adalora"}}, "does not go together with plan.servers"),
         ({"plan": {"servers": 1}, "train": {"precision": "float16"}}, "does not go together with plan.servers"),
@@ -34,9 +34,9 @@ def test_a_contradiction_is_refused_with_what_to_change(sections: dict[str, Any]
     [
         {},
         {"servers": 1},
-        {"replicas": 2, "servers": 1, "shares": [3, 1]},
-        {"replicas": 2, "servers": 2, "sharing": "bounded", "staleness": 2},
-        {"replicas": 2, "servers": 2, "sharing": "async"},
+        {"stages": 1, "replicas": 2, "servers": 1, "shares": [3, 1]},
+        {"stages": 1, "replicas": 2, "servers": 2, "sharing": "bounded", "staleness": 2},
+        {"stages": 1, "replicas": 2, "servers": 2, "sharing": "async"},
     ],
     ids=str,
 )
