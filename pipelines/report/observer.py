@@ -92,3 +92,6 @@ class Observer(Protocol):
     def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
 
     def saved(self, checkpoint: Path) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Something that whoever watches the run should know."""
