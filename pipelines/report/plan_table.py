@@ -38,6 +38,8 @@ def plan_table(beginning: Beginning) -> str:
     if (seconds := beginning.plan.get("seconds")) is not None:
         lines.append(f"predicted: {seconds:.3f} s a step, schedule {beginning.plan['schedule']}")
     lines += beginning.plan.get("left_out", ())
+    if beginning.plan.get("instead"):
+        lines.append(beginning.plan["instead"])
     for server in beginning.plan.get("servers", []):
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
         lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")
