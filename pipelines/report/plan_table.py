@@ -26,13 +26,14 @@ def plan_table(beginning: Beginning) -> str:
         lines.append(f"{split:<5}  {facts['rows']:>7,} rows  {facts['sub_words']:>9,} sub-words{waste}{tail}")
     stages = beginning.plan["stages"]
     partly = any(stage["num_trained"] < stage["num_parameters"] for stage in stages)
+    word = "worker" if beginning.plan.get("strategy") == "data" else "stage"
     for stage in stages:
         units = stage["units"]
         span = units[0] if len(units) == 1 else f"{units[0]} to {units[-1]}"
         trained = f" ({stage['num_trained'] / 1e6:.2f} M trained)" if partly else ""
         replica = f"replica {stage['replica']}  " if "replica" in stage else ""
         lines.append(
-            f"{replica}stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
+            f"{replica}{word} {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}{_local(stage)}: {span}"
         )
     if (seconds := beginning.plan.get("seconds")) is not None:
