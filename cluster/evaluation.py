@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cluster.crew import DataCrew
@@ -34,14 +34,7 @@ class Evaluation:
             labels: what the model's classes stand for.
         """
         answers = self._answers(split, lengths)
-        gold = self._data.gold(split)
-        predicted: list[Sequence[str]] = []
-        for row, (tags, words) in enumerate(gold):
-            guess = ["O"] * len(tags)
-            for word, answer in zip(words, answers[row], strict=True):
-                guess[word] = labels[int(answer)]
-            predicted.append(guess)
-        return [tags for tags, _ in gold], predicted
+        return tags_of(self._data.gold(split), answers, labels)
 
     def _answers(self, split: str, lengths: Sequence[int]) -> dict[int, Any]:
         """For each row the classes of its targets."""
@@ -64,3 +57,21 @@ class Evaluation:
         while waiting:
             land()
         return answers
+
+
+def tags_of(
+    gold: Sequence[tuple[tuple[str, ...], list[int]]], answers: Mapping[int, Any], labels: Sequence[str]
+) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
+    """True and predicted tags of every word of a split.
+
+    Args:
+        gold: for each row its tags, and which of its words have an answer.
+        answers: by row, the classes of these words.
+    """
+    predicted: list[Sequence[str]] = []
+    for row, (tags, words) in enumerate(gold):
+        guess = ["O"] * len(tags)
+        for word, answer in zip(words, answers[row], strict=True):
+            guess[word] = labels[int(answer)]
+        predicted.append(guess)
+    return [tags for tags, _ in gold], predicted

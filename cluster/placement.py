@@ -55,16 +55,31 @@ def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> Pla
     Raises:
         UserError: the cluster has not got, or does not free in time, what the plan asks for.
     """
-    bundles = [{"CPU": device.cpus} if device.kind == "cpu" else {"CPU": device.cpus, "GPU": 1} for device in devices]
-    asked = {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
-    if _lacks(asked, ray.cluster_resources()) and not may_grow:
-        raise UserError(_explain(len(devices), asked))
+    check_room(devices, may_grow=may_grow)
+    bundles, asked = _bundles(devices)
     nodes = [{NODE_LABEL: device.node} if device.node else {} for device in devices]
     group: PlacementGroup = placement_group(bundles, strategy="PACK", bundle_label_selector=nodes)
     if not group.wait(timeout_seconds=timeout):
         remove_placement_group(group)
         raise UserError(_explain(len(devices), asked) + f" Waited {timeout:g} s (plan.timeout).")
     return group
+
+
+def check_room(devices: Sequence[Wanted], *, may_grow: bool) -> None:
+    """Refuse at once what a cluster that cannot grow has not got.
+
+    Raises:
+        UserError: says what was asked and what there is.
+    """
+    _, asked = _bundles(devices)
+    if _lacks(asked, ray.cluster_resources()) and not may_grow:
+        raise UserError(_explain(len(devices), asked))
+
+
+def _bundles(devices: Sequence[Wanted]) -> tuple[list[dict[str, float]], dict[str, float]]:
+    """What each device takes of its node, and all of them together."""
+    bundles = [{"CPU": device.cpus} if device.kind == "cpu" else {"CPU": device.cpus, "GPU": 1} for device in devices]
+    return bundles, {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
 
 
 def _lacks(asked: dict[str, float], there: dict[str, float]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from statistics import fmean
 
 from cluster.devices import discover
 from cluster.measuring import Tell
@@ -11,7 +12,9 @@ from cluster.preparation import Preparation
 from cluster.profiling import shape_of, survey
 from cluster.session import connect, disconnect
 from pipelines.config import Config
+from pipelines.model.load import DTYPES
 from pipelines.plan.choose import Choice, Chooser
+from pipelines.plan.data_parallel import advice, fastest, gradient_bytes
 from pipelines.plan.local import check_names
 from pipelines.plan.measured import Shape
 from pipelines.plan.plan import with_local
@@ -53,9 +56,23 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
     check_names(config, [device.type for device in devices])
     measured = survey(config, run, devices, again=again, tell=tell)
     chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained)
-    choice = chooser.choose(sample_steps(run))
+    steps = sample_steps(run)
+    choice = chooser.choose(steps)
     precisions = {kind.name: kind.precision for kind in measured.types}
-    return replace(choice, plan=with_local(choice.plan, config, precisions))
+    even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
+    instead = advice(even, choice.plan.seconds, {kind.name: kind.kind for kind in measured.types})
+    return replace(choice, plan=replace(with_local(choice.plan, config, precisions), instead=instead))
+
+
+def _gradient_bytes(config: Config, run: Preparation, steps: Sequence[Sequence[Shape]]) -> dict[str, float]:
+    """Of plain data parallel, by kind of device: on CPUs embeddings go by the rows that were looked up."""
+    tokens = fmean(sum(shape.rows * shape.width for shape in step) for step in steps)
+    itemsize = DTYPES[config.model.dtype].itemsize
+    tables = run.model.tables() if config.train.weight_decay == 0 else {}
+    return {
+        "cpu": gradient_bytes(run.model.trained, tables, tokens=tokens, itemsize=itemsize),
+        "gpu": gradient_bytes(run.model.trained, {}, tokens=tokens, itemsize=itemsize),
+    }
 
 
 def sample_steps(run: Preparation) -> Sequence[Sequence[Shape]]:

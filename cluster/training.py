@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from cluster.data_parallel import DataParallel
 from cluster.driver import Driver, Stopped, StopRequest
 from cluster.session import connect, disconnect
 from pipelines.config import Config
@@ -29,7 +30,8 @@ def train(config: Config) -> dict[str, Any]:
     started_here = connect()
     try:
         with _stopping(stop):
-            driver = Driver(config, folder, recorder, may_grow=not started_here, stop=stop)
+            make = DataParallel if config.plan.strategy == "data" else Driver
+            driver = make(config, folder, recorder, may_grow=not started_here, stop=stop)
             try:
                 stop.graceful = True
                 return _finish(config, driver, recorder)
@@ -47,7 +49,7 @@ def train(config: Config) -> dict[str, Any]:
             disconnect()
 
 
-def _finish(config: Config, driver: Driver, recorder: Recorder) -> dict[str, Any]:
+def _finish(config: Config, driver: Driver | DataParallel, recorder: Recorder) -> dict[str, Any]:
     driver.run()
     recorder.stop_showing()
     model = recorder.folder / "model"

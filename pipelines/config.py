@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from pipelines.device_settings import DeviceConfig, EnergyConfig
@@ -126,7 +126,18 @@ class AdapterConfig(Section):
     """Fields of its configuration, which is PEFT's, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
 
 
+def _whole_on_each(plan: object) -> object:
+    """A worker of plain data parallel holds the whole model: one stage, unless something else is said (and refused)."""
+    return {"stages": 1, **plan} if isinstance(plan, dict) and plan.get("strategy") == "data" else plan
+
+
 class PlanConfig(Section):
+    strategy: Literal["pipeline", "data"] = "pipeline"
+    """`pipeline` cuts the model into stages; `data` puts all of it on every worker (docs/data-parallel.md)."""
+    workers: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    """Of strategy `data`: how many workers, or [fewest, most] as the cluster has room for them; 2 when left out."""
+    max_failures: int | None = Field(default=None, ge=0)
+    """Of strategy `data`: how often lost workers are started again from the last checkpoint; 3 when left out."""
     stages: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """How many actors hold the model, one stage each; `auto` measures the cluster's devices and plans for them."""
     devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] = "cpu"
@@ -164,6 +175,8 @@ class PlanConfig(Section):
     metric `compression_error` says how much."""
     timeout: float = Field(default=300, gt=0)
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
+
+    _one_stage = model_validator(mode="before")(_whole_on_each)
 
 
 class CheckpointConfig(Section):

@@ -20,6 +20,7 @@ from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import stage_devices
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.sharing import check_sharing
+from pipelines.plan.strategy import check_strategy
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.train.checkpoint import open_checkpoint
@@ -46,6 +47,7 @@ def preflight(config: Config) -> Path:
     for name, part in config.devices.items():
         if part.optimizer is not None:
             check_optimizer(part.optimizer, f"devices.{name}.optimizer")
+    check_strategy(config)
     if config.plan.stages != "auto":
         # The types of a plan that is to be made are not known yet.
         check_names(config, ())

@@ -24,6 +24,7 @@ from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.tasks.task import Task
+from pipelines.train.sparse import SMALLEST
 
 
 class Pretrained:
@@ -107,6 +108,14 @@ class Pretrained:
         """The named parameters, and all buffers that a checkpoint holds."""
         parameters = dict(self._model.named_parameters())
         return {name: parameters[name].detach() for name in names} | self.buffers()
+
+    def tables(self) -> dict[str, int]:
+        """The trained embedding tables that are large enough to be trained by rows, with their widths."""
+        return {
+            f"{path}.weight": module.embedding_dim
+            for path, module in self._model.named_modules()
+            if type(module) is nn.Embedding and module.num_embeddings >= SMALLEST and f"{path}.weight" in self.trained
+        }
 
     def buffers(self) -> dict[str, Tensor]:
         return dict(self._model.named_buffers())

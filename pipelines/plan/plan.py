@@ -59,6 +59,8 @@ class Plan:
     """Predicted of a step; None where nothing was measured."""
     left_out: tuple[str, ...] = ()
     """Of every device that is not used, why."""
+    instead: str | None = None
+    """What is predicted to be faster, and is no pipeline."""
 
     @property
     def bounds(self) -> list[int]:

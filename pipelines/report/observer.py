@@ -49,6 +49,7 @@ class StepNumbers:
     """With parameter servers: for each wave of the step, how many updates its weights were behind."""
     waves: tuple[int, ...] = ()
     """With parameter servers: for each replica, how many waves of the step it ran."""
+    predicted_seconds: float | None = None
 
     @property
     def tokens_per_second(self) -> float:
@@ -92,3 +93,6 @@ class Observer(Protocol):
     def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
 
     def saved(self, checkpoint: Path) -> None: ...
+
+    def note(self, text: str) -> None:
+        """Something that whoever watches the run should know."""

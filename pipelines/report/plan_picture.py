@@ -42,8 +42,8 @@ def show_plan(plan: Plan, console: Console) -> None:
     console.print(table)
     if plan.seconds is not None:
         console.print(f"predicted: {plan.seconds:.3f} s a step, schedule {plan.schedule}", highlight=False)
-    for reason in plan.left_out:
-        console.print(reason, highlight=False)
+    for line in (*plan.left_out, *([plan.instead] if plan.instead else ())):
+        console.print(line, highlight=False)
 
 
 def span(stage: StagePlan) -> str:

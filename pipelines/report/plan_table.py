@@ -26,18 +26,21 @@ def plan_table(beginning: Beginning) -> str:
         lines.append(f"{split:<5}  {facts['rows']:>7,} rows  {facts['sub_words']:>9,} sub-words{waste}{tail}")
     stages = beginning.plan["stages"]
     partly = any(stage["num_trained"] < stage["num_parameters"] for stage in stages)
+    word = "worker" if beginning.plan.get("strategy") == "data" else "stage"
     for stage in stages:
         units = stage["units"]
         span = units[0] if len(units) == 1 else f"{units[0]} to {units[-1]}"
         trained = f" ({stage['num_trained'] / 1e6:.2f} M trained)" if partly else ""
         replica = f"replica {stage['replica']}  " if "replica" in stage else ""
         lines.append(
-            f"{replica}stage {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
+            f"{replica}{word} {stage['stage']}  {stage['num_parameters'] / 1e6:>6.1f} M parameters{trained}  "
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}{_local(stage)}: {span}"
         )
     if (seconds := beginning.plan.get("seconds")) is not None:
         lines.append(f"predicted: {seconds:.3f} s a step, schedule {beginning.plan['schedule']}")
     lines += beginning.plan.get("left_out", ())
+    if beginning.plan.get("instead"):
+        lines.append(beginning.plan["instead"])
     for server in beginning.plan.get("servers", []):
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
         lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")

@@ -88,14 +88,14 @@ class Recorder:
         stages = len(beginning.plan["stages"])
         self._progress = Progress(beginning.num_steps, stages, start_step=beginning.first_step)
         self._progress.__enter__()
-        self._note(plan_table(beginning))
+        self.note(plan_table(beginning))
 
     def step(self, numbers: StepNumbers) -> None:
         assert self._progress is not None
         assert self.tracker is not None
         if numbers.skipped:
             self._skipped += 1
-            self._note(
+            self.note(
                 f"step {numbers.step} changed nothing: gradients overflowed float16 with the loss scale "
                 f"{numbers.loss_scale:g}, which is halved ({self._skipped} skipped so far)"
             )
@@ -136,12 +136,12 @@ class Recorder:
         self._scores[split].append((epoch, step, report))
         self.tracker.metrics(step, report.metrics(split))
         when = f"after epoch {epoch} (step {step})" if split == "dev" else "with the final weights"
-        self._note(f"\n{split}, {when}\n{report.table()}\n")
+        self.note(f"\n{split}, {when}\n{report.table()}\n")
 
     def saved(self, checkpoint: Path) -> None:
-        self._note(f"checkpoint {checkpoint}")
+        self.note(f"checkpoint {checkpoint}")
 
-    def _note(self, text: str) -> None:
+    def note(self, text: str) -> None:
         assert self._progress is not None
         self._progress.note(text)
 

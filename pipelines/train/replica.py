@@ -33,6 +33,8 @@ class Replica(Stage):
         assert spec.num_stages == 1, "a worker holds the whole model"
         self._num_workers = num_workers
         self._last = 0
+        self.bytes_shared = 0
+        """Bytes of the gradients that went round in the last step."""
         whole = _Whole(self._cut, self._chunks[0], spec.head, device, spec.train.precision)
         for module in self._cut.model.modules():
             if isinstance(module, nn.Embedding) and device.kind.type == "cuda":
@@ -73,10 +75,12 @@ class Replica(Stage):
         self._waiting[chunk, i] = ([], [loss if scale is None else scale.times(loss)])
         return []
 
-    @property
-    def bytes_shared(self) -> int:
-        """Bytes of the gradients that this worker has put into the sum; to be asked between backward and update."""
-        return sum(_size(p.grad) for p in self._cut.model.parameters() if p.grad is not None)
+    def backward(self, chunk: int, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """As a stage's; that of the last micro-batch ends when the gradients are those of all workers."""
+        taken = super().backward(chunk, i, gradients)
+        if i == self._last:
+            self.bytes_shared = sum(_size(p.grad) for p in self._cut.model.parameters() if p.grad is not None)
+        return taken
 
 
 class _Whole(nn.Module):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,12 @@ def plain(method: str, data: Path, model: str, **options: Any) -> dict[str, Any]
     return result
 
 
-def motley(data: Path, model: str, *, stages: int, cpus: int = 1, **train: Any) -> dict[str, Any]:
+def motley(
+    data: Path, model: str, *, stages: int = 1, cpus: int = 1, plan: Mapping[str, Any] | None = None, **train: Any
+) -> dict[str, Any]:
     """Run the main job with `train` as its section of that name, and return its summary.json.
 
-    Whatever is not said keeps its default; the seed is `seed=`. Every stage has `cpus` CPUs.
+    Whatever is not said keeps its default; the seed is `seed=`. Every stage has `cpus` CPUs; `plan` says more of it.
     """
     with tempfile.TemporaryDirectory(prefix="motley-bench-") as folder:
         output = Path(folder) / "run"
@@ -36,7 +39,7 @@ def motley(data: Path, model: str, *, stages: int, cpus: int = 1, **train: Any) 
             "model": {"source": model},
             "data": {split: str(data / f"{split}.conll") for split in ("train", "dev", "test")},
             "train": train,
-            "plan": {"stages": stages, "cpus_per_stage": cpus},
+            "plan": {"stages": stages, "cpus_per_stage": cpus, **(plan or {})},
             "track": {"uri": f"sqlite:///{folder}/mlflow.db", "system_metrics": False},
         }
         path = Path(folder) / "bench.yaml"
