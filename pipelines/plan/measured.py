@@ -12,7 +12,6 @@ import numpy as np
 
 from pipelines.plan.fit import Floats, bound, fit, terms
 
-
 Fitting = Callable[[Sequence[tuple[int, int]], Sequence[float]], Floats]
 
 
