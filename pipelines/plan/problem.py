@@ -87,13 +87,7 @@ def make_problem(
     """
     kinds = [measured.type(name) for name in types]
     times = [measured.times_at(name, shape) for name in types]
-    # A single device of a type has nothing to send to another one of it.
-    alone = {name for name, there in zip(types, count, strict=True) if there < 2}
-    free = [[one == other and one in alone for other in types] for one in types]
-    links = [
-        [None if nothing else measured.link(one, other) for other, nothing in zip(types, row, strict=True)]
-        for one, row in zip(types, free, strict=True)
-    ]
+    links = [[measured.link(one, other) for other in types] for one in types]
     units = len(measured.units)
     return Problem(
         types=tuple(types),
@@ -108,8 +102,8 @@ def make_problem(
         kept=tuple(time.kept for time in times),
         noted=tuple(time.noted for time in times),
         crossing=times[0].crossing,
-        latency=tuple(tuple(link.latency if link else 0.0 for link in row) for row in links),
-        per_byte=tuple(tuple(1 / link.bandwidth if link else 0.0 for link in row) for row in links),
+        latency=tuple(tuple(link.latency for link in row) for row in links),
+        per_byte=tuple(tuple(1 / link.bandwidth for link in row) for row in links),
         num_micro_batches=num_micro_batches,
         may_cut=tuple(may_cut) if may_cut is not None else (True,) * (units - 1),
         allowed=tuple(map(tuple, allowed)) if allowed is not None else ((True,) * units,) * len(kinds),

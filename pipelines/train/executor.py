@@ -129,16 +129,16 @@ class Executor:
                 sent += self._pass_on(action.kind, order.step, i, chunk, tensors)
         loss = stage.take_loss() if stage.spec.last_chunk in stage.spec.chunks else None
         return StageReport(
-            self._j,
-            order.step,
-            tuple(events),
-            loss,
-            done.grad_norm,
-            sent,
-            penalties,
-            done.loss_scale,
-            done.skipped,
-            self._error,
+            stage=self._j,
+            step=order.step,
+            events=tuple(events),
+            loss=loss,
+            grad_norm=done.grad_norm,
+            bytes_sent=sent,
+            penalties=penalties,
+            loss_scale=done.loss_scale,
+            skipped=done.skipped,
+            compression_error=self._error,
         )
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[npt.NDArray[np.int32]]]:

@@ -145,7 +145,7 @@ class SeveralReplicas:
         wave = handed.wave
         targets = float(self._num_targets or sum(int((batch["labels"] != -100).sum()) for batch in batches))
         places = [place for place in self.executors if place[0] == r]
-        todo = make_schedule("1f1b", Pipeline.in_a_row(len(places)), wave.end - wave.first)
+        todo = make_schedule("1f1b", Pipeline(tuple(range(len(places)))), wave.end - wave.first)
         order = WaveOrder(handed.number, handed.num_waves, wave.first, handed.version)
         for place, actions in zip(places, todo, strict=True):
             step = StepOrder(handed.step, in_wave(actions, wave.first), targets, order)
