@@ -16,12 +16,14 @@ from cluster.fleet import Fleet, Landed, ReplicaPlan, Start, Work
 from cluster.handover import Named
 from cluster.make_fleet import make_fleet
 from cluster.placement import Wanted, seats_of, wanted
-from cluster.planning import plan_run
+from cluster.planning import plan_run, predictor_of
 from cluster.preparation import Preparation
+from cluster.profiling import shape_of
 from pipelines.config import Config
 from pipelines.plan.local import local_of
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import make_plan, with_local
+from pipelines.plan.predict import Predictor
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import save_checkpoint
 from pipelines.train.legs import legs
@@ -29,6 +31,10 @@ from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.parameter_shards import Owners
 from pipelines.train.specs import StageSpec, stage_specs
+
+PREDICTED = 2048
+"""Steps of more micro-batches, times chunks, than this are not predicted one by one: it would take the driver longer
+than a step takes the stages."""
 
 
 class Stopped(Exception):
@@ -60,6 +66,7 @@ class Driver:
         """
         self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
         self._previous_end = 0.0
+        self._predictor: Predictor | None = None
         self._run = Preparation(config)
         self._fleet: Fleet | None = None
         try:
@@ -68,7 +75,7 @@ class Driver:
                 self._run.encode()
                 choice = plan_run(config, self._run, tell=observer.measuring)
                 observer.planned(choice)
-                self.plan = choice.plan
+                self.plan, self._predictor = choice.plan, choice.predictor
                 self._fleet = self._make_fleet(seats_of(self.plan), may_grow=may_grow)
             else:
                 # The actors start while data and model are read.
@@ -81,6 +88,9 @@ class Driver:
             self._done = self._run.first_step
             self._evaluation = Evaluation(self._run.data, self._fleet, token_budget=config.train.token_budget)
             sitting = self._fleet.meet()
+            if self._predictor is None and not config.plan.servers:
+                nodes = [seat.node for seat in sitting]
+                self._predictor = predictor_of(config, self._run, self.plan, nodes)
             self._build()
             plan = self.plan.to_json()
             stages = [plan["stages"]] * config.plan.replicas
@@ -171,8 +181,15 @@ class Driver:
                 reports=landed.reports,
                 staleness=landed.staleness,
                 waves=landed.waves,
+                predicted_seconds=self._predicted(landed.work),
             )
         )
+
+    def _predicted(self, work: Work) -> float | None:
+        micro_batches = work.step.micro_batches
+        if self._predictor is None or len(micro_batches) * len(self.plan.stage_of) > PREDICTED:
+            return None
+        return self._predictor.step(self.plan.schedule, [shape_of(one) for one in micro_batches]).seconds
 
     # -- evaluation -----------------------------------------------------------------------------
 
@@ -220,6 +237,8 @@ class Driver:
             frozen = run.model.weights(name for name in names if name not in run.model.trained)
             return chain(frozen.items(), start.weights(names)), start.moments(names)
 
-        plan = ReplicaPlan(make_specs, Pipeline(tuple(self.plan.stage_of)), self.plan.schedule)
+        # A schedule that is made for measured times is to be the one that was planned.
+        pipeline = Pipeline(tuple(self.plan.stage_of)) if self._predictor is None else self._predictor.pipeline
+        plan = ReplicaPlan(make_specs, pipeline, self.plan.schedule)
         replicas = [plan] * self._config.plan.replicas
         self._fleet.build(Start(replicas, run.model.padding, state, run.model.shapes(), self._done))

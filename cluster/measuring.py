@@ -6,12 +6,10 @@ One type after the other, so that nothing measured disturbs another measurement.
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
-from itertools import combinations_with_replacement
 from statistics import fmean, median
 from typing import Any
 
@@ -22,18 +20,16 @@ from cluster.bench_actors import BenchActor, LinkActor, Way
 from cluster.devices import on
 from cluster.transport import Keys
 from cluster.waiting import wait_for
-from pipelines.config import TrainConfig
 from pipelines.errors import UserError
-from pipelines.plan.devices import Device, precision_of
+from pipelines.plan.devices import Device
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape
-from pipelines.plan.measured_cache import Cache, merged
+from pipelines.plan.measured_cache import merged
 from pipelines.plan.unit_times import between
+from pipelines.train.known import Known, as_it_is_now, by_type, joined, named, pairs, room, together
 from pipelines.train.measure import Found
 from pipelines.train.subject import Subject
 
 LIBRARIES = ("torch", "transformers", "motley")
-USABLE = 0.9
-"""Of a GPU's memory: the rest is its driver's, and what no tensor fits between others."""
 ROUNDS, WINDOW, HEAD_START = 3, 1.0, 0.3
 """How often devices of a node work at once, for how many seconds, and how long before that they are told."""
 
@@ -51,17 +47,14 @@ def versions() -> dict[str, str]:
 class Survey:
     """Measures one model on one cluster."""
 
-    subject: Subject
+    known: Known
     example: Batch
     """Any micro-batch; others are made of it."""
     shapes: Sequence[Shape]
-    cache: Cache
     timeout: float
     again: bool = False
     """Whether what is known is measured again."""
     tell: Tell | None = None
-    trains: Mapping[str, TrainConfig] = field(default_factory=dict)
-    """How types of device train that do it in a way of their own, by name."""
 
     def run(self, devices: Sequence[Device]) -> Measured:
         """Everything that planner and simulator want to know of these devices.
@@ -70,23 +63,18 @@ class Survey:
             UserError: no device has room for the largest unit, or a file of the cache makes no sense.
             TimeoutError: a device was not free, or did not answer in time.
         """
-        by_type: dict[str, list[Device]] = {}
-        for device in devices:
-            by_type.setdefault(device.type, []).append(device)
-        largest = max(map(self.subject.likely_bytes, range(len(self.subject.units))))
-        roomy = {name: found for name, found in by_type.items() if largest <= min(device.memory for device in found)}
+        kinds, subject = by_type(devices), self.known.subject
+        largest = max(map(subject.likely_bytes, range(len(subject.units))))
+        roomy = {name: found for name, found in kinds.items() if largest <= min(device.memory for device in found)}
         if not roomy:
             most = max(device.memory for device in devices)
             raise UserError(
                 f"The model's largest unit takes about {largest / 2**20:,.0f} MiB to train, but no device has more "
                 f"than {most / 2**20:,.0f} MiB. Raise plan.cpus_per_stage: a stage gets more of its node's memory then."
             )
-        for name in by_type.keys() - roomy.keys():
+        for name in kinds.keys() - roomy.keys():
             self._tell(f"{name} has no room for the largest unit", 1, 1)
-        found = [self._type(devices) for devices in roomy.values()]
-        held = tuple(map(max, zip(*(measured.held for measured in found), strict=True)))
-        types = tuple(kind for measured in found for kind in measured.types)
-        return replace(found[0], held=held, types=types, links=tuple(self._links(roomy)))
+        return joined([self._type(found) for found in roomy.values()], list(self._links(roomy)))
 
     def _tell(self, what: str, done: int, total: int) -> None:
         if self.tell is not None:
@@ -95,32 +83,27 @@ class Survey:
     # -- one type of device ---------------------------------------------------------------------
 
     def _type(self, devices: Sequence[Device]) -> Measured:
-        together = _together(devices)
-        device = together[0]
-        own = replace(self.subject, train=self.trains.get(device.type, self.subject.train))
-        precision = precision_of(device, own.train.precision)
-        subject = own.in_precision(precision)
-        name, fingerprint = subject.model_class, subject.fingerprint()
-        known = None if self.again else self.cache.units(name, fingerprint, device, precision)
+        beside = together(devices)
+        device = beside[0]
+        subject, precision = self.known.on(device)
+        known = None if self.again else self.known.units(device)
         there = () if known is None else {times.shape for times in known.types[0].times}
         missing = [shape for shape in self.shapes if shape not in there]
-        rated = known is not None and len(known.types[0].rates) >= len(together)
+        rated = known is not None and len(known.types[0].rates) >= len(beside)
         if known is None or missing or not rated:
-            with self._actors(together[:1] if rated else together) as actors:
+            with self._actors(beside[:1] if rated else beside) as actors:
                 if known is None or missing:
                     found, process = self._units(actors[0], subject, device, missing)
                     known = self._joined(known, found, subject, device, precision, process)
                 if not rated:
                     rates = self._rates(actors, subject, device)
                     known = replace(known, types=(replace(known.types[0], rates=rates),))
-            known = self.cache.keep_units(known, fingerprint, device, precision)
-        kind = known.types[0]
-        # How much there is for a device is not what was measured: it is as it is now.
-        return replace(known, types=(replace(kind, name=device.type, memory=_room(devices, kind.process)),))
+            known = self.known.keep(known, device)
+        return as_it_is_now(known, devices)
 
     def _units(self, actor: Any, subject: Subject, device: Device, shapes: Sequence[Shape]) -> tuple[Found, int]:
         (process,) = self._ask(actor.base, to="start")
-        memory = _room([device], process)
+        memory = room([device], process)
         (parts,) = self._ask(lambda: actor.begin.remote(subject, self.example, shapes, memory), to="build the model")
         for part in range(parts):
             self._tell(f"units on {device.type}", part, parts)
@@ -140,7 +123,7 @@ class Survey:
             chip=device.chip,
             threads=device.threads,
             precision=precision,
-            memory=_room([device], process),
+            memory=room([device], process),
             times=found.times,
             update=found.update,
             rates=(1.0,),
@@ -186,19 +169,20 @@ class Survey:
 
     # -- ways -----------------------------------------------------------------------------------
 
-    def _links(self, by_type: Mapping[str, Sequence[Device]]) -> Iterator[Link]:
-        pairs = list(_pairs(by_type))
+    def _links(self, kinds: Mapping[str, Sequence[Device]]) -> Iterator[Link]:
+        ways = list(pairs(kinds))
+        cache = self.known.cache
         with _Ends(self.timeout) as ends:
-            for number, (one, other) in enumerate(pairs):
-                self._tell("ways between devices", number, len(pairs))
+            for number, (one, other) in enumerate(ways):
+                self._tell("ways between devices", number, len(ways))
                 same = one.node == other.node
-                link = None if self.again else self.cache.links((one, other), same_node=same)
+                link = None if self.again else cache.links((one, other), same_node=same)
                 if link is None:
                     way = ends.measure(one.node, other.node)
                     measured = Link((one.type, other.type), way.latency, way.bandwidth, same)
-                    link = self.cache.keep_link(measured, (one, other))
-                yield replace(link, ends=(one.type, other.type))
-        self._tell("ways between devices", len(pairs), len(pairs))
+                    link = cache.keep_link(measured, (one, other))
+                yield named(link, (one, other))
+        self._tell("ways between devices", len(ways), len(ways))
 
     def _ask(self, call: Callable[..., Any], *, to: str) -> list[Any]:
         """`call`: an actor's method, or something that calls one with what it wants to know."""
@@ -241,39 +225,3 @@ class _Ends:
 
     def _both(self, *refs: Any, to: str) -> list[Any]:
         return wait_for({f"end {n} of a way": ref for n, ref in enumerate(refs)}, to=to, timeout=self._timeout)
-
-
-def _together(devices: Sequence[Device]) -> list[Device]:
-    """Those on the node that has most of them."""
-    ((node, _),) = Counter(device.node for device in devices).most_common(1)
-    return [device for device in devices if device.node == node]
-
-
-def _room(devices: Sequence[Device], process: int) -> int:
-    """Bytes that a stage may fill on any of them."""
-    least = min(devices, key=lambda device: device.memory)
-    if least.kind == "gpu" and not least.logical:
-        return int(least.memory * USABLE)
-    return max(0, least.memory - process)
-
-
-def _pairs(by_type: Mapping[str, Sequence[Device]]) -> Iterator[tuple[Device, Device]]:
-    """For every two types two devices on one node, and two on different nodes, if there are such.
-
-    Of a type that has one device, the way within its node: a plan may be asked what more of them would bring.
-    """
-    for one, other in combinations_with_replacement(by_type, 2):
-        firsts, seconds = by_type[one], by_type[other]
-        if one == other and len(firsts) == 1:
-            yield firsts[0], firsts[0]
-            continue
-        ways = (
-            (a, b)
-            for n, a in enumerate(firsts)
-            for b in (seconds[n + 1 :] if one == other else seconds)
-        )  # fmt: skip
-        seen: set[bool] = set()
-        for a, b in ways:
-            if (a.node == b.node) not in seen:
-                seen.add(a.node == b.node)
-                yield a, b

@@ -6,18 +6,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from cluster.devices import discover
 from cluster.measuring import Tell
 from cluster.preparation import Preparation
-from cluster.profiling import shape_of, survey
+from cluster.profiling import all_micro_batches, devices_for, known, shape_of, survey
 from cluster.session import connect, disconnect
 from pipelines.config import Config
 from pipelines.model.load import DTYPES
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.data_parallel import advice, fastest, gradient_bytes
-from pipelines.plan.local import check_names
 from pipelines.plan.measured import Shape
-from pipelines.plan.plan import with_local
+from pipelines.plan.measured_cache import default_folder
+from pipelines.plan.plan import Plan, with_local
+from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 
 SAMPLE = 12
 """Steps of an epoch that a plan is judged by."""
@@ -52,12 +52,11 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
     Raises:
         UserError: the model does not fit, or plan.place or plan.at_most leave no way.
     """
-    devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
-    check_names(config, [device.type for device in devices])
+    devices = devices_for(config)
     measured = survey(config, run, devices, again=again, tell=tell)
-    chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained)
+    chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
     steps = sample_steps(run)
-    choice = chooser.choose(steps)
+    choice = chooser.choose(steps, largest_shape(map(shape_of, all_micro_batches(run))))
     precisions = {kind.name: kind.precision for kind in measured.types}
     even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
     instead = advice(even, choice.plan.seconds, {kind.name: kind.kind for kind in measured.types})
@@ -73,6 +72,27 @@ def _gradient_bytes(config: Config, run: Preparation, steps: Sequence[Sequence[S
         "cpu": gradient_bytes(run.model.trained, tables, tokens=tokens, itemsize=itemsize),
         "gpu": gradient_bytes(run.model.trained, {}, tokens=tokens, itemsize=itemsize),
     }
+
+
+def predictor_of(config: Config, run: Preparation, plan: Plan, nodes: Sequence[str]) -> Predictor | None:
+    """Of a plan that a person gave, by what is known of the devices from earlier; None where that is not enough.
+
+    Args:
+        nodes: Ray's id of the node of every stage.
+    """
+    # Only to look for what was measured would take longer than to see that nothing was.
+    if not default_folder().is_dir():
+        return None
+    devices = devices_for(config)
+    there = {(device.kind, device.node): device.type for device in devices}
+    places = list(zip((stage.kind for stage in plan.stages), nodes, strict=True))
+    types = [there[place] for place in places if place in there]
+    used = [device for device in devices if device.type in types]
+    measured = known(config, run, used) if len(types) == len(places) else None
+    if measured is None:
+        return None
+    seating = Seating(tuple(plan.bounds), tuple(plan.stage_of), tuple(types), tuple(nodes))
+    return Predictor(measured, seating, mean_shape(list(map(shape_of, all_micro_batches(run)))))
 
 
 def sample_steps(run: Preparation) -> Sequence[Sequence[Shape]]:

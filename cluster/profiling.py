@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -15,8 +16,10 @@ from pipelines.config import Config
 from pipelines.data.batches import MicroBatch
 from pipelines.data.pack import merge
 from pipelines.plan.devices import Device
+from pipelines.plan.local import check_names, local_of, local_trains
 from pipelines.plan.measured import Measured, Shape, shapes_to_measure
 from pipelines.plan.measured_cache import Cache, default_folder
+from pipelines.train.known import Known
 from pipelines.train.subject import Subject
 
 
@@ -32,8 +35,7 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
         try:
             run.read()
             run.encode()
-            devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
-            return survey(config, run, devices, again=again, tell=tell)
+            return survey(config, run, devices_for(config), again=again, tell=tell)
         finally:
             run.close()
     finally:
@@ -49,18 +51,45 @@ def survey(
     Args:
         again: whether what is known from earlier is measured once more.
     """
-    steps = run.epoch(0)
-    micro_batches = [micro_batch for step in steps for micro_batch in step.micro_batches]
+    micro_batches = all_micro_batches(run)
     largest = max(micro_batches, key=lambda micro_batch: micro_batch.num_padded_tokens)
     return Survey(
-        subject=subject_of(config, run),
+        known=_known(config, run, devices),
         example=_fetched(run, largest, timeout=config.plan.timeout),
         shapes=shapes_to_measure(map(shape_of, micro_batches)),
-        cache=Cache(default_folder(), versions()),
         timeout=config.plan.timeout,
         again=again,
         tell=tell,
     ).run(devices)
+
+
+def known(config: Config, run: Preparation, devices: Sequence[Device]) -> Measured | None:
+    """What is known of these devices from earlier; None if anything is not."""
+    return _known(config, run, devices).of(devices)
+
+
+def _known(config: Config, run: Preparation, devices: Sequence[Device]) -> Known:
+    trains = {
+        device.type: local_trains(config.train, [local_of(config, device.type, device.kind)])[0] for device in devices
+    }
+    return Known(Cache(default_folder(), versions()), subject_of(config, run), trains)
+
+
+def devices_for(config: Config) -> list[Device]:
+    """The cluster's devices, with as many threads as the config has them use.
+
+    Raises:
+        UserError: the config says something of a type of device that there is not.
+    """
+    devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
+    check_names(config, [device.type for device in devices])
+    threads = {device.type: local_of(config, device.type, device.kind).threads for device in devices}
+    return [replace(device, threads=threads[device.type] or device.threads) for device in devices]
+
+
+def all_micro_batches(run: Preparation) -> list[MicroBatch]:
+    """Of an epoch; those of others are of about the same shapes."""
+    return [micro_batch for step in run.epoch(0) for micro_batch in step.micro_batches]
 
 
 def shape_of(micro_batch: MicroBatch) -> Shape:

@@ -157,6 +157,8 @@ class PlanConfig(Section):
     schedule: str = "auto"
     """The order of every stage's actions; see pipelines/plan/schedules/. `auto`: the fastest for the measured times, or
     1f1b where a number of stages is given."""
+    minimise: Literal["time", "energy", "money"] = "time"
+    """What a plan that is found makes least, of a step: see the section `energy` for watts and prices."""
     replicas: int = Field(default=1, ge=1)
     """How many full sets of stages train the same model, each on a part of every step."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None

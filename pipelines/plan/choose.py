@@ -5,7 +5,9 @@
                                                    ▼
                        real micro-batch shapes ──▶ simulated with each schedule ──▶ plan
 
-The formula of the problem knows no schedule and takes all micro-batches alike; the simulation knows both.
+The formula of the problem knows no schedule and takes all micro-batches alike; the simulation knows both. Where energy
+or money is to be least, the handful is larger: for each number of devices of each type the fastest pipeline, which is
+the cheapest with these devices (and nearly the one that draws least).
 """
 
 from __future__ import annotations
@@ -13,29 +15,34 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import prod
 from statistics import fmean
 
 from pipelines.config import PlanConfig
+from pipelines.device_settings import EnergyConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
 from pipelines.plan.alternating import in_groups
 from pipelines.plan.closest import explain
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured, Shape
+from pipelines.plan.objective import make_objective, told
 from pipelines.plan.pipeline import Schedule
 from pipelines.plan.plan import Plan, StagePlan, stage_parts, unit_costs
-from pipelines.plan.predict import Predictor, Seating, mean_shape
+from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 from pipelines.plan.problem import Problem, make_problem
 from pipelines.plan.roles import allowed, alternates
-from pipelines.plan.schedules import SCHEDULES, make_schedule
+from pipelines.plan.schedules import SCHEDULES
 from pipelines.plan.seats import seat
-from pipelines.plan.simulate import Simulated
-from pipelines.plan.solve import best_pipeline, best_pipelines
+from pipelines.plan.simulate import Simulated, fits
+from pipelines.plan.solve import Solution, best_pipeline, best_pipelines
 from pipelines.plan.windows import INFINITE
 
 CANDIDATES = 8
 """Pipelines that are simulated, of those that are best by the formula."""
+THRIFTY = 128
+"""The same where time is not what counts: slow pipelines of few devices may be best."""
 FINALISTS = 2
 """Of these, those that a schedule of their own is made for."""
 
@@ -49,6 +56,8 @@ class Choice:
     """Of a step of ordinary micro-batches."""
     simulated: Simulated
     """When each of them runs."""
+    predictor: Predictor
+    """For the steps to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +66,9 @@ class _Tried:
     schedule: str
     """The fastest of those that were tried."""
     seconds: float
-    """Predicted of a step, in the mean."""
+    """Predicted of a step, in the mean; infinite where no schedule keeps the devices' memory."""
+    value: float
+    """What is to be least, of a step, in the mean."""
 
 
 class Chooser:
@@ -70,10 +81,11 @@ class Chooser:
         units: Units,
         config: PlanConfig,
         trained: Mapping[str, int] | None,
+        energy: EnergyConfig | None = None,
     ) -> None:
         """
         Raises:
-            UserError: `config.place` names what there is not.
+            UserError: `config.place` names what there is not, or money is to be least and a price is not known.
         """
         self._measured, self._units, self._config, self._trained = measured, units, config, trained
         known = {kind.name: kind.kind for kind in measured.types}
@@ -82,24 +94,39 @@ class Chooser:
         self._types = [name for name in known if self._count[name]]
         if not self._types:
             raise UserError(f"plan.at_most={config.at_most} leaves no device at all.")
+        self._energy = energy or EnergyConfig()
+        kinds = [kind for kind in measured.types if kind.name in self._types]
+        self._objective = make_objective(config.minimise, kinds, self._energy)
         self._open_to = allowed(units, config.place, self._types, [known[name] for name in self._types])
 
-    def choose(self, steps: Sequence[Sequence[Shape]]) -> Choice:
-        """The fastest plan for steps of micro-batches of these shapes.
+    def choose(self, steps: Sequence[Sequence[Shape]], largest: Shape | None = None) -> Choice:
+        """The best plan for steps of micro-batches of these shapes.
+
+        Args:
+            largest: of all micro-batches that there will be, the one that there must be room for; that of `steps` when
+                left out.
 
         Raises:
             UserError: the model does not fit; says what is closest to fitting.
         """
+        shapes = [shape for step in steps for shape in step]
+        self._ordinary, self._largest = mean_shape(shapes), largest or largest_shape(shapes)
         problem = self._problem(steps)
         seatings = list(self._seatings(problem))
         if not seatings:
             raise UserError(explain(problem, [unit.name for unit in self._units.all]))
         quick, slow = self._schedules()
         tried = [self._try(seating, quick, steps) for seating in seatings]
-        tried.sort(key=lambda one: one.seconds)
+        tried.sort(key=lambda one: one.value)
         # To make a schedule for the costs takes longer than to look at those that are there.
         finalists = [self._try(one.predictor.seating, [*quick, *slow], steps) for one in tried[:FINALISTS]]
-        best = min(finalists, key=lambda one: one.seconds)
+        best = min(finalists, key=lambda one: one.value)
+        if best.seconds == INFINITE:
+            raise UserError(
+                "No schedule keeps the memory of devices that the model would fit on; these were tried: "
+                f"{', '.join([*quick, *slow])}. Leave plan.schedule=auto, or give smaller micro-batches: a larger "
+                "train.micro_batches."
+            )
         return self._plan(best, steps, tuple(self._left_out(problem, best, steps)))
 
     def _problem(self, steps: Sequence[Sequence[Shape]]) -> Problem:
@@ -107,7 +134,8 @@ class Chooser:
             self._measured,
             self._types,
             [self._count[name] for name in self._types],
-            mean_shape([shape for step in steps for shape in step]),
+            self._ordinary,
+            largest=self._largest,
             num_micro_batches=round(fmean(map(len, steps))),
             allowed=self._open_to,
         )
@@ -116,7 +144,14 @@ class Chooser:
         if alternates(self._open_to):
             yield from self._alternating()
         else:
-            yield from (self._seating(found.stages) for found in best_pipelines(problem, CANDIDATES))
+            yield from (self._seating(found.stages) for found in self._pipelines(problem))
+
+    def _pipelines(self, problem: Problem) -> list[Solution]:
+        fast = best_pipelines(problem, CANDIDATES)
+        if self._config.minimise == "time":
+            return fast
+        few = best_pipelines(replace(problem, count=_few(problem.count, THRIFTY)), THRIFTY, within=INFINITE)
+        return list({found.stages: found for found in (*fast, *few)}.values())
 
     def _schedules(self) -> tuple[list[str], list[str]]:
         if self._config.schedule != "auto":
@@ -124,16 +159,16 @@ class Chooser:
         return [name for name in SCHEDULES if name != "synthesised"], ["synthesised"]
 
     def _try(self, seating: Seating, schedules: Sequence[str], steps: Sequence[Sequence[Shape]]) -> _Tried:
-        predictor = Predictor(self._measured, seating)
-        times: dict[str, float] = {}
+        predictor = Predictor(self._measured, seating, self._ordinary, self._largest)
+        best = _Tried(predictor, schedules[0], INFINITE, INFINITE)
         for schedule in schedules:
             # One that breaks a device's memory is no choice.
             with suppress(UserError):
-                times[schedule] = fmean(predictor.step(schedule, step).seconds for step in steps)
-        if not times:
-            return _Tried(predictor, schedules[0], INFINITE)
-        best = min(times, key=times.__getitem__)
-        return _Tried(predictor, best, times[best])
+                results = [predictor.step(schedule, step) for step in steps]
+                value = fmean(self._objective(seating.types, result) for result in results)
+                if value < best.value and fits(results[0], predictor.pipeline):
+                    best = _Tried(predictor, schedule, fmean(result.seconds for result in results), value)
+        return best
 
     def _seating(self, stages: Sequence[tuple[int, int, int]]) -> Seating:
         types = [self._types[k] for k, _, _ in stages]
@@ -178,10 +213,9 @@ class Chooser:
                 yield f"{what}: no pipeline with one more of them keeps all limits of memory and place."
                 continue
             one_more = self._try(self._seating(found.stages), [best.schedule], steps)
-            yield (
-                f"{what}: with one more of them a step would take {one_more.seconds:.3f} s, which is not less than "
-                f"{best.seconds:.3f} s."
-            )
+            verb = "cost" if self._config.minimise == "money" else "take"
+            would, now = (told(self._config.minimise, one.value, self._energy.currency) for one in (one_more, best))
+            yield f"{what}: with one more of them a step would {verb} {would}, which is not less than {now}."
 
     def _plan(self, best: _Tried, steps: Sequence[Sequence[Shape]], left_out: tuple[str, ...]) -> Choice:
         predictor, seating = best.predictor, best.predictor.seating
@@ -205,9 +239,18 @@ class Chooser:
                     limit=predictor.memory(j),
                 )
             )
-        plan = Plan(tuple(stages), best.schedule, best.seconds, left_out)
-        actions = make_schedule(best.schedule, predictor.pipeline(ordinary), len(ordinary))
-        return Choice(plan, actions, simulated)
+        minimise = self._config.minimise
+        least = None if minimise == "time" else told(minimise, best.value, self._energy.currency)
+        plan = Plan(tuple(stages), best.schedule, best.seconds, least, left_out)
+        return Choice(plan, predictor.actions(best.schedule, len(ordinary)), simulated, predictor)
+
+
+def _few(count: Sequence[int], most: int) -> tuple[int, ...]:
+    """Fewer devices, so that there are about `most` ways to use some of them: the largest numbers are halved."""
+    few = list(count)
+    while prod(number + 1 for number in few) > most and max(few) > 1:
+        few[few.index(max(few))] //= 2
+    return tuple(few)
 
 
 def _at_most(devices: Sequence[Device], limits: Mapping[str, int]) -> list[Device]:

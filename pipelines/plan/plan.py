@@ -57,6 +57,8 @@ class Plan:
     schedule: str
     seconds: float | None = None
     """Predicted of a step; None where nothing was measured."""
+    least: str | None = None
+    """What it makes least, and how little that is, where it is not the time."""
     left_out: tuple[str, ...] = ()
     """Of every device that is not used, why."""
     instead: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -40,13 +40,21 @@ class _ChunkTimes:
 class Predictor:
     """Predicts steps of one seating."""
 
-    def __init__(self, measured: Measured, seating: Seating) -> None:
+    def __init__(self, measured: Measured, seating: Seating, ordinary: Shape, largest: Shape | None = None) -> None:
+        """
+        Args:
+            ordinary: what schedules are made for.
+            largest: what there must be room for; `ordinary` when left out.
+        """
         self.seating = seating
         self._measured = measured
         by_name = {kind.name: kind for kind in measured.types}
         self._types = [by_name[name] for name in seating.types]
         self._spans = list(pairwise(seating.bounds))
         self._found: dict[tuple[int, Shape], _ChunkTimes] = {}
+        self.pipeline = self._pipeline(ordinary, largest or ordinary)
+        """What schedules are made for, in the run as here: a schedule is the same for all steps of as many
+        micro-batches."""
 
     def step(self, schedule: str, shapes: Sequence[Shape]) -> Simulated:
         """One step whose micro-batches have these shapes.
@@ -54,16 +62,22 @@ class Predictor:
         Raises:
             UserError: the schedule cannot keep the devices' memory.
         """
-        pipeline = self.pipeline(shapes)
-        actions = make_schedule(schedule, pipeline, len(shapes))
-        return simulate(actions, pipeline, self._durations(actions, shapes))
+        actions = self.actions(schedule, len(shapes))
+        return simulate(actions, self.pipeline, self._durations(actions, shapes))
 
-    def pipeline(self, shapes: Sequence[Shape]) -> Pipeline:
-        """Chunks with the mean costs of these micro-batches, for those schedules that look at them."""
-        mean = mean_shape(shapes)
-        chunks = [self._chunk(c, mean) for c in range(len(self._spans))]
-        tokens = [shape.rows * shape.width for shape in shapes]
-        messages = [self._message(c, mean) for c in range(len(self._spans) - 1)]
+    def actions(self, schedule: str, num_micro_batches: int) -> Schedule:
+        """What each stage does in a step.
+
+        Raises:
+            UserError: the schedule cannot keep the devices' memory.
+        """
+        return make_schedule(schedule, self.pipeline, num_micro_batches)
+
+    def _pipeline(self, ordinary: Shape, largest: Shape) -> Pipeline:
+        numbers = range(len(self._spans))
+        chunks = [self._chunk(c, ordinary) for c in numbers]
+        large = [self._chunk(c, largest) for c in numbers]
+        messages = [self._message(c, ordinary) for c in numbers[:-1]]
         costs = Costs(
             forward=tuple(chunk.forward for chunk in chunks),
             backward=tuple(chunk.backward for chunk in chunks),
@@ -72,11 +86,10 @@ class Predictor:
             latency=tuple(latency for latency, _, _ in messages),
             activations=tuple(there for _, there, _ in messages),
             gradients=tuple(back for _, _, back in messages),
-            sizes=tuple(count / fmean(tokens) for count in tokens),
         )
         memory = Memory(
-            kept=tuple(chunk.kept for chunk in chunks),
-            noted=tuple(chunk.noted for chunk in chunks),
+            kept=tuple(chunk.kept for chunk in large),
+            noted=tuple(chunk.noted for chunk in large),
             limit=tuple(max(0, kind.memory - self.held(j)) for j, kind in enumerate(self._types)),
         )
         return Pipeline(self.seating.stage_of, costs, memory, self._nodes())
@@ -154,6 +167,15 @@ class Predictor:
 
 def mean_shape(shapes: Sequence[Shape]) -> Shape:
     """A shape with the mean number of sub-words of these, about as wide as they are."""
-    tokens = fmean(shape.rows * shape.width for shape in shapes)
+    tokens = fmean(map(_tokens, shapes))
     width = max(1, round(fmean(shape.width for shape in shapes)))
     return Shape(max(1, round(tokens / width)), width)
+
+
+def largest_shape(shapes: Iterable[Shape]) -> Shape:
+    """The one with the most sub-words, with padding; of those the widest."""
+    return max(shapes, key=lambda shape: (_tokens(shape), shape.width))
+
+
+def _tokens(shape: Shape) -> int:
+    return shape.rows * shape.width

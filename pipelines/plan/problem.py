@@ -68,6 +68,7 @@ def make_problem(
     shape: Shape,
     *,
     num_micro_batches: int,
+    largest: Shape | None = None,
     allowed: Sequence[Sequence[bool]] | None = None,
     may_cut: Sequence[bool] | None = None,
 ) -> Problem:
@@ -79,6 +80,7 @@ def make_problem(
         types: names of types that were measured.
         count: how many devices of each there are.
         shape: what all micro-batches are taken to be like.
+        largest: what there must be room for; `shape` when left out.
         allowed: by type, then by unit, whether it may sit there; anywhere when left out.
         may_cut: whether a stage may end behind each unit but the last; behind any when left out.
 
@@ -87,6 +89,7 @@ def make_problem(
     """
     kinds = [measured.type(name) for name in types]
     times = [measured.times_at(name, shape) for name in types]
+    most = [measured.times_at(name, largest or shape) for name in types]
     links = [[measured.link(one, other) for other in types] for one in types]
     units = len(measured.units)
     return Problem(
@@ -99,8 +102,8 @@ def make_problem(
         update=tuple(kind.update for kind in kinds),
         fixed=tuple(time.stage_forward + time.stage_backward for time in times),
         held=(measured.held,) * len(kinds),
-        kept=tuple(time.kept for time in times),
-        noted=tuple(time.noted for time in times),
+        kept=tuple(time.kept for time in most),
+        noted=tuple(time.noted for time in most),
         crossing=times[0].crossing,
         latency=tuple(tuple(link.latency for link in row) for row in links),
         per_byte=tuple(tuple(1 / link.bandwidth for link in row) for row in links),

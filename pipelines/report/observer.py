@@ -50,6 +50,7 @@ class StepNumbers:
     waves: tuple[int, ...] = ()
     """With parameter servers: for each replica, how many waves of the step it ran."""
     predicted_seconds: float | None = None
+    """What its micro-batches were predicted to take, where unit times of the devices are known."""
 
     @property
     def tokens_per_second(self) -> float:

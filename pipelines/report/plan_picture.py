@@ -41,7 +41,8 @@ def show_plan(plan: Plan, console: Console) -> None:
         )
     console.print(table)
     if plan.seconds is not None:
-        console.print(f"predicted: {plan.seconds:.3f} s a step, schedule {plan.schedule}", highlight=False)
+        least = f", {plan.least}" if plan.least else ""
+        console.print(f"predicted: {plan.seconds:.3f} s a step{least}, schedule {plan.schedule}", highlight=False)
     for line in (*plan.left_out, *([plan.instead] if plan.instead else ())):
         console.print(line, highlight=False)
 

@@ -37,7 +37,8 @@ def plan_table(beginning: Beginning) -> str:
             f"{stage['share']:>4.0%} of the work  {stage['assigned']}{_local(stage)}: {span}"
         )
     if (seconds := beginning.plan.get("seconds")) is not None:
-        lines.append(f"predicted: {seconds:.3f} s a step, schedule {beginning.plan['schedule']}")
+        least = f", {beginning.plan['least']}" if beginning.plan.get("least") else ""
+        lines.append(f"predicted: {seconds:.3f} s a step{least}, schedule {beginning.plan['schedule']}")
     lines += beginning.plan.get("left_out", ())
     if beginning.plan.get("instead"):
         lines.append(beginning.plan["instead"])

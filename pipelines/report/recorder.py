@@ -114,6 +114,7 @@ class Recorder:
             tokens_per_second=numbers.tokens_per_second,
             busy=numbers.busy,
         )
+        predicted = {} if numbers.predicted_seconds is None else {"predicted_seconds": numbers.predicted_seconds}
         busy = {f"busy/stage_{j}": share for j, share in enumerate(numbers.busy)}
         self.tracker.metrics(
             numbers.step,
@@ -124,6 +125,7 @@ class Recorder:
                 "tokens_per_second": numbers.tokens_per_second,
                 "step_seconds": numbers.seconds,
                 "ideal_seconds": numbers.ideal_seconds,
+                **predicted,
                 **busy,
                 **scaling,
                 **sharing.metrics(numbers),

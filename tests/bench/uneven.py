@@ -144,7 +144,7 @@ class Bench:
         timing = summary["timing"]
         return {
             "seconds": timing["median_step_seconds"],
-            "predicted": timing["predicted_step_seconds"],
+            "predicted": timing["mean_predicted_seconds"],
             "left_out": " ".join(summary["plan"]["left_out"]),
         }
 
