@@ -35,8 +35,11 @@ census: $(INSTALLED) ## cut every architecture of transformers and write docs/mo
 
 bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
+	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.bench.throughput --data $(DATA)
 	@$(BIN)/python -m tests.bench.step_time --data $(DATA)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.predicted --data $(DATA)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.uneven --data $(DATA)
 	@$(BIN)/python -m tests.bench.sharing --data $(DATA)
 	@$(BIN)/python -m tests.bench.data_parallel --data $(DATA)
 	@$(BIN)/python -m tests.bench.f1 --data $(DATA)

@@ -15,7 +15,7 @@ from tests.unit.pipelines.one_process import probe, tiny
 
 
 def config(devices: dict[str, Any], **train: Any) -> Config:
-    return Config.model_validate({"devices": devices, "train": train, "plan": {"devices": ["cpu", "gpu"]}})
+    return Config.model_validate({"devices": devices, "train": train, "plan": {"stages": 2, "devices": ["cpu", "gpu"]}})
 
 
 def test_a_type_goes_before_its_kind_and_both_before_what_holds_for_all() -> None:

