@@ -69,9 +69,10 @@ def main() -> None:
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage; {given.steps} steps a run of which
-the first five are left out. *Predicted over measured* is the sum over steps of what each was predicted to take, over the
-sum of what they took: median (extremes) of {given.rounds} runs. Unit times were measured once, before all runs.
+Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage; {given.steps} steps a run
+of which the first five are left out. *Predicted over measured* is the sum over steps of what each was predicted to
+take, over the sum of what they took: median (extremes) of {given.rounds} runs. Unit times were measured once, before
+all runs.
 
 {table(["model", "stages", "step, ms", "predicted over measured"], rows)}
 """
