@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,8 @@ def main(
     if as_json:
         typer.echo(json.dumps(choice.plan.to_json()))
     else:
-        show_plan(choice.plan, Console())
+        # Where nobody looks at a terminal, lines need not fold at its width.
+        show_plan(choice.plan, Console(width=None if sys.stdout.isatty() else 120))
         typer.echo(f"picture: {picture}")
 
 

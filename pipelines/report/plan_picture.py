@@ -80,7 +80,8 @@ def plan_figure(choice: Choice) -> Figure:
     bottom.set_ylim(rows - 0.3, -0.6)
     bottom.set_xlabel("memory, GiB")
     bottom.spines[["top", "right", "left"]].set_visible(False)
-    bottom.legend(frameon=False, loc="lower right", fontsize=8)
+    # Above the bars, which may fill the whole width.
+    bottom.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), ncols=2, fontsize=8)
     add_legend(figure, lanes)
     return figure
 
