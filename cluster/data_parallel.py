@@ -65,7 +65,10 @@ class DataParallel:
         self._scored: set[tuple[str, int]] = set()
         self._run = Preparation(config)
         try:
-            check_room([Wanted(str(config.plan.devices), config.plan.cpus_per_stage)] * self._fewest, may_grow=may_grow)
+            check_room(
+                [Wanted("gpu" if config.plan.devices == "gpu" else "cpu", config.plan.cpus_per_stage)] * self._fewest,
+                may_grow=may_grow,
+            )
             self._run.read()
             self.plan = with_local(make_plan(self._run.model.units, config.plan, self._run.model.trained), config)
             self._run.encode()

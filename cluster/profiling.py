@@ -15,6 +15,7 @@ from cluster.waiting import wait_for
 from pipelines.config import Config
 from pipelines.data.batches import MicroBatch
 from pipelines.data.pack import merge
+from pipelines.errors import UserError
 from pipelines.plan.devices import Device
 from pipelines.plan.local import check_names, local_of, local_trains
 from pipelines.plan.measured import Measured, Shape, shapes_to_measure
@@ -79,9 +80,15 @@ def devices_for(config: Config) -> list[Device]:
     """The cluster's devices, with as many threads as the config has them use.
 
     Raises:
-        UserError: the config says something of a type of device that there is not.
+        UserError: the config names a type or a kind of device that there is not.
     """
-    devices = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
+    found = discover(config.plan.cpus_per_stage, timeout=config.plan.timeout)
+    kind = config.plan.devices if isinstance(config.plan.devices, str) else None
+    devices = [device for device in found if kind in (None, device.kind)]
+    if not devices:
+        raise UserError(
+            f"plan.devices is {kind}, but the cluster offers only: {', '.join(sorted({d.type for d in found}))}."
+        )
     check_names(config, [device.type for device in devices])
     threads = {device.type: local_of(config, device.type, device.kind).threads for device in devices}
     return [replace(device, threads=threads[device.type] or device.threads) for device in devices]

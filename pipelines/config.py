@@ -140,8 +140,9 @@ class PlanConfig(Section):
     """Of strategy `data`: how often lost workers are started again from the last checkpoint; 3 when left out."""
     stages: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
     """How many actors hold the model, one stage each; `auto` measures the cluster's devices and plans for them."""
-    devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] = "cpu"
-    """Of a given number of stages: one word for all, or one for each, first stage first."""
+    devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] | None = None
+    """Of a given number of stages: one word for all, or one for each, first stage first; `cpu` when left out. Of a plan
+    that is found: the only kind that it may use; any when left out."""
     cpus_per_stage: float = Field(default=1, gt=0)
     """CPUs reserved for each stage; torch uses as many threads (at least one)."""
     cut: tuple[int, ...] | None = None

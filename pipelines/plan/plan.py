@@ -212,7 +212,9 @@ def stage_devices(config: PlanConfig) -> tuple[str, ...]:
         UserError: the config names more or fewer devices than stages.
     """
     assert config.stages != "auto"
-    devices = (config.devices,) * config.stages if isinstance(config.devices, str) else config.devices
+    devices = config.devices or "cpu"
+    if isinstance(devices, str):
+        return (devices,) * config.stages
     if len(devices) != config.stages:
         raise UserError(
             f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all."

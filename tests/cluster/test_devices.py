@@ -94,14 +94,14 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(tmp_path: Pa
         "units on fast": (3, 3),
         "several fast at once": (6, 6),
         "units on slow": (3, 3),
-        "ways between devices": (2, 2),
+        "ways between devices": (3, 3),
     }
     assert {(kind.name, kind.kind, len(kind.rates)) for kind in measured.types} == {
         ("fast", "cpu", 2), ("slow", "gpu", 1),
     }  # fmt: skip
     assert work(measured, "slow") > 1.5 * work(measured, "fast")
     ways = {(*link.ends, link.same_node) for link in measured.links}
-    assert ways == {("fast", "fast", True), ("fast", "slow", False)}
+    assert ways == {("fast", "fast", True), ("fast", "slow", False), ("slow", "slow", True)}
     assert min(link.bandwidth for link in measured.links) > 1e6
     again = Told()
     assert profile(settings, tell=again) == measured

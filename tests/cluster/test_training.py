@@ -220,7 +220,7 @@ def test_bfloat16_accumulation_and_a_weighted_loss_are_bitwise_equal_for_one_and
             {"stages": 9, "cpus_per_stage": 0.1},
             r"plan.stages is 9, but the model has only 8 units \(embeddings, .* at most 8 stages",
         ),
-        ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 stages of 8 units"),
+        ({"cut": (4, 2)}, r"plan.cut=\[4, 2\] does not make 2 chunks of 8 units"),
     ],
 )
 def test_a_plan_that_cannot_be_placed_is_refused_with_what_there_is(

@@ -27,7 +27,9 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def job(given: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
     config = given / "config.yaml"
-    config.write_text(f"model: {given}/model\ndata: {{path: {given}/data, shards: 1}}\nplan: {{cpus_per_stage: 0.5}}\n")
+    config.write_text(
+        f"model: {given}/model\ndata: {{path: {given}/data, shards: 1}}\nplan: {{stages: 2, cpus_per_stage: 0.5}}\n"
+    )
     return subprocess.run(
         [sys.executable, "-m", "jobs.train", str(config), f"run.output={given}/out", *overrides],
         cwd=ROOT,

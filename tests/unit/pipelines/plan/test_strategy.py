@@ -32,6 +32,10 @@ def test_a_resolved_config_of_a_data_parallel_run_is_taken_again(tmp_path: Any) 
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
+        ({"cut": [2]}, r"plan.cut=\[2\] is for a given number of stages"),
+        ({"devices": ["cpu", "gpu"]}, r"plan.devices=.* names a device for each stage.* Give plan.stages=2"),
+        ({"stages": 2, "at_most": {"cpu": 1}}, r"plan.at_most=.* is for a plan that is found, but plan.stages is 2"),
+        ({"stages": 2, "minimise": "money"}, r"plan.minimise=money is for a plan that is found"),
         ({"workers": 2}, r"plan.workers=2 has no effect with plan.strategy=pipeline"),
         ({"max_failures": 0}, r"plan.max_failures=0 has no effect with plan.strategy=pipeline"),
         ({"strategy": "data", "stages": 3}, r"plan.stages=3 has no effect with plan.strategy=data"),
