@@ -15,14 +15,13 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from cluster.placement import KEPT, TYPE_LABEL
 from cluster.waiting import wait_for
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device, Node, check_types, chip_name, devices_of
 from pipelines.train.chip import multiplies_bfloat16
 
-TYPE_LABEL, SLOWDOWN_LABEL = "motley.device", "motley.slowdown"
-KEPT = "none"
-"""The type of nodes that offer nothing."""
+SLOWDOWN_LABEL = "motley.slowdown"
 ACCELERATOR_LABEL, ACCELERATOR_RESOURCE = "ray.io/accelerator-type", "accelerator_type:"
 
 

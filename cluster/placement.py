@@ -14,6 +14,8 @@ from pipelines.plan.plan import Plan, stage_devices
 
 NODE_LABEL = "ray.io/node-id"
 """The label that Ray gives every node."""
+TYPE_LABEL, KEPT = "motley.device", "none"
+"""The label by which an owner names the devices of a node, and its value for nodes that offer none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> Pla
     """
     check_room(devices, may_grow=may_grow)
     bundles, asked = _bundles(devices)
-    nodes = [{NODE_LABEL: device.node} if device.node else {} for device in devices]
+    nodes = [{NODE_LABEL: device.node} if device.node else {TYPE_LABEL: f"!{KEPT}"} for device in devices]
     group: PlacementGroup = placement_group(bundles, strategy="PACK", bundle_label_selector=nodes)
     if not group.wait(timeout_seconds=timeout):
         remove_placement_group(group)

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 from pipelines.adapt.bottleneck import load_bottleneck
 from pipelines.config import Config
 from pipelines.inference.predictor import Predictor
-from tests.cluster.test_training import Watcher
 from tests.cluster.test_training import run as train
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]

@@ -15,40 +15,11 @@ from safetensors.torch import load_file
 from cluster.data_parallel import DataParallel
 from cluster.driver import Driver, Stopped, StopRequest
 from pipelines.config import Config
-from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.train.checkpoint import saved
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_session")]
-
-
-class Watcher:
-    """Keeps what is told, and can act after a step."""
-
-    def __init__(self, after: dict[int, Any] | None = None) -> None:
-        self.after = after or {}
-        self.beginning: Beginning | None = None
-        self.steps: list[StepNumbers] = []
-        self.scores: list[tuple[str, int, int]] = []
-        self.checkpoints: list[str] = []
-        self.notes: list[str] = []
-
-    def begin(self, beginning: Beginning) -> None:
-        self.beginning = beginning
-
-    def step(self, numbers: StepNumbers) -> None:
-        self.steps.append(numbers)
-        self.after.get(numbers.step, lambda: None)()
-
-    def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None:
-        assert report.micro.support > 0
-        self.scores.append((split, epoch, step))
-
-    def saved(self, checkpoint: Path) -> None:
-        self.checkpoints.append(checkpoint.name)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -17,6 +18,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured
+from tests.cluster.test_training import assert_bitwise_equal, run
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("two_nodes")]
@@ -36,6 +38,8 @@ def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         head = {"num_cpus": 2, "include_dashboard": False, "labels": {"motley.device": "fast"}}
         cluster = Cluster(initialize_head=True, head_node_args=head)
         cluster.add_node(num_cpus=1, num_gpus=1, labels={"motley.device": "slow", "motley.slowdown": "3"})
+        # Kept for something else: nobody's device.
+        cluster.add_node(num_cpus=4, labels={"motley.device": "none"})
         ray.init(address=cluster.address, log_to_driver=False)
         yield
         ray.shutdown()
@@ -78,17 +82,28 @@ def test_a_stage_on_a_slowed_node_says_so() -> None:
         crew.close()
 
 
-def test_units_devices_at_once_and_ways_are_measured_and_then_known(tmp_path: Path) -> None:
-    settings = Config.model_validate(
+def settings(folder: Path, plan: dict[str, Any]) -> Config:
+    return Config.model_validate(
         {
-            "model": str(write_model(tmp_path / "model", layers=2)),
-            "data": {"path": str(write_data(tmp_path / "data")), "shards": 1},
-            "train": {"batch_size": 48, "micro_batches": 1},
-            "plan": {"stages": 1, "cpus_per_stage": 1, "timeout": 120},
+            "model": str(folder / "model"),
+            "data": {"path": str(folder / "data"), "shards": 1},
+            "train": {"batch_size": 48, "micro_batches": 1, "epochs": 3, "learning_rate": 3e-3},
+            "plan": {"cpus_per_stage": 1, "timeout": 120} | plan,
         }
     )
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("given")
+    write_model(folder / "model", layers=2)
+    write_data(folder / "data")
+    return folder
+
+
+def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path) -> None:
     told = Told()
-    measured = profile(settings, tell=told)
+    measured = profile(settings(given, {}), tell=told)
     # One shape: embeddings, every other unit, and these together. One and both devices at once, three times.
     assert told.what == {
         "units on fast": (3, 3),
@@ -104,8 +119,24 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(tmp_path: Pa
     assert ways == {("fast", "fast", True), ("fast", "slow", False), ("slow", "slow", True)}
     assert min(link.bandwidth for link in measured.links) > 1e6
     again = Told()
-    assert profile(settings, tell=again) == measured
+    assert profile(settings(given, {}), tell=again) == measured
     assert list(again.what) == ["ways between devices"]
+
+
+def test_a_run_plans_for_its_devices_and_learns_what_one_stage_learns(given: Path, tmp_path: Path) -> None:
+    watchers = {}
+    for name, plan in {"found": {}, "given": {"stages": 1, "devices": "gpu"}, "placed": {"place": {"*.layer.*": "gpu"}}}.items():
+        watchers[name] = run(settings(given, plan), tmp_path / name)
+    found, one, placed = watchers.values()
+    assert found.choice is not None
+    assert one.choice is None
+    # What was measured for the plan tells what a run without one will take, too.
+    assert all(numbers.predicted_seconds is not None for watcher in watchers.values() for numbers in watcher.steps)
+    assert placed.beginning is not None
+    seats = {name: stage["assigned"] for stage in placed.beginning.plan["stages"] for name in stage["units"]}
+    assert ["slowed 3x" in seat for name, seat in seats.items() if "layer" in name] == [True, True]
+    assert_bitwise_equal(tmp_path / "given", tmp_path / "found")
+    assert_bitwise_equal(tmp_path / "given", tmp_path / "placed")
 
 
 def work(measured: Measured, name: str) -> float:

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from cluster.driver import Driver, StopRequest
 from cluster.ways import Addresses
 from pipelines.config import Config
-from tests.cluster.test_training import Watcher
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = pytest.mark.timeout(180)

@@ -13,7 +13,8 @@ from cluster.driver import Driver, StopRequest
 from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.train.checkpoint import open_checkpoint
-from tests.cluster.test_training import Watcher, assert_bitwise_equal, config, run, weights
+from tests.cluster.test_training import assert_bitwise_equal, config, run, weights
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]

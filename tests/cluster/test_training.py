@@ -15,42 +15,13 @@ from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.device_settings import DeviceConfig
 from pipelines.errors import UserError
-from pipelines.plan.choose import Choice
-from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.train.checkpoint import open_checkpoint
 from pipelines.train.chip import this_multiplies_bfloat16
 from pipelines.train.meter import Meter
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("ray_session")]
-
-
-class Watcher:
-    """Keeps what the driver tells, and can act after a step."""
-
-    def __init__(self, after: dict[int, Any] | None = None) -> None:
-        self.after = after or {}
-        self.beginning: Beginning | None = None
-        self.steps: list[StepNumbers] = []
-        self.reports: dict[str, list[Any]] = {"dev": [], "test": []}
-        self.checkpoints: list[Path] = []
-
-    def measuring(self, what: str, done: int, total: int) -> None: ...
-
-    def planned(self, choice: Choice) -> None: ...
-
-    def begin(self, beginning: Beginning) -> None:
-        self.beginning = beginning
-
-    def step(self, numbers: StepNumbers) -> None:
-        self.steps.append(numbers)
-        self.after.get(numbers.step, lambda: None)()
-
-    def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None:
-        self.reports[split].append((epoch, step, report))
-
-    def saved(self, checkpoint: Path) -> None:
-        self.checkpoints.append(checkpoint)
 
 
 @pytest.fixture(scope="module")
