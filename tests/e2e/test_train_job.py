@@ -96,12 +96,10 @@ def test_mlflow_holds_the_run_and_the_registered_champion(place: Path, summary: 
     assert client.get_model_version_by_alias("tiny", "champion").run_id == run.info.run_id
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_leaves_a_usable_checkpoint_and_no_process(
-    place: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def stopped(place: Path, folder: Path, number: signal.Signals, code: int) -> Path:
+    """The checkpoint of a job that got a signal in the middle of its steps, and left no process."""
     job = subprocess.Popen(
-        command(place, f"run.output={tmp_path}/run", "train.epochs=2000"),
+        command(place, f"run.output={folder}", "train.epochs=2000"),
         cwd=ROOT, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
@@ -120,7 +118,15 @@ def test_a_signal_leaves_a_usable_checkpoint_and_no_process(
         assert alive == []
     finally:
         job.kill()
-    (checkpoint,) = sorted((tmp_path / "run" / "checkpoints").iterdir())[-1:]
+    return sorted((folder / "checkpoints").iterdir())[-1]
+
+
+def test_ctrl_c_leaves_a_checkpoint_and_no_process(place: Path, tmp_path: Path) -> None:
+    assert (stopped(place, tmp_path / "run", signal.SIGINT, 130) / "checkpoint.json").is_file()
+
+
+def test_a_run_goes_on_from_what_sigterm_left(place: Path, tmp_path: Path) -> None:
+    checkpoint = stopped(place, tmp_path / "run", signal.SIGTERM, 143)
     done = int(checkpoint.name.removeprefix("step-"))
     resumed = subprocess.run(
         [*command(place, f"run.output={tmp_path}/run", f"checkpoint.resume={tmp_path}/run"),
