@@ -124,14 +124,13 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path)
 
 
 def test_a_run_plans_for_its_devices_and_learns_what_one_stage_learns(given: Path, tmp_path: Path) -> None:
-    watchers = {}
-    for name, plan in {"found": {}, "given": {"stages": 1, "devices": "gpu"}, "placed": {"place": {"*.layer.*": "gpu"}}}.items():
-        watchers[name] = run(settings(given, plan), tmp_path / name)
-    found, one, placed = watchers.values()
+    plans = {"found": {}, "given": {"stages": 1, "devices": "gpu"}, "placed": {"place": {"*.layer.*": "gpu"}}}
+    watchers = [run(settings(given, plan), tmp_path / name) for name, plan in plans.items()]
+    found, one, placed = watchers
     assert found.choice is not None
     assert one.choice is None
     # What was measured for the plan tells what a run without one will take, too.
-    assert all(numbers.predicted_seconds is not None for watcher in watchers.values() for numbers in watcher.steps)
+    assert all(numbers.predicted_seconds is not None for watcher in watchers for numbers in watcher.steps)
     assert placed.beginning is not None
     seats = {name: stage["assigned"] for stage in placed.beginning.plan["stages"] for name in stage["units"]}
     assert ["slowed 3x" in seat for name, seat in seats.items() if "layer" in name] == [True, True]
