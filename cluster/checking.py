@@ -24,7 +24,7 @@ from pipelines.model.units import Units, find_units
 from pipelines.model.verify import verify
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.placed import placed
-from pipelines.plan.plan import Plan, inside_blocks, make_plan
+from pipelines.plan.plan import Cut, inside_blocks, make_plan
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.events import step_loss
@@ -50,7 +50,7 @@ class Trial:
     logits: Mapping[str, Tensor]
     """The plain model's, before any training."""
     units: Units
-    plan: Plan
+    plan: Cut
     config: PlanConfig
 
     @property
@@ -122,7 +122,7 @@ def prepare(
     if inside:
         chosen["cut"] = inside_blocks(units, stages)
     config = PlanConfig(**chosen, cpus_per_stage=max(0.01, round(1 / stages, 2)), timeout=600)
-    plan = make_plan(units, config)
+    (plan,) = make_plan(units, config).replicas
     verify(subject.model, units, plan.bounds[1:-1], batches[0])
     return Trial(source, subject, dtype, adapter, steps, batches, plain, logits, units, plan, config)
 

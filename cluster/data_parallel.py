@@ -120,10 +120,11 @@ class DataParallel:
 
     def _start(self) -> ray.ObjectRef[None]:
         run, config, start = self._run, self._config, self._run.start
+        (whole,) = self.plan.replicas
         specs = stage_specs(
             run.model.units,
-            self.plan.bounds,
-            self.plan.stage_of,
+            whole.bounds,
+            whole.stage_of,
             head=run.head(),
             model_class=run.model.model_class,
             model_config=run.model.config,

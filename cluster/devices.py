@@ -6,7 +6,7 @@ import math
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
         UserError: a label that makes no sense, or a cluster without a single such device.
         TimeoutError: a node did not answer.
     """
-    alive = [node for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE_LABEL) != KEPT]
+    alive = _offering()
     looks = {f"node {node['NodeID'][:8]}": _look.options(scheduling_strategy=on(node["NodeID"])) for node in alive}
     calls = {
         who: look.remote(node["Resources"].get("GPU", 0) >= 1)
@@ -64,6 +64,19 @@ def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
         )
     check_types(devices)
     return sorted(devices, key=lambda device: (device.type, device.node))
+
+
+def spare_cpus(devices: Sequence[Device]) -> dict[str, float]:
+    """CPUs of each node, by Ray's id, that none of its devices has."""
+    spare = {node["NodeID"]: float(node["Resources"].get("CPU", 0)) for node in _offering()}
+    for device in devices:
+        spare[device.node] = spare.get(device.node, 0.0) - device.cpus
+    return spare
+
+
+def _offering() -> list[dict[str, Any]]:
+    """The nodes, as Ray knows them, that are not kept for something else."""
+    return [node for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE_LABEL) != KEPT]
 
 
 def on(node: str) -> NodeAffinitySchedulingStrategy:

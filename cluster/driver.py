@@ -7,7 +7,8 @@ back numbers.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -15,15 +16,16 @@ from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, ReplicaPlan, Start, Work
 from cluster.handover import Named
 from cluster.make_fleet import make_fleet
-from cluster.placement import Wanted, seats_of, wanted
-from cluster.planning import plan_run, predictor_of
+from cluster.placement import Wanted, seats_of, servers_of, wanted
+from cluster.planning import forecast_of, plan_run
 from cluster.preparation import Preparation
 from cluster.profiling import shape_of
-from pipelines.config import Config
+from pipelines.config import Config, PlanConfig
+from pipelines.plan.forecast import Forecast
 from pipelines.plan.local import local_of
 from pipelines.plan.pipeline import Pipeline
-from pipelines.plan.plan import make_plan, with_local
-from pipelines.plan.predict import Predictor
+from pipelines.plan.plan import Cut, make_plan, with_local
+from pipelines.plan.sharing import settled
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import save_checkpoint
 from pipelines.train.legs import legs
@@ -66,7 +68,7 @@ class Driver:
         """
         self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
         self._previous_end = 0.0
-        self._predictor: Predictor | None = None
+        self._forecast: Forecast | None = None
         self._run = Preparation(config)
         self._fleet: Fleet | None = None
         try:
@@ -75,26 +77,30 @@ class Driver:
                 self._run.encode()
                 choice = plan_run(config, self._run, tell=observer.measuring)
                 observer.planned(choice)
-                self.plan, self._predictor = choice.plan, choice.predictor
-                self._fleet = self._make_fleet(seats_of(self.plan), may_grow=may_grow)
+                self.plan, self._forecast = choice.plan, choice.forecast
+                found = settled(config.plan, self.plan)
+                servers = servers_of(found, self.plan.server_nodes)
+                self._fleet = self._make_fleet(seats_of(self.plan), servers, found, may_grow=may_grow)
             else:
                 # The actors start while data and model are read.
                 seats = [replace(seat, threads=local_of(config, seat.kind).threads) for seat in wanted(config.plan)]
-                self._fleet = self._make_fleet(seats, may_grow=may_grow)
+                assert config.plan.replicas != "auto"
+                replicas, servers = [seats] * config.plan.replicas, servers_of(config.plan, ())
+                self._fleet = self._make_fleet(replicas, servers, config.plan, may_grow=may_grow)
                 self._run.read()
                 self.plan = with_local(make_plan(self._run.model.units, config.plan, self._run.model.trained), config)
                 self._run.encode()
-            self._run.model.prove(self.plan.bounds[1:-1])
+            for bounds in {tuple(cut.bounds) for cut in self.plan.replicas}:
+                self._run.model.prove(bounds[1:-1])
             self._done = self._run.first_step
             self._evaluation = Evaluation(self._run.data, self._fleet, token_budget=config.train.token_budget)
             sitting = self._fleet.meet()
-            if self._predictor is None and not config.plan.servers:
+            if self._forecast is None and not config.plan.servers:
                 nodes = [seat.node for seat in sitting]
-                self._predictor = predictor_of(config, self._run, self.plan, nodes)
+                self._forecast = forecast_of(config, self._run, self.plan.replicas[0], nodes)
             self._build()
-            plan = self.plan.to_json()
-            stages = [plan["stages"]] * config.plan.replicas
-            observer.begin(self._run.beginning(plan | self._fleet.describe(stages, sitting)))
+            stages = [[asdict(stage) for stage in cut.stages] for cut in self.plan.replicas]
+            observer.begin(self._run.beginning(self.plan.to_json() | self._fleet.describe(stages, sitting)))
         except BaseException:
             self.close()
             raise
@@ -187,9 +193,10 @@ class Driver:
 
     def _predicted(self, work: Work) -> float | None:
         micro_batches = work.step.micro_batches
-        if self._predictor is None or len(micro_batches) * len(self.plan.stage_of) > PREDICTED:
+        chunks = max(len(cut.stage_of) for cut in self.plan.replicas)
+        if self._forecast is None or len(micro_batches) * chunks > PREDICTED:
             return None
-        return self._predictor.step(self.plan.schedule, [shape_of(one) for one in micro_batches]).seconds
+        return self._forecast.seconds([shape_of(one) for one in micro_batches])
 
     # -- evaluation -----------------------------------------------------------------------------
 
@@ -202,20 +209,21 @@ class Driver:
 
     # -- getting ready --------------------------------------------------------------------------
 
-    def _make_fleet(self, devices: Sequence[Wanted], *, may_grow: bool) -> Fleet:
-        config = self._config
-        return make_fleet(devices, config.plan, config.train.task, self._run.data, may_grow=may_grow)
+    def _make_fleet(
+        self, devices: Sequence[Sequence[Wanted]], servers: Sequence[Wanted], config: PlanConfig, *, may_grow: bool
+    ) -> Fleet:
+        return make_fleet(devices, servers, config, self._config.train.task, self._run.data, may_grow=may_grow)
 
     def _build(self) -> None:
         assert self._fleet is not None
         run, start = self._run, self._run.start
         adapter = run.model.adapter(num_steps=run.num_steps)
 
-        def make_specs(owners: Owners) -> list[StageSpec]:
+        def make_specs(cut: Cut, owners: Owners) -> list[StageSpec]:
             specs = stage_specs(
                 run.model.units,
-                self.plan.bounds,
-                self.plan.stage_of,
+                cut.bounds,
+                cut.stage_of,
                 head=run.head(),
                 model_class=run.model.model_class,
                 model_config=run.model.config,
@@ -228,7 +236,7 @@ class Driver:
                 compress=self._config.plan.compress,
                 owners=owners,
             )
-            chosen = [stage.local for stage in self.plan.stages if stage.local is not None]
+            chosen = [stage.local for stage in cut.stages if stage.local is not None]
             return localised(specs, self._config.train, chosen)
 
         def state(names: Sequence[str]) -> tuple[Named, Named]:
@@ -237,8 +245,14 @@ class Driver:
             frozen = run.model.weights(name for name in names if name not in run.model.trained)
             return chain(frozen.items(), start.weights(names)), start.moments(names)
 
+        cuts = self.plan.replicas
         # A schedule that is made for measured times is to be the one that was planned.
-        pipeline = Pipeline(tuple(self.plan.stage_of)) if self._predictor is None else self._predictor.pipeline
-        plan = ReplicaPlan(make_specs, pipeline, self.plan.schedule)
-        replicas = [plan] * self._config.plan.replicas
+        if self._forecast is None:
+            pipelines = [Pipeline(tuple(cut.stage_of)) for cut in cuts]
+        else:
+            pipelines = [predictor.pipeline for predictor in self._forecast.replicas]
+        replicas = [
+            ReplicaPlan(partial(make_specs, cut), pipeline, cut.schedule)
+            for cut, pipeline in zip(cuts, pipelines, strict=True)
+        ]
         self._fleet.build(Start(replicas, run.model.padding, state, run.model.shapes(), self._done))

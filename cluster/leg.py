@@ -35,6 +35,7 @@ AHEAD = 2
 
 def shares_of(config: PlanConfig) -> list[float]:
     """How the micro-batches of a step fall to waves, one share a wave."""
+    assert config.replicas != "auto"
     # Whole steps are the waves where each is an update of its own.
     return [1.0] if config.sharing == "async" else list(config.shares or [1.0] * config.replicas)
 

@@ -12,16 +12,26 @@ from cluster.replicas import Replicas
 from pipelines.config import PlanConfig
 
 
-def make_fleet(devices: Sequence[Wanted], config: PlanConfig, task: str, data: DataCrew, *, may_grow: bool) -> Fleet:
+def make_fleet(
+    devices: Sequence[Sequence[Wanted]],
+    servers: Sequence[Wanted],
+    config: PlanConfig,
+    task: str,
+    data: DataCrew,
+    *,
+    may_grow: bool,
+) -> Fleet:
     """Reserve the devices and start the actors, without waiting for them.
 
     Args:
-        devices: of the stages of one replica.
+        devices: of the stages of each replica.
+        servers: of each parameter server.
 
     Raises:
         UserError: the cluster has not got what the plan asks for.
     """
-    if config.servers:
-        return Replicas(config, [devices] * config.replicas, task, data, may_grow=may_grow)
-    crew = StageCrew(devices, task, may_grow=may_grow, timeout=config.timeout)
+    if servers:
+        return Replicas(config, devices, servers, task, data, may_grow=may_grow)
+    (only,) = devices
+    crew = StageCrew(only, task, may_grow=may_grow, timeout=config.timeout)
     return OneReplica(crew, data)

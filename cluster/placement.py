@@ -40,12 +40,25 @@ def wanted(config: PlanConfig) -> list[Wanted]:
     return [Wanted(kind, config.cpus_per_stage) for kind in stage_devices(config)]
 
 
-def seats_of(plan: Plan) -> list[Wanted]:
-    """The devices that a plan names."""
+def seats_of(plan: Plan) -> list[list[Wanted]]:
+    """The devices that a plan names for each replica."""
     return [
-        Wanted(stage.kind, stage.cpus, stage.node, None if stage.local is None else stage.local.threads)
-        for stage in plan.stages
+        [
+            Wanted(stage.kind, stage.cpus, stage.node, None if stage.local is None else stage.local.threads)
+            for stage in cut.stages
+        ]
+        for cut in plan.replicas
     ]
+
+
+def servers_of(config: PlanConfig, nodes: Sequence[str]) -> list[Wanted]:
+    """What parameter servers want.
+
+    Args:
+        nodes: where the plan wants each; none where it leaves that to Ray.
+    """
+    places: Sequence[str | None] = nodes or [None] * config.servers
+    return [Wanted("cpu", config.cpus_per_server, node) for node in places]
 
 
 def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> PlacementGroup:

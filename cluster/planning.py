@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from cluster.devices import spare_cpus
 from cluster.measuring import Tell
 from cluster.preparation import Preparation
 from cluster.profiling import all_micro_batches, devices_for, known, shape_of, survey
@@ -14,10 +15,12 @@ from pipelines.config import Config
 from pipelines.model.load import DTYPES
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.data_parallel import advice, fastest, gradient_bytes
+from pipelines.plan.forecast import Forecast
 from pipelines.plan.measured import Shape
 from pipelines.plan.measured_cache import default_folder
-from pipelines.plan.plan import Plan, with_local
+from pipelines.plan.plan import Cut, with_local
 from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
+from pipelines.plan.replicate import Replicator
 
 SAMPLE = 12
 """Steps of an epoch that a plan is judged by."""
@@ -50,13 +53,18 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
         again: whether what is known of devices from earlier is measured once more.
 
     Raises:
-        UserError: the model does not fit, or plan.place or plan.at_most leave no way.
+        UserError: the model does not fit as often as asked, or plan.place or plan.at_most leave no way.
     """
     devices = devices_for(config)
     measured = survey(config, run, devices, again=again, tell=tell)
     chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
+    planner: Chooser | Replicator = chooser
+    if config.plan.servers:
+        num_bytes = sum(run.model.trained.values()) * DTYPES[config.model.dtype].itemsize
+        spare = spare_cpus(devices)
+        planner = Replicator(chooser, measured, devices, config.plan, spare=spare, num_bytes=num_bytes)
     steps = sample_steps(run)
-    choice = chooser.choose(steps, largest_shape(map(shape_of, all_micro_batches(run))))
+    choice = planner.choose(steps, largest_shape(map(shape_of, all_micro_batches(run))))
     precisions = {kind.name: kind.precision for kind in measured.types}
     even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
     instead = advice(even, choice.plan.seconds, {kind.name: kind.kind for kind in measured.types})
@@ -74,8 +82,8 @@ def _gradient_bytes(config: Config, run: Preparation, steps: Sequence[Sequence[S
     }
 
 
-def predictor_of(config: Config, run: Preparation, plan: Plan, nodes: Sequence[str]) -> Predictor | None:
-    """Of a plan that a person gave, by what is known of the devices from earlier; None where that is not enough.
+def forecast_of(config: Config, run: Preparation, cut: Cut, nodes: Sequence[str]) -> Forecast | None:
+    """Of one replica that a person cut, by what is known of the devices from earlier; None where that is not enough.
 
     Args:
         nodes: Ray's id of the node of every stage.
@@ -85,14 +93,15 @@ def predictor_of(config: Config, run: Preparation, plan: Plan, nodes: Sequence[s
         return None
     devices = devices_for(config)
     there = {(device.kind, device.node): device.type for device in devices}
-    places = list(zip((stage.kind for stage in plan.stages), nodes, strict=True))
+    places = list(zip((stage.kind for stage in cut.stages), nodes, strict=True))
     types = [there[place] for place in places if place in there]
     used = [device for device in devices if device.type in types]
     measured = known(config, run, used) if len(types) == len(places) else None
     if measured is None:
         return None
-    seating = Seating(tuple(plan.bounds), tuple(plan.stage_of), tuple(types), tuple(nodes))
-    return Predictor(measured, seating, mean_shape(list(map(shape_of, all_micro_batches(run)))))
+    seating = Seating(tuple(cut.bounds), tuple(cut.stage_of), tuple(types), tuple(nodes))
+    predictor = Predictor(measured, seating, mean_shape(list(map(shape_of, all_micro_batches(run)))))
+    return Forecast((predictor,), (cut.schedule,))
 
 
 def sample_steps(run: Preparation) -> Sequence[Sequence[Shape]]:

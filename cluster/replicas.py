@@ -32,20 +32,27 @@ class Replicas:
     """The stages of all replicas, and the servers."""
 
     def __init__(
-        self, config: PlanConfig, devices: Sequence[Sequence[Wanted]], task: str, data: DataCrew, *, may_grow: bool
+        self,
+        config: PlanConfig,
+        devices: Sequence[Sequence[Wanted]],
+        servers: Sequence[Wanted],
+        task: str,
+        data: DataCrew,
+        *,
+        may_grow: bool,
     ) -> None:
         """Reserve everything at once and start the actors, without waiting for them.
 
         Args:
             devices: of each replica's stages.
+            servers: of each parameter server.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
         self._config, self._data, self._timeout = config, data, config.timeout
-        owners = [Wanted("cpu", config.cpus_per_server)] * config.servers
         *firsts, behind = accumulate((len(own) for own in devices), initial=0)
-        wanted = [device for own in (*devices, owners) for device in own]
+        wanted = [device for own in (*devices, servers) for device in own]
         self._group, keys = reserve(wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
         self._crews = [
             StageCrew(
@@ -57,7 +64,7 @@ class Replicas:
             )
             for r, (own, first) in enumerate(zip(devices, firsts, strict=True))
         ]
-        self._servers = ServerCrew(owners, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
+        self._servers = ServerCrew(servers, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
         self._shares = shares_of(config)
 

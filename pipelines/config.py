@@ -160,10 +160,12 @@ class PlanConfig(Section):
     1f1b where a number of stages is given."""
     minimise: Literal["time", "energy", "money"] = "time"
     """What a plan that is found makes least, of a step: see the section `energy` for watts and prices."""
-    replicas: int = Field(default=1, ge=1)
-    """How many full sets of stages train the same model, each on a part of every step."""
+    replicas: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    """How many full sets of stages train the same model, each on a part of every step; `auto`, with `stages: auto` and
+    parameter servers: as many as make a step shortest."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None
-    """For each replica, how much of a step it gets against the others, such as [3, 1]; equal when left out."""
+    """For each replica, how much of a step it gets against the others, such as [3, 1]. When left out: what it manages,
+    where `stages` and `sharing` are `auto` and `sync`, and else equal."""
     servers: int = Field(default=0, ge=0)
     """How many parameter servers own and update the weights; with 0 each stage owns its own."""
     cpus_per_server: float = Field(default=1, gt=0)

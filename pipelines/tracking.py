@@ -127,7 +127,9 @@ class Tracker:
         """Store the plan as the artifact `plan.json`, and how each stage computes as parameters."""
         with self._raising():
             self._client.log_dict(self._run_id, dict(plan), "plan.json")
-            local = {f"stage_{stage['stage']}": stage["local"] for stage in plan["stages"] if stage.get("local")}
+            # Through all replicas.
+            numbered = enumerate(plan["stages"])
+            local = {f"stage_{n}": stage["local"] for n, stage in numbered if stage.get("local")}
             self._log_params(_flat(local))
 
     def picture(self, path: str | os.PathLike[str]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from math import prod
 from statistics import fmean
@@ -26,10 +27,11 @@ from pipelines.model.units import Units
 from pipelines.plan.alternating import in_groups
 from pipelines.plan.closest import explain
 from pipelines.plan.devices import Device
+from pipelines.plan.forecast import Forecast
 from pipelines.plan.measured import Measured, Shape
 from pipelines.plan.objective import make_objective, told
 from pipelines.plan.pipeline import Schedule
-from pipelines.plan.plan import Plan, StagePlan, stage_parts, unit_costs
+from pipelines.plan.plan import Cut, Plan, StagePlan, stage_parts, unit_costs
 from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 from pipelines.plan.problem import Problem, make_problem
 from pipelines.plan.roles import allowed, alternates
@@ -53,10 +55,10 @@ class Choice:
 
     plan: Plan
     actions: Schedule
-    """Of a step of ordinary micro-batches."""
+    """Of a step of ordinary micro-batches, for the stages of all replicas."""
     simulated: Simulated
     """When each of them runs."""
-    predictor: Predictor
+    forecast: Forecast
     """For the steps to come."""
 
 
@@ -89,8 +91,7 @@ class Chooser:
         """
         self._measured, self._units, self._config, self._trained = measured, units, config, trained
         known = {kind.name: kind.kind for kind in measured.types}
-        self._devices = _at_most([device for device in devices if device.type in known], config.at_most)
-        self._count = Counter(device.type for device in self._devices)
+        self._seat_on([device for device in devices if device.type in known])
         self._types = [name for name in known if self._count[name]]
         if not self._types:
             raise UserError(f"plan.at_most={config.at_most} leaves no device at all.")
@@ -98,6 +99,26 @@ class Chooser:
         kinds = [kind for kind in measured.types if kind.name in self._types]
         self._objective = make_objective(config.minimise, kinds, self._energy)
         self._open_to = allowed(units, config.place, self._types, [known[name] for name in self._types])
+
+    def _seat_on(self, devices: Sequence[Device], others: Sequence[Device] = ()) -> None:
+        self.devices = _at_most(devices, self._config.at_most)
+        self._count = Counter(device.type for device in self.devices)
+        self._beside = Counter((device.node, device.type) for device in others)
+
+    def among(self, devices: Sequence[Device], others: Sequence[Device] = ()) -> Chooser:
+        """The same for some of the devices only.
+
+        Args:
+            others: devices of the same nodes that work as well.
+        """
+        some = copy(self)
+        some._seat_on(devices, others)
+        return some
+
+    @property
+    def alternates(self) -> bool:
+        """Whether places alternate along the model, so that stages hold several chunks."""
+        return alternates(self._open_to)
 
     def choose(self, steps: Sequence[Sequence[Shape]], largest: Shape | None = None) -> Choice:
         """The best plan for steps of micro-batches of these shapes.
@@ -109,9 +130,7 @@ class Chooser:
         Raises:
             UserError: the model does not fit; says what is closest to fitting.
         """
-        shapes = [shape for step in steps for shape in step]
-        self._ordinary, self._largest = mean_shape(shapes), largest or largest_shape(shapes)
-        problem = self._problem(steps)
+        problem = self.problem(steps, largest)
         seatings = list(self._seatings(problem))
         if not seatings:
             raise UserError(explain(problem, [unit.name for unit in self._units.all]))
@@ -129,7 +148,10 @@ class Chooser:
             )
         return self._plan(best, steps, tuple(self._left_out(problem, best, steps)))
 
-    def _problem(self, steps: Sequence[Sequence[Shape]]) -> Problem:
+    def problem(self, steps: Sequence[Sequence[Shape]], largest: Shape | None = None) -> Problem:
+        """What the search for a pipeline is asked; arguments as of `choose`."""
+        shapes = [shape for step in steps for shape in step]
+        self._ordinary, self._largest = mean_shape(shapes), largest or largest_shape(shapes)
         return make_problem(
             self._measured,
             self._types,
@@ -141,7 +163,7 @@ class Chooser:
         )
 
     def _seatings(self, problem: Problem) -> Iterator[Seating]:
-        if alternates(self._open_to):
+        if self.alternates:
             yield from self._alternating()
         else:
             yield from (self._seating(found.stages) for found in self._pipelines(problem))
@@ -159,7 +181,7 @@ class Chooser:
         return [name for name in SCHEDULES if name != "synthesised"], ["synthesised"]
 
     def _try(self, seating: Seating, schedules: Sequence[str], steps: Sequence[Sequence[Shape]]) -> _Tried:
-        predictor = Predictor(self._measured, seating, self._ordinary, self._largest)
+        predictor = Predictor(self._measured, seating, self._ordinary, self._largest, self._beside)
         best = _Tried(predictor, schedules[0], INFINITE, INFINITE)
         for schedule in schedules:
             # One that breaks a device's memory is no choice.
@@ -173,13 +195,13 @@ class Chooser:
     def _seating(self, stages: Sequence[tuple[int, int, int]]) -> Seating:
         types = [self._types[k] for k, _, _ in stages]
         bounds = (0, *(end for _, _, end in stages))
-        nodes = tuple(device.node for device in seat(types, self._devices))
+        nodes = tuple(device.node for device in seat(types, self.devices))
         return Seating(bounds, tuple(range(len(stages))), tuple(types), nodes)
 
     def _alternating(self) -> Iterator[Seating]:
         """For every number of groups that there are devices for, each stage on a type that it may sit on."""
         costs = unit_costs(self._units, self._trained)
-        for num_groups in range(1, len(self._devices) + 1):
+        for num_groups in range(1, len(self.devices) + 1):
             found = in_groups(self._open_to, costs, num_groups)
             if found is None:
                 return
@@ -190,12 +212,12 @@ class Chooser:
                 fit = [name for name, may in zip(self._types, choice, strict=True) if may and left[name]]
                 if not fit:
                     return
-                types.append(min(fit, key=self._seconds_of_all))
+                types.append(min(fit, key=self.seconds_of_all))
                 left[types[-1]] -= 1
-            nodes = tuple(device.node for device in seat(types, self._devices))
+            nodes = tuple(device.node for device in seat(types, self.devices))
             yield Seating(tuple(bounds), tuple(stage_of), tuple(types), nodes)
 
-    def _seconds_of_all(self, name: str) -> float:
+    def seconds_of_all(self, name: str) -> float:
         """How slow a type is: the whole model's forward and backward in the first shape that was measured."""
         (kind,) = (kind for kind in self._measured.types if kind.name == name)
         return sum(kind.times[0].forward) + sum(kind.times[0].backward) + sum(kind.times[0].weights)
@@ -208,7 +230,7 @@ class Chooser:
             if not spare:
                 continue
             what = f"{spare} of {self._count[name]} {name} left out"
-            found = None if alternates(self._open_to) else best_pipeline(problem, at_least={k: used[name] + 1})
+            found = None if self.alternates else best_pipeline(problem, at_least={k: used[name] + 1})
             if found is None:
                 yield f"{what}: no pipeline with one more of them keeps all limits of memory and place."
                 continue
@@ -223,7 +245,7 @@ class Chooser:
         ordinary = min(steps, key=lambda step: abs(predictor.step(best.schedule, step).seconds - best.seconds))
         simulated = predictor.step(best.schedule, ordinary)
         parts = stage_parts(self._units, seating.bounds, seating.stage_of, self._trained)
-        by_type = {device.type: device for device in self._devices}
+        by_type = {device.type: device for device in self.devices}
         stages = []
         for j, part in enumerate(parts):
             device = by_type[seating.types[j]]
@@ -241,8 +263,9 @@ class Chooser:
             )
         minimise = self._config.minimise
         least = None if minimise == "time" else told(minimise, best.value, self._energy.currency)
-        plan = Plan(tuple(stages), best.schedule, best.seconds, least, left_out)
-        return Choice(plan, predictor.actions(best.schedule, len(ordinary)), simulated, predictor)
+        plan = Plan((Cut(tuple(stages), best.schedule),), best.seconds, least, left_out)
+        actions = predictor.actions(best.schedule, len(ordinary))
+        return Choice(plan, actions, simulated, Forecast((predictor,), (best.schedule,)))
 
 
 def _few(count: Sequence[int], most: int) -> tuple[int, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
 from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
+from pipelines.plan.holders import stage_parameters
 from pipelines.plan.local import Local, local_of
 from pipelines.plan.partition import cut_at
 
@@ -52,17 +53,11 @@ class StagePlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class Cut:
+    """One replica: the whole model on its stages."""
+
     stages: tuple[StagePlan, ...]
     schedule: str
-    seconds: float | None = None
-    """Predicted of a step; None where nothing was measured."""
-    least: str | None = None
-    """What it makes least, and how little that is, where it is not the time."""
-    left_out: tuple[str, ...] = ()
-    """Of every device that is not used, why."""
-    instead: str | None = None
-    """What is predicted to be faster, and is no pipeline."""
 
     @property
     def bounds(self) -> list[int]:
@@ -75,8 +70,47 @@ class Plan:
         owners = {first: stage.stage for stage in self.stages for first, _ in stage.chunks}
         return [owners[first] for first in self.bounds[:-1]]
 
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One replica, or several, which may be cut alike or not."""
+
+    replicas: tuple[Cut, ...]
+    seconds: float | None = None
+    """Predicted of a step; None where nothing was measured."""
+    least: str | None = None
+    """What it makes least, and how little that is, where it is not the time."""
+    left_out: tuple[str, ...] = ()
+    """Of every device that is not used, why."""
+    instead: str | None = None
+    """What is predicted to be faster, and is no pipeline."""
+    shares: tuple[float, ...] | None = None
+    """For each replica, how much of a step it gets against the others; as the config has it when None."""
+    server_nodes: tuple[str, ...] = ()
+    """Of each parameter server, Ray's id of the node that it must sit on; anywhere where there are none here."""
+    why: str | None = None
+    """Why there are as many replicas, where that was asked."""
+
+    @property
+    def stages(self) -> tuple[StagePlan, ...]:
+        """Of all replicas, one after the other."""
+        return tuple(stage for cut in self.replicas for stage in cut.stages)
+
+    @property
+    def schedule(self) -> str:
+        """Its name; where replicas have different ones, that of each."""
+        first, *others = (cut.schedule for cut in self.replicas)
+        return ", ".join([first, *others]) if set(others) - {first} else first
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        several = len(self.replicas) > 1
+        stages = [
+            asdict(stage) | ({"replica": r} if several else {})
+            for r, cut in enumerate(self.replicas)
+            for stage in cut.stages
+        ]
+        others = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "replicas"}
+        return {"stages": stages, "schedule": self.schedule} | others
 
 
 def unit_costs(units: Units, trained: Mapping[str, int] | None) -> list[float]:
@@ -101,6 +135,7 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
     """The plan for a given number of stages: chunks of about equal cost, or cut where `config.cut` says.
 
     Blocks stay whole unless there are more stages than whole blocks: fewer values cross between blocks.
+    All replicas are cut alike.
 
     Args:
         trained: the trained parameters' numbers of values by name; all parameters when left out.
@@ -109,6 +144,7 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         UserError: more stages than units, a cut that makes no chunks, or a wrong number of devices.
     """
     assert config.stages != "auto"
+    assert config.replicas != "auto"
     if config.stages > len(units):
         names = ", ".join(unit.name for unit in units.all)
         raise UserError(
@@ -137,7 +173,8 @@ def make_plan(units: Units, config: PlanConfig, trained: Mapping[str, int] | Non
         StagePlan(**part, device=device, kind=device, cpus=config.cpus_per_stage)
         for part, device in zip(parts, devices, strict=True)
     ]
-    return Plan(tuple(stages), UNMEASURED if config.schedule == "auto" else config.schedule)
+    replica = Cut(tuple(stages), UNMEASURED if config.schedule == "auto" else config.schedule)
+    return Plan((replica,) * config.replicas)
 
 
 def stage_parts(
@@ -177,11 +214,15 @@ def with_local(plan: Plan, config: Config, measured: Mapping[str, str] | None = 
         measured: the precision that types of device were measured in, where the config says nothing by type.
     """
     known = measured or {}
+
+    def local(stage: StagePlan) -> Local:
+        return local_of(config, stage.device, stage.kind, precision=known.get(stage.device))
+
     return replace(
         plan,
-        stages=tuple(
-            replace(stage, local=local_of(config, stage.device, stage.kind, precision=known.get(stage.device)))
-            for stage in plan.stages
+        replicas=tuple(
+            replace(cut, stages=tuple(replace(stage, local=local(stage)) for stage in cut.stages))
+            for cut in plan.replicas
         ),
     )
 
@@ -220,44 +261,3 @@ def stage_devices(config: PlanConfig) -> tuple[str, ...]:
             f"plan.devices names {len(devices)} devices for {config.stages} stages. Name one for each, or one for all."
         )
     return devices
-
-
-def stage_parameters(units: Units, bounds: Sequence[int], stage_of: Sequence[int], j: int) -> tuple[str, ...]:
-    """Names of the parameters that the chunks of stage `j` need, each once, in a stable order.
-
-    Args:
-        bounds: the first unit of every chunk, and the number of units.
-        stage_of: the stage of every chunk.
-    """
-    chunks = [units.parameters(*span) for span, stage in zip(pairwise(bounds), stage_of, strict=True) if stage == j]
-    return tuple(dict.fromkeys(name for names in chunks for name in names))
-
-
-def shared_parameters(units: Units, bounds: Sequence[int], stage_of: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """The parameters that several stages need, with these stages; the first of them owns and updates it.
-
-    Args:
-        bounds: the first unit of every chunk, and the number of units.
-        stage_of: the stage of every chunk.
-    """
-    holders: dict[str, list[int]] = {}
-    for (first, end), stage in zip(pairwise(bounds), stage_of, strict=True):
-        for name in units.parameters(first, end):
-            stages = holders.setdefault(name, [])
-            if stage not in stages:
-                stages.append(stage)
-    return {name: tuple(stages) for name, stages in holders.items() if len(stages) > 1}
-
-
-def borrowed_and_lent(
-    shared: Mapping[str, tuple[int, ...]], j: int
-) -> tuple[dict[int, tuple[str, ...]], dict[int, tuple[str, ...]]]:
-    """What stage `j` borrows, by owner, and what it lends, by borrower."""
-    borrowed: dict[int, tuple[str, ...]] = {}
-    lent: dict[int, tuple[str, ...]] = {}
-    for name, (owner, *borrowers) in shared.items():
-        if j in borrowers:
-            borrowed[owner] = (*borrowed.get(owner, ()), name)
-        elif j == owner:
-            lent |= {borrower: (*lent.get(borrower, ()), name) for borrower in borrowers}
-    return dict(sorted(borrowed.items())), dict(sorted(lent.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
@@ -40,13 +40,22 @@ class _ChunkTimes:
 class Predictor:
     """Predicts steps of one seating."""
 
-    def __init__(self, measured: Measured, seating: Seating, ordinary: Shape, largest: Shape | None = None) -> None:
+    def __init__(
+        self,
+        measured: Measured,
+        seating: Seating,
+        ordinary: Shape,
+        largest: Shape | None = None,
+        beside: Mapping[tuple[str, str], int] | None = None,
+    ) -> None:
         """
         Args:
             ordinary: what schedules are made for.
             largest: what there must be room for; `ordinary` when left out.
+            beside: by node and type, how many devices there always work that are not the seating's.
         """
         self.seating = seating
+        self._beside = beside or {}
         self._measured = measured
         by_name = {kind.name: kind for kind in measured.types}
         self._types = [by_name[name] for name in seating.types]
@@ -161,8 +170,19 @@ class Predictor:
         # Slices of one node's CPUs slow each other; a GPU beside them does not.
         places = list(zip(self.seating.nodes, self.seating.types, strict=True))
         numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
-        rates = {place: kind.rates for place, kind in zip(places, self._types, strict=True)}
+        rates = {
+            place: _rates(kind.rates, self._beside.get(place, 0), places.count(place))
+            for place, kind in zip(places, self._types, strict=True)
+        }
         return Nodes(tuple(numbers[place] for place in places), tuple(rates[place] for place in numbers))
+
+
+def _rates(rates: tuple[float, ...], beside: int, most: int) -> tuple[float, ...]:
+    """The speed of a device when 1 to `most` of a seating work at once, with others beside them."""
+    if not beside:
+        return rates
+    alone = Nodes((), (rates,))
+    return tuple(alone.rate(0, working + beside) for working in range(1, most + 1))
 
 
 def mean_shape(shapes: Sequence[Shape]) -> Shape:

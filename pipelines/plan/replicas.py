@@ -46,6 +46,8 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Replica:
+    devices: tuple[int, ...]
+    """How many of each type it was given; its pipeline may leave some out."""
     pipeline: Solution
     """Its stages, and the seconds of its part of a step."""
     num_micro_batches: int
@@ -117,7 +119,11 @@ class _Search:
                 return None
         shares = wave_sizes(m, [managed[part] for part in way])
         solved = [self._solve(part, share, below) for part, share in zip(way, shares, strict=True)]
-        found = tuple(Replica(pipeline, share) for pipeline, share in zip(solved, shares, strict=True) if pipeline)
+        found = tuple(
+            Replica(part, pipeline, share)
+            for part, pipeline, share in zip(way, solved, shares, strict=True)
+            if pipeline
+        )
         # No share is more than what its replica manages; one may be missing if all that it gains is rounding.
         return found if len(found) == len(way) else None
 

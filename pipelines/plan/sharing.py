@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.config import Config
+from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
+from pipelines.plan.plan import Plan
 
 
 def check_sharing(config: Config) -> None:
@@ -14,7 +15,7 @@ def check_sharing(config: Config) -> None:
     """
     plan = config.plan
     if plan.servers == 0:
-        if plan.replicas > 1:
+        if plan.replicas not in {1, "auto"}:
             raise UserError(
                 f"plan.replicas={plan.replicas} needs parameter servers to share the weights, but plan.servers is 0. "
                 "Set plan.servers=1 or more."
@@ -24,10 +25,15 @@ def check_sharing(config: Config) -> None:
                 f"plan.sharing={plan.sharing} is about parameter servers, but plan.servers is 0. Set plan.servers=1 or "
                 "more, or leave plan.sharing out."
             )
-    if plan.stages == "auto" and plan.replicas > 1:
+    if plan.replicas == "auto" and plan.stages != "auto":
         raise UserError(
-            f"plan.stages=auto plans for one replica, but plan.replicas is {plan.replicas}. Say how many stages each "
-            "replica has, or set plan.replicas=1."
+            f"plan.replicas=auto is found together with the stages, but plan.stages is {plan.stages}. Set "
+            "plan.stages=auto, or say how many replicas there are."
+        )
+    if plan.stages == "auto" and plan.replicas != 1 and plan.minimise != "time":
+        raise UserError(
+            f"plan.minimise={plan.minimise} is made least for one replica only, but plan.replicas is {plan.replicas}. "
+            "Use plan.minimise=time, or plan.replicas=1."
         )
     if plan.staleness and plan.sharing != "bounded":
         raise UserError(
@@ -38,6 +44,11 @@ def check_sharing(config: Config) -> None:
         raise UserError(
             "plan.shares has no effect with plan.sharing=async: whole steps go to whichever replica is free. Leave it "
             "out, or use plan.sharing=sync or bounded."
+        )
+    if plan.shares is not None and plan.replicas == "auto":
+        raise UserError(
+            "plan.shares does not go together with plan.replicas=auto, which finds them. Leave it out, or say how many "
+            "replicas there are."
         )
     if plan.shares is not None and len(plan.shares) != plan.replicas:
         raise UserError(
@@ -62,3 +73,14 @@ def check_sharing(config: Config) -> None:
             "train.precision=float16 does not go together with plan.servers: its loss scale is kept by the stages. Use "
             "train.precision=bfloat16 or float32, or plan.servers=0 and plan.replicas=1."
         )
+
+
+def settled(config: PlanConfig, plan: Plan) -> PlanConfig:
+    """A config of `stages: auto` with what the plan found of replicas, shares and servers.
+
+    One replica that was found best does without servers, and so has nobody to share with.
+    """
+    found: dict[str, object] = {"replicas": len(plan.replicas), "shares": plan.shares}
+    if not plan.server_nodes:
+        found |= {"servers": 0, "sharing": "sync", "staleness": 0}
+    return config.model_copy(update=found)

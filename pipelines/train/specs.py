@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.config import TrainConfig
 from pipelines.model.units import Units
-from pipelines.plan.plan import borrowed_and_lent, shared_parameters, stage_parameters
+from pipelines.plan.holders import borrowed_and_lent, shared_parameters, stage_parameters
 from pipelines.tasks.head import Head
 from pipelines.train.compress import Compression
 from pipelines.train.parameter_shards import Owners

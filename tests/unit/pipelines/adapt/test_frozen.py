@@ -93,8 +93,8 @@ def test_a_plan_knows_what_is_frozen() -> None:
     assert costs[1:9] == sizes[1:9]
     assert costs[9:13] == [3 * size for size in sizes[9:13]]
     # Ten parts of work, five for each of two stages: four frozen blocks weigh as much as one and a third.
-    assert make_plan(units, PlanConfig(stages=2), trained(model)).bounds == [0, 9, 14]
-    assert make_plan(units, PlanConfig(stages=2)).bounds == [0, 7, 14]
+    assert make_plan(units, PlanConfig(stages=2), trained(model)).replicas[0].bounds == [0, 9, 14]
+    assert make_plan(units, PlanConfig(stages=2)).replicas[0].bounds == [0, 7, 14]
 
 
 def test_a_frozen_linear_layer_answers_and_passes_on_as_a_plain_one_does() -> None:

@@ -69,7 +69,7 @@ def test_unlike_devices_get_work_by_their_speed() -> None:
 
 def test_no_cut_and_no_schedule_is_predicted_to_be_faster() -> None:
     choice = choose([kind("fast", 1), kind("slow", 3)], [1, 1])
-    measured = choice.predictor._measured
+    measured = choice.forecast.replicas[0]._measured
     everything = [
         Predictor(measured, Seating((0, cut, len(UNITS)), (0, 1), types, ("a", "b")), SHAPE).step(name, STEPS[0])
         for cut in range(1, len(UNITS))
@@ -105,7 +105,7 @@ def test_every_stage_keeps_the_memory_of_its_device() -> None:
     tight = 3 * 100_000 + 8 * 3 * 1500
     choice = choose([kind("small", 1, memory=tight)], [8])
     assert all(stage.needs is not None and stage.needs <= tight for stage in choice.plan.stages)
-    assert max(b - a for a, b in pairwise(choice.plan.bounds)) <= 3
+    assert max(b - a for a, b in pairwise(choice.plan.replicas[0].bounds)) <= 3
 
 
 def test_a_model_that_fits_nowhere_is_refused_with_what_is_missing() -> None:

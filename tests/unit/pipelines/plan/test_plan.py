@@ -16,7 +16,7 @@ UNITS = find_units(tiny("bert"), probe())
 
 
 def bounds(stages: int, cut: tuple[int, ...] | None = None) -> list[int]:
-    return make_plan(UNITS, PlanConfig(stages=stages, cut=cut)).bounds
+    return make_plan(UNITS, PlanConfig(stages=stages, cut=cut)).replicas[0].bounds
 
 
 def test_stages_begin_at_whole_blocks_while_there_are_enough_of_them() -> None:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import Config
+from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
-from pipelines.plan.sharing import check_sharing
+from pipelines.plan.plan import Cut, Plan
+from pipelines.plan.sharing import check_sharing, settled
 
 
 @pytest.mark.parametrize(
@@ -16,7 +17,9 @@ from pipelines.plan.sharing import check_sharing
     [
         ({"plan": {"replicas": 2}}, "plan.replicas=2 needs parameter servers"),
         ({"plan": {"sharing": "async"}}, "plan.sharing=async is about parameter servers"),
-        ({"plan": {"stages": "auto", "replicas": 2, "servers": 1}}, "plan.stages=auto plans for one replica"),
+        ({"plan": {"stages": 1, "replicas": "auto", "servers": 1}}, "plan.replicas=auto is found together with the"),
+        ({"plan": {"replicas": 2, "servers": 1, "minimise": "energy"}}, "plan.minimise=energy is made least for one"),
+        ({"plan": {"replicas": "auto", "servers": 1, "shares": [1]}}, "does not go together with plan.replicas=auto"),
         ({"plan": {"servers": 1, "staleness": 2}}, "plan.staleness=2 has no effect with plan.sharing=sync"),
         ({"plan": {"stages": 1, "servers": 1, "replicas": 2, "shares": [1]}}, "names 1 shares for 2 replicas"),
         ({"plan": {"servers": 1, "sharing": "async", "shares": [1]}}, "plan.shares has no effect"),
@@ -34,6 +37,9 @@ def test_a_contradiction_is_refused_with_what_to_change(sections: dict[str, Any]
     [
         {},
         {"servers": 1},
+        {"replicas": "auto"},
+        {"replicas": "auto", "servers": 1, "sharing": "async"},
+        {"replicas": 2, "servers": 1, "shares": [3, 1]},
         {"stages": 1, "replicas": 2, "servers": 1, "shares": [3, 1]},
         {"stages": 1, "replicas": 2, "servers": 2, "sharing": "bounded", "staleness": 2},
         {"stages": 1, "replicas": 2, "servers": 2, "sharing": "async"},
@@ -42,3 +48,16 @@ def test_a_contradiction_is_refused_with_what_to_change(sections: dict[str, Any]
 )
 def test_what_goes_together_passes(plan: dict[str, Any]) -> None:
     check_sharing(Config.model_validate({"plan": plan}))
+
+
+def test_what_was_found_takes_the_place_of_auto() -> None:
+    asked = PlanConfig(replicas="auto", servers=2, sharing="sync")
+    cut = Cut((), "1f1b")
+    found = settled(asked, Plan((cut, cut), shares=(3.0, 1.0), server_nodes=("a", "b")))
+    assert (found.replicas, found.shares, found.servers) == (2, (3.0, 1.0), 2)
+
+
+def test_one_replica_that_was_found_best_does_without_servers() -> None:
+    asked = PlanConfig(replicas="auto", servers=2, sharing="bounded", staleness=1)
+    found = settled(asked, Plan((Cut((), "1f1b"),)))
+    assert (found.replicas, found.servers, found.sharing, found.staleness) == (1, 0, "sync", 0)

@@ -8,7 +8,7 @@ import torch
 from pipelines.config import TrainConfig
 from pipelines.model.examples import example_batches, num_targets
 from pipelines.model.units import find_units
-from pipelines.plan.plan import borrowed_and_lent, shared_parameters
+from pipelines.plan.holders import borrowed_and_lent, shared_parameters
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.optimizers import learning_rate, make_optimizer
 from tests.census.catalog import build, pairs

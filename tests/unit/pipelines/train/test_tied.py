@@ -11,7 +11,7 @@ from torch import nn
 from pipelines.config import TrainConfig
 from pipelines.model.examples import example_batches, num_targets
 from pipelines.model.units import find_units
-from pipelines.plan.plan import shared_parameters
+from pipelines.plan.holders import shared_parameters
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.tied import Places, as_message, from_message, total
 from tests.census.catalog import build, pairs
