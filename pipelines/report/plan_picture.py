@@ -14,6 +14,7 @@ from pipelines.plan.actions import Action
 from pipelines.plan.choose import Choice
 from pipelines.plan.plan import Plan, StagePlan
 from pipelines.report.pictures import BLUE, DPI, GREY, INK, add_legend, draw_lanes, timeline_width
+from pipelines.report.plan_table import shares_line
 from pipelines.train.events import Event, StageReport
 
 BAR = 8
@@ -28,11 +29,12 @@ def _size(number: int) -> str:
 def show_plan(plan: Plan, console: Console) -> None:
     """Print it: one line a stage, and what was left out."""
     table = Table(title="Plan", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-    for name in ("stage", "device", "node", "units", "busy", "memory"):
+    several = len(plan.replicas) > 1
+    for name in ("replica.stage" if several else "stage", "device", "node", "units", "busy", "memory"):
         table.add_column(name, overflow="fold", no_wrap=name in {"busy", "memory"})
-    for stage in plan.stages:
+    for label, stage in zip(_labels(plan), plan.stages, strict=True):
         table.add_row(
-            str(stage.stage),
+            label,
             stage.device,
             (stage.node or "any")[:8],
             span(stage),
@@ -43,8 +45,21 @@ def show_plan(plan: Plan, console: Console) -> None:
     if plan.seconds is not None:
         least = f", {plan.least}" if plan.least else ""
         console.print(f"predicted: {plan.seconds:.3f} s a step{least}, schedule {plan.schedule}", highlight=False)
-    for line in (*plan.left_out, *([plan.instead] if plan.instead else ())):
-        console.print(line, highlight=False)
+    if several and plan.shares is not None:
+        console.print(shares_line(plan.shares), highlight=False)
+    for line in (plan.why, *plan.left_out, plan.instead):
+        if line is not None:
+            console.print(line, highlight=False)
+
+
+def _labels(plan: Plan) -> list[str]:
+    """Of each stage its number, behind that of its replica where there are several."""
+    several = len(plan.replicas) > 1
+    return [
+        f"{r}.{stage.stage}" if several else str(stage.stage)
+        for r, cut in enumerate(plan.replicas)
+        for stage in cut.stages
+    ]
 
 
 def span(stage: StagePlan) -> str:
@@ -58,12 +73,12 @@ def span(stage: StagePlan) -> str:
 def plan_figure(choice: Choice) -> Figure:
     """The predicted step, a lane a stage, over the memory of each device."""
     lanes = predicted_reports(choice)
-    stages = choice.plan.stages
+    stages, labels = choice.plan.stages, _labels(choice.plan)
     wide, rows = timeline_width(lanes), len(stages)
     figure = Figure(figsize=(wide, 2.6 + 0.95 * rows), layout="constrained")
     top, bottom = figure.subplots(2, 1, height_ratios=[1.0 + 0.55 * rows, 0.6 + 0.4 * rows])
     length, _ = draw_lanes(top, lanes, wide * 0.8)
-    top.set_yticks(range(rows), [f"{s.stage}: {s.device}  {s.busy or 0:.0%}" for s in stages])
+    top.set_yticks(range(rows), [f"{n}: {s.device}  {s.busy or 0:.0%}" for n, s in zip(labels, stages, strict=True)])
     top.set_title(
         f"Predicted step: {length * 1e3:,.0f} ms with {choice.plan.schedule} "
         f"(mean of all: {(choice.plan.seconds or length) * 1e3:,.0f} ms)",
@@ -76,7 +91,7 @@ def plan_figure(choice: Choice) -> Figure:
     bottom.barh(range(rows), needs, height=0.7, color=BLUE, label="needed")
     for at, stage in enumerate(stages):
         bottom.text(0, at + 0.45, f" {span(stage)}", ha="left", va="top", fontsize=8, color=INK)
-    bottom.set_yticks(range(rows), [str(stage.stage) for stage in stages])
+    bottom.set_yticks(range(rows), labels)
     bottom.set_ylim(rows - 0.3, -0.6)
     bottom.set_xlabel("memory, GiB")
     bottom.spines[["top", "right", "left"]].set_visible(False)

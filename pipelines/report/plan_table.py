@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.report.observer import Beginning
@@ -39,13 +39,19 @@ def plan_table(beginning: Beginning) -> str:
     if (seconds := beginning.plan.get("seconds")) is not None:
         least = f", {beginning.plan['least']}" if beginning.plan.get("least") else ""
         lines.append(f"predicted: {seconds:.3f} s a step{least}, schedule {beginning.plan['schedule']}")
-    lines += beginning.plan.get("left_out", ())
-    if beginning.plan.get("instead"):
-        lines.append(beginning.plan["instead"])
+    if len(shares := beginning.plan.get("shares") or ()) > 1:
+        lines.append(shares_line(shares))
+    remarks = (beginning.plan.get("why"), *beginning.plan.get("left_out", ()), beginning.plan.get("instead"))
+    lines += [remark for remark in remarks if remark is not None]
     for server in beginning.plan.get("servers", []):
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"
         lines.append(f"parameter server {server['server']}  {size}  {server['assigned']}")
     return "\n".join(lines)
+
+
+def shares_line(shares: Sequence[float]) -> str:
+    """How steps fall to replicas, in words."""
+    return f"shares of a step: {' : '.join(f'{share:g}' for share in shares)}, by replica"
 
 
 def _local(stage: Mapping[str, Any]) -> str:
