@@ -38,9 +38,11 @@ class Exchange:
     num_servers: int = 1
 
     def seconds(self, num_replicas: int) -> float:
+        """As `served`; one replica on its own does without servers."""
+        return 0.0 if num_replicas == 1 else self.served(num_replicas)
+
+    def served(self, num_replicas: int) -> float:
         """Gradients there and weights back: all of them over a replica's link, a part for everyone over a server's."""
-        if num_replicas == 1:
-            return 0.0
         return 2 * (self.latency + self.num_bytes * self.per_byte * max(1.0, num_replicas / self.num_servers))
 
 

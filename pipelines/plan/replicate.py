@@ -85,9 +85,14 @@ class Replicator:
 
     def _one_with_servers(self, steps: Sequence[Sequence[Shape]], largest: Shape | None) -> Choice:
         room = self._keep_room()
-        choice = self._chooser.among(room.devices).choose(steps, largest)
-        left_out = (*room.notes, *choice.plan.left_out)
-        return replace(choice, plan=replace(choice.plan, server_nodes=room.server_nodes, left_out=left_out))
+        choice, exchange = self._chooser.among(room.devices).choose(steps, largest), self._exchange.served(1)
+        plan = replace(
+            choice.plan,
+            seconds=_seconds(choice) + exchange,
+            server_nodes=room.server_nodes,
+            left_out=(*room.notes, *choice.plan.left_out),
+        )
+        return replace(choice, plan=plan, forecast=replace(choice.forecast, exchange=exchange))
 
     def _keep_room(self) -> _Room:
         config = self._config
@@ -123,7 +128,7 @@ class Replicator:
             others = [device for q, hand in enumerate(hands) if q != r for device in hand]
             parts = [_part(step, shares, r) for step in steps]
             choices.append(among.among(mine, others).choose([part for part in parts if part], largest))
-        return self._together(choices, room, shares, self._exchange.seconds(number), steps)
+        return self._together(choices, room, shares, self._exchange.served(number), steps)
 
     def _in_order(self, found: Replicated) -> Replicated:
         """The largest of the shares that a person gave to whom manages most, and so on."""

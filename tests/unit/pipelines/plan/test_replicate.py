@@ -120,6 +120,13 @@ def test_servers_take_a_device_where_no_other_cpu_is_free() -> None:
     assert alone.plan.server_nodes == ("slow-0",)
 
 
+def test_one_replica_with_servers_exchanges_too() -> None:
+    alone, served = choose([kind("fast", 1)], [2]), replicate([kind("fast", 1)], [2], replicas=1, num_bytes=10**7)
+    assert alone.plan.seconds is not None
+    assert served.plan.seconds == pytest.approx(alone.plan.seconds + 2e-4 + 2e-2)
+    assert served.forecast.seconds(STEPS[0]) == pytest.approx(served.plan.seconds)
+
+
 def test_a_device_that_would_slow_its_replica_is_left_out_with_the_reason() -> None:
     choice = replicate([kind("fast", 1), kind("useless", 1000)], [2, 1])
     assert devices_of(choice) == [["fast"], ["fast"]]
