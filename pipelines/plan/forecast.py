@@ -8,7 +8,7 @@ from statistics import fmean
 
 from pipelines.plan.measured import Shape
 from pipelines.plan.predict import Predictor
-from pipelines.plan.waves import Sharing, split_in_waves
+from pipelines.plan.waves import Sharing, Wave, split_in_waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +28,13 @@ class Forecast:
         Raises:
             UserError: a schedule cannot keep the devices' memory.
         """
-        waves = [shapes[wave.first : wave.end] for wave in split_in_waves(len(shapes), self.shares)]
-        if self.sharing == "sync":
-            owners = [wave.replica for wave in split_in_waves(len(shapes), self.shares)]
-            return max(self.wave(r, wave) for r, wave in zip(owners, waves, strict=True)) + self.exchange
-        # Each takes the next wave when it is through with one: their speeds add up.
-        numbers = range(len(self.replicas))
-        speed = sum(1 / (fmean(self.wave(r, wave) for wave in waves) + self.exchange) for r in numbers)
-        return len(waves) / speed
+        waves = split_in_waves(len(shapes), self.shares)
 
-    def wave(self, r: int, shapes: Sequence[Shape]) -> float:
-        """Seconds that replica `r` takes for micro-batches of these shapes, before anything is exchanged."""
-        return self.replicas[r].step(self.schedules[r], shapes).seconds
+        def seconds(r: int, wave: Wave) -> float:
+            return self.replicas[r].step(self.schedules[r], shapes[wave.first : wave.end]).seconds + self.exchange
+
+        if self.sharing == "sync":
+            return max(seconds(wave.replica, wave) for wave in waves)
+        # Each takes the next wave when it is through with one: their speeds add up.
+        speed = sum(1 / fmean(seconds(r, wave) for wave in waves) for r in range(len(self.replicas)))
+        return len(waves) / speed

@@ -18,7 +18,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured
-from tests.cluster.test_training import assert_bitwise_equal, run
+from tests.cluster.test_training import assert_bitwise_equal, run, weights
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("two_nodes")]
@@ -82,12 +82,12 @@ def test_a_stage_on_a_slowed_node_says_so() -> None:
         crew.close()
 
 
-def settings(folder: Path, plan: dict[str, Any]) -> Config:
+def settings(folder: Path, plan: dict[str, Any], *, micro_batches: int = 1, dtype: str = "float32") -> Config:
     return Config.model_validate(
         {
-            "model": str(folder / "model"),
+            "model": {"source": str(folder / "model"), "dtype": dtype},
             "data": {"path": str(folder / "data"), "shards": 1},
-            "train": {"batch_size": 48, "micro_batches": 1, "epochs": 3, "learning_rate": 3e-3},
+            "train": {"batch_size": 48, "micro_batches": micro_batches, "epochs": 3, "learning_rate": 3e-3},
             "plan": {"cpus_per_stage": 1, "timeout": 120} | plan,
         }
     )
@@ -136,6 +136,31 @@ def test_a_run_plans_for_its_devices_and_learns_what_one_stage_learns(given: Pat
     assert ["slowed 3x" in seat for name, seat in seats.items() if "layer" in name] == [True, True]
     assert_bitwise_equal(tmp_path / "given", tmp_path / "found")
     assert_bitwise_equal(tmp_path / "given", tmp_path / "placed")
+
+
+def test_two_planned_replicas_share_steps_by_speed_and_learn_what_one_learns(given: Path, tmp_path: Path) -> None:
+    two, one = (
+        run(settings(given, plan, micro_batches=8, dtype="float64"), tmp_path / name)
+        for name, plan in {"two": {"replicas": 2, "servers": 1}, "one": {"stages": 1}}.items()
+    )
+    assert two.choice is not None
+    assert two.beginning is not None
+    plan = two.choice.plan
+    assert plan.shares is not None
+    share = {cut.stages[0].device: share for cut, share in zip(plan.replicas, plan.shares, strict=True)}
+    # The other CPU of the fast node is the server's.
+    assert share.keys() == {"fast", "slow"}
+    assert share["fast"] > share["slow"]
+    assert sum(plan.shares) == 8
+    assert plan.left_out[0].startswith("1 of 2 fast kept free for parameter servers")
+    assert plan.why is not None
+    assert two.beginning.plan["shares"] == list(plan.shares)
+    assert [stage["node"] for stage in two.beginning.plan["stages"]] == [stage.node for stage in plan.stages]
+    assert [numbers.waves for numbers in two.steps] == [(1, 1)] * 3
+    assert all(numbers.predicted_seconds is not None for numbers in two.steps)
+    assert [n.loss for n in two.steps] == pytest.approx([n.loss for n in one.steps], rel=1e-10)
+    first, second = weights(tmp_path / "two"), weights(tmp_path / "one")
+    assert max((first[name] - second[name]).abs().max().item() for name in second) < 1e-10
 
 
 def work(measured: Measured, name: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -25,14 +26,15 @@ def replicate(
     num_bytes: int = 0,
     spare: float = 1.0,
     steps: Any = STEPS,
+    node: str | None = None,
     **plan: Any,
 ) -> Choice:
-    """A plan for devices that are a node each, and one more node with room for servers."""
+    """A plan for devices that are a node each (or all on `node`), and one more node with room for servers."""
     names = [one.name for one in types]
     links = tuple(Link((a, b), 1e-4, 1e9) for a, b in product(names, repeat=2) if a <= b)
     measured = Measured("Model", tuple(one.name for one in UNITS.all), (HELD,) * len(UNITS), tuple(types), links, {})
     devices = [
-        Device(one.name, one.kind, f"{one.name}-{n}", 1.0, 0, one.memory, one.chip, 1)
+        Device(one.name, one.kind, node or f"{one.name}-{n}", 1.0, 0, one.memory, one.chip, 1)
         for one, count in zip(types, counts, strict=True)
         for n in range(count)
     ]
@@ -65,6 +67,13 @@ def test_a_step_takes_as_long_as_the_slowest_replica_and_then_the_exchange() -> 
     assert loaded.plan.seconds == pytest.approx(slowest + 2e-4 + 4e-2)
     assert loaded.forecast.seconds(STEPS[0]) == pytest.approx(loaded.plan.seconds)
     assert loaded.simulated.seconds == pytest.approx(slowest)
+
+
+def test_replicas_on_one_node_slow_each_other() -> None:
+    crowded = [replace(kind("fast", 1), rates=(1.0, 0.5))]
+    apart, together = replicate(crowded, [2]), replicate(crowded, [2], node="one")
+    assert apart.plan.seconds is not None
+    assert together.plan.seconds == pytest.approx(2 * (apart.plan.seconds - 2e-4) + 2e-4)
 
 
 def test_equal_devices_make_equal_replicas_of_two_stages() -> None:
