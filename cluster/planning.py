@@ -58,12 +58,14 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
     devices = devices_for(config)
     measured = survey(config, run, devices, again=again, tell=tell)
     chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
+    steps = sample_steps(run)
     planner: Chooser | Replicator = chooser
     if config.plan.servers:
-        num_bytes = sum(run.model.trained.values()) * DTYPES[config.model.dtype].itemsize
+        # Embeddings go by rows: to the servers those of a step, and back those that were ever looked up.
+        every = [list(map(shape_of, all_micro_batches(run)))]
+        num_bytes = fmean(_gradient_bytes(config, run, looked_up)["cpu"] for looked_up in (steps, every))
         spare = spare_cpus(devices)
         planner = Replicator(chooser, measured, devices, config.plan, spare=spare, num_bytes=num_bytes)
-    steps = sample_steps(run)
     choice = planner.choose(steps, largest_shape(map(shape_of, all_micro_batches(run))))
     precisions = {kind.name: kind.precision for kind in measured.types}
     even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))

@@ -29,8 +29,8 @@ from pipelines.plan.windows import INFINITE
 class Exchange:
     """What replicas share after every step."""
 
-    num_bytes: int
-    """Of the parameters that are trained."""
+    num_bytes: float
+    """Of the gradients that a replica sends, and of the weights that it gets."""
     per_byte: float
     """Seconds a byte between a replica and a parameter server."""
     latency: float = 0.0

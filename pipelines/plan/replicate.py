@@ -52,13 +52,13 @@ class Replicator:
         config: PlanConfig,
         *,
         spare: Mapping[str, float],
-        num_bytes: int,
+        num_bytes: float,
     ) -> None:
         """
         Args:
             chooser: for all devices.
             spare: CPUs of each node that no device has.
-            num_bytes: of the trained parameters.
+            num_bytes: that a replica sends to the servers in a step, and gets back.
         """
         self._chooser, self._devices, self._config, self._spare = chooser, devices, config, spare
         self._exchange = make_exchange(measured, config, num_bytes)
@@ -184,7 +184,7 @@ class Replicator:
         return Choice(plan, [actions for choice in choices for actions in choice.actions], simulated, forecast)
 
 
-def make_exchange(measured: Measured, config: PlanConfig, num_bytes: int) -> Exchange:
+def make_exchange(measured: Measured, config: PlanConfig, num_bytes: float) -> Exchange:
     """What replicas and servers send each other, over the slowest of the links that were measured."""
     names = [kind.name for kind in measured.types]
     links = [measured.link(one, other) for k, one in enumerate(names) for other in names[k:]]
