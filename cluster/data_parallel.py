@@ -52,7 +52,7 @@ class DataParallel:
         Raises:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
-        self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
+        self._folder, self._observer, self._stop = folder, observer, stop
         self._fewest, self._most = num_workers(config.plan)
         self._training: ray.ObjectRef[None] | None = None
         self._desk: Any = None
@@ -64,6 +64,7 @@ class DataParallel:
         self._answers: dict[tuple[str, int], dict[int, dict[int, Any]]] = {}
         self._scored: set[tuple[str, int]] = set()
         self._run = Preparation(config)
+        self._config = config = self._run.config
         try:
             check_room(
                 [Wanted("gpu" if config.plan.devices == "gpu" else "cpu", config.plan.cpus_per_stage)] * self._fewest,

@@ -125,6 +125,7 @@ class Worker:
         """The steps of a leg, each when the rows of the next one are on their way."""
         epoch = first // self._errand.steps_per_epoch
         train = self._train
+        assert train.micro_batches != "auto"
         steps = epoch_steps(
             self._errand.lengths["train"],
             batch_size=train.batch_size,

@@ -66,17 +66,20 @@ class Driver:
         Raises:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
-        self._config, self._folder, self._observer, self._stop = config, folder, observer, stop
+        self._folder, self._observer, self._stop = folder, observer, stop
         self._previous_end = 0.0
         self._forecast: Forecast | None = None
         self._run = Preparation(config)
+        self._config = config = self._run.config
         self._fleet: Fleet | None = None
         try:
             if config.plan.stages == "auto":
                 self._run.read()
                 self._run.encode()
-                choice = plan_run(config, self._run, tell=observer.measuring)
+                choice = plan_run(self._run, tell=observer.measuring)
                 observer.planned(choice)
+                self._run.settle(choice.plan)
+                self._config = config = self._run.config
                 self.plan, self._forecast = choice.plan, choice.forecast
                 found = settled(config.plan, self.plan)
                 servers = servers_of(found, self.plan.server_nodes)

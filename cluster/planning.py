@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from statistics import fmean
 
 from cluster.devices import spare_cpus
@@ -12,12 +13,15 @@ from cluster.preparation import Preparation
 from cluster.profiling import all_micro_batches, devices_for, known, shape_of, survey
 from cluster.session import connect, disconnect
 from pipelines.config import Config
+from pipelines.data.batches import Step
 from pipelines.model.load import DTYPES
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.data_parallel import advice, fastest, gradient_bytes
 from pipelines.plan.forecast import Forecast
-from pipelines.plan.measured import Shape
+from pipelines.plan.left_open import Work, best, numbers, recomputes, with_recompute
+from pipelines.plan.measured import Measured, Shape
 from pipelines.plan.measured_cache import default_folder
+from pipelines.plan.objective import told
 from pipelines.plan.plan import Cut, with_local
 from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 from pipelines.plan.replicate import Replicator
@@ -38,7 +42,7 @@ def plan(config: Config, *, again: bool = False, tell: Tell | None = None) -> Ch
         try:
             run.read()
             run.encode()
-            return plan_run(config, run, again=again, tell=tell)
+            return plan_run(run, again=again, tell=tell)
         finally:
             run.close()
     finally:
@@ -46,7 +50,7 @@ def plan(config: Config, *, again: bool = False, tell: Tell | None = None) -> Ch
             disconnect()
 
 
-def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tell | None = None) -> Choice:
+def plan_run(run: Preparation, *, again: bool = False, tell: Tell | None = None) -> Choice:
     """The plan of a run that is prepared, and of which no stage was started.
 
     Args:
@@ -55,18 +59,31 @@ def plan_run(config: Config, run: Preparation, *, again: bool = False, tell: Tel
     Raises:
         UserError: the model does not fit as often as asked, or plan.place or plan.at_most leave no way.
     """
+    config = run.config
     devices = devices_for(config)
-    measured = survey(config, run, devices, again=again, tell=tell)
-    chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
-    steps = sample_steps(run)
-    planner: Chooser | Replicator = chooser
-    if config.plan.servers:
-        # Embeddings go by rows: to the servers those of a step, and back those that were ever looked up.
-        every = [list(map(shape_of, all_micro_batches(run)))]
-        num_bytes = fmean(_gradient_bytes(config, run, looked_up)["cpu"] for looked_up in (steps, every))
+    tried = {number: run.epoch(0, micro_batches=number) for number in numbers(config.train)}
+    works = [_work(number, steps) for number, steps in tried.items()]
+    micro_batches = [micro_batch for steps in tried.values() for step in steps for micro_batch in step.micro_batches]
+    surveyed: dict[bool, Measured] = {}
+
+    def planner(recompute: bool) -> Chooser | Replicator:
+        given = with_recompute(config, recompute=recompute)
+        measured = surveyed[recompute] = survey(given, run, devices, micro_batches, again=again, tell=tell)
+        chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
+        if not config.plan.servers:
+            return chooser
+        # Embeddings go by rows: to the servers those of a step, and back those that were ever looked up. All numbers of
+        # micro-batches have the same rows.
+        once = [[shape for step in tried[works[0].micro_batches] for shape in map(shape_of, step.micro_batches)]]
+        num_bytes = fmean(_gradient_bytes(config, run, looked_up)["cpu"] for looked_up in (works[0].steps, once))
         spare = spare_cpus(devices)
-        planner = Replicator(chooser, measured, devices, config.plan, spare=spare, num_bytes=num_bytes)
-    choice = planner.choose(steps, largest_shape(map(shape_of, all_micro_batches(run))))
+        return Replicator(chooser, measured, devices, config.plan, spare=spare, num_bytes=num_bytes)
+
+    recompute = recomputes(config.train, blocks=bool(run.model.units.blocks))
+    choice = best(planner, works, recompute, lambda value: told(config.plan.minimise, value, config.energy.currency))
+    (steps,) = (work.steps for work in works if work.micro_batches == choice.plan.micro_batches)
+    assert choice.plan.recompute is not None
+    measured = surveyed[choice.plan.recompute]
     precisions = {kind.name: kind.precision for kind in measured.types}
     even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
     instead = advice(even, choice.plan.seconds, {kind.name: kind.kind for kind in measured.types})
@@ -106,8 +123,8 @@ def forecast_of(config: Config, run: Preparation, cut: Cut, nodes: Sequence[str]
     return Forecast((predictor,), (cut.schedule,))
 
 
-def sample_steps(run: Preparation) -> Sequence[Sequence[Shape]]:
-    """The shapes of the micro-batches of some steps, spread over an epoch."""
-    steps = run.epoch(0)
+def _work(number: int, epoch: Sequence[Step]) -> Work:
+    """Some steps, spread over an epoch, whose batches are cut into so many pieces."""
+    steps = [tuple(map(shape_of, step.micro_batches)) for step in epoch]
     every = max(1, len(steps) // SAMPLE)
-    return [[shape_of(micro_batch) for micro_batch in step.micro_batches] for step in steps[::every]]
+    return Work(number, tuple(steps[::every]), largest_shape(chain.from_iterable(steps)))

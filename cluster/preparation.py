@@ -17,12 +17,14 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
+from pipelines.plan.left_open import settled
+from pipelines.plan.plan import Plan
 from pipelines.report.observer import Beginning
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint import open_checkpoint
-from pipelines.train.resume import check_same, check_unfinished, lasting
+from pipelines.train.resume import as_before, check_same, check_unfinished, lasting
 
 
 class Preparation:
@@ -34,11 +36,14 @@ class Preparation:
         Raises:
             UserError: no such checkpoint, or one of another run.
         """
-        self._config = config
         self.start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
         """What a resumed run goes on from."""
         if self.start is not None:
+            config = as_before(config, self.start)
             check_same(self.start, lasting(config))
+        self.config = config if config.plan.stages == "auto" else settled(config)
+        """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
+        it is still open where a new run is to be planned, until `settle`."""
         self.data = DataCrew(config.data, timeout=config.plan.timeout)
 
     def read(self) -> None:
@@ -47,7 +52,7 @@ class Preparation:
         Raises:
             UserError: data or model are not what the config needs.
         """
-        config = self._config
+        config = self.config
         self._summaries = self.data.load()
         tags = {split: summary.labels for split, summary in self._summaries.items()}
         check_labels(tags)
@@ -61,18 +66,29 @@ class Preparation:
         Raises:
             UserError: the checkpoint is of another run, or behind the end of this one.
         """
-        config = self._config
+        config = self.config
         self.lengths: Mapping[str, Lengths] = self.data.encode(
             config.train.task, config.model.source, self.labels, self.model.max_length
         )
         self._loss, self.target_weights = weigh(config.train, self.labels, self.data, self.lengths["train"])
-        self.steps_per_epoch = len(self.epoch(0))
+        # Any number of micro-batches makes as many steps.
+        self.steps_per_epoch = len(self.epoch(0, micro_batches=1))
         wanted = config.train.epochs * self.steps_per_epoch
         self.num_steps = min(wanted, config.train.max_steps or wanted)
-        self.facts = lasting(config) | {"labels": self.labels}
         if self.start is not None:
             check_same(self.start, self.facts)
             check_unfinished(self.start, self.num_steps)
+
+    def settle(self, plan: Plan) -> None:
+        """Do what the config leaves open as a plan has it. Before the first step."""
+        assert plan.micro_batches is not None
+        assert plan.recompute is not None
+        self.config = settled(self.config, micro_batches=plan.micro_batches, recompute=plan.recompute)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run that goes on from a checkpoint of this one may not change."""
+        return lasting(self.config) | {"labels": self.labels}
 
     @property
     def first_step(self) -> int:
@@ -81,18 +97,24 @@ class Preparation:
 
     def head(self) -> Task:
         """The task with the settings of its loss."""
-        return make_task(self._config.train.task, self._loss)
+        return make_task(self.config.train.task, self._loss)
 
-    def epoch(self, epoch: int) -> list[Step]:
-        """The steps of an epoch; the first is 0."""
-        train = self._config.train
+    def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
+        """The steps of an epoch; the first is 0.
+
+        Args:
+            micro_batches: pieces of each batch, to see what steps they would make; the config's when left out.
+        """
+        train = self.config.train
+        pieces = micro_batches or train.micro_batches
+        assert pieces != "auto"
         return epoch_steps(
             self.lengths["train"].lengths,
             batch_size=train.batch_size,
             accumulate=train.accumulate,
-            micro_batches=train.micro_batches,
+            micro_batches=pieces,
             token_budget=train.token_budget,
-            seed=self._config.run.seed,
+            seed=self.config.run.seed,
             epoch=epoch,
         )
 
@@ -103,7 +125,7 @@ class Preparation:
 
     def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:
         """The scores of a split."""
-        return make_task(self._config.train.task).report(gold, predicted)
+        return make_task(self.config.train.task).report(gold, predicted)
 
     def save_model(
         self, folder: Path, weights: Iterable[tuple[str, Tensor]], moments: Iterable[tuple[str, Tensor]]
@@ -113,7 +135,7 @@ class Preparation:
         Args:
             moments: the optimizer's state; read for an adapter only.
         """
-        ranks = {} if self._config.adapter is None else ranks_left(dict(moments))
+        ranks = {} if self.config.adapter is None else ranks_left(dict(moments))
         self.model.save(folder, weights, ranks, punctuation=self._summaries["train"].punctuation)
 
     def beginning(self, plan: Mapping[str, Any]) -> Beginning:
@@ -126,7 +148,9 @@ class Preparation:
         if self._loss.weights is not None:
             data["train"]["class_weights"] = dict(zip(self.labels, self._loss.weights, strict=True))
         data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), self.lengths["train"].lengths), 4)
-        return Beginning(self.num_steps, self.first_step, self._config.train.epochs, plan, data, self.labels)
+        return Beginning(
+            self.num_steps, self.first_step, self.config.train.epochs, plan, data, self.labels, self.config
+        )
 
     def close(self) -> None:
         """End the data shards."""

@@ -17,6 +17,7 @@ from pipelines.data.batches import MicroBatch
 from pipelines.data.pack import merge
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
+from pipelines.plan.left_open import numbers, with_recompute
 from pipelines.plan.local import check_names, local_of, local_trains
 from pipelines.plan.measured import Measured, Shape, shapes_to_measure
 from pipelines.plan.measured_cache import Cache, default_folder
@@ -36,6 +37,8 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
         try:
             run.read()
             run.encode()
+            # Of what is left open, the number of micro-batches says which shapes are measured.
+            config = with_recompute(run.config, recompute=False)
             return survey(config, run, devices_for(config), again=again, tell=tell)
         finally:
             run.close()
@@ -50,9 +53,10 @@ def survey(
     """The same for a run that is prepared. No stage may have been started: the devices must be free.
 
     Args:
+        config: the run's; where it leaves the number of micro-batches open, the shapes of all that are tried count.
         again: whether what is known from earlier is measured once more.
     """
-    micro_batches = all_micro_batches(run)
+    micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
     largest = max(micro_batches, key=lambda micro_batch: micro_batch.num_padded_tokens)
     return Survey(
         known=_known(config, run, devices),
@@ -94,9 +98,13 @@ def devices_for(config: Config) -> list[Device]:
     return [replace(device, threads=threads[device.type] or device.threads) for device in devices]
 
 
-def all_micro_batches(run: Preparation) -> list[MicroBatch]:
-    """Of an epoch; those of others are of about the same shapes."""
-    return [micro_batch for step in run.epoch(0) for micro_batch in step.micro_batches]
+def all_micro_batches(run: Preparation, number: int | None = None) -> list[MicroBatch]:
+    """Of an epoch; those of others are of about the same shapes.
+
+    Args:
+        number: pieces of each batch; the config's when left out.
+    """
+    return [micro_batch for step in run.epoch(0, micro_batches=number) for micro_batch in step.micro_batches]
 
 
 def shape_of(micro_batch: MicroBatch) -> Shape:

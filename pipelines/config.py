@@ -86,8 +86,9 @@ class TrainConfig(Section):
     """Examples in one batch."""
     accumulate: int = Field(default=1, ge=1)
     """Batches whose gradients make one step."""
-    micro_batches: int = Field(default=4, ge=1)
-    """Pieces of about equal padded size that a batch is split into, to keep every stage busy."""
+    micro_batches: Annotated[int, Field(ge=1)] | Literal["auto"] = 4
+    """Pieces of about equal padded size that a batch is split into, to keep every stage busy. `auto`: with
+    `plan.stages: auto` the number that is planned to be best, else 4. Sums and dropout masks depend on it."""
     token_budget: int = Field(default=4096, ge=8)
     """Most padded tokens in one micro-batch; a batch that needs more pieces for it gets more."""
     optimizer: str = "adamw"
@@ -112,8 +113,9 @@ class TrainConfig(Section):
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
     loss_scale: float | None = Field(default=None, ge=1)
     """What the loss is multiplied by at first with `precision: float16`; 65536 when left out. Found anew as it goes."""
-    recompute: bool = False
-    """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time."""
+    recompute: bool | Literal["auto"] = False
+    """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time.
+    `auto`: with `plan.stages: auto` only if the model fits no other way, else false."""
 
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""

@@ -63,7 +63,7 @@ class Pretrained:
             # Uncut, any model will do. One that can be cut keeps its units even so: dropout goes by unit.
             if config.plan.stages not in {1, "auto"}:
                 raise
-            if config.train.recompute:
+            if config.train.recompute is True:
                 raise UserError(
                     f"{self.model_class} has no blocks that could run again in their backward. "
                     "Use train.recompute=false."

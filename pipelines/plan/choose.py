@@ -60,6 +60,8 @@ class Choice:
     """When each of them runs."""
     forecast: Forecast
     """For the steps to come."""
+    value: float
+    """What is to be least, of a step, in the mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +267,7 @@ class Chooser:
         least = None if minimise == "time" else told(minimise, best.value, self._energy.currency)
         plan = Plan((Cut(tuple(stages), best.schedule),), best.seconds, least, left_out)
         actions = predictor.actions(best.schedule, len(ordinary))
-        return Choice(plan, actions, simulated, Forecast((predictor,), (best.schedule,)))
+        return Choice(plan, actions, simulated, Forecast((predictor,), (best.schedule,)), best.value)
 
 
 def _few(count: Sequence[int], most: int) -> tuple[int, ...]:

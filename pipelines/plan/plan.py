@@ -90,6 +90,12 @@ class Plan:
     """Of each parameter server, Ray's id of the node that it must sit on; anywhere where there are none here."""
     why: str | None = None
     """Why there are as many replicas, where that was asked."""
+    micro_batches: int | None = None
+    """Of a batch, as the planner took them; None where nothing was planned."""
+    recompute: bool | None = None
+    """Whether blocks are run again, as the planner took it; None where nothing was planned."""
+    left_open: tuple[str, ...] = ()
+    """Of these two, why, where the config left them to the planner."""
 
     @property
     def stages(self) -> tuple[StagePlan, ...]:

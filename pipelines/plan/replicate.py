@@ -92,7 +92,9 @@ class Replicator:
             server_nodes=room.server_nodes,
             left_out=(*room.notes, *choice.plan.left_out),
         )
-        return replace(choice, plan=plan, forecast=replace(choice.forecast, exchange=exchange))
+        # Of energy and money, what servers take is not known.
+        value = choice.value + (exchange if self._config.minimise == "time" else 0.0)
+        return replace(choice, plan=plan, forecast=replace(choice.forecast, exchange=exchange), value=value)
 
     def _keep_room(self) -> _Room:
         config = self._config
@@ -181,7 +183,8 @@ class Replicator:
             [spans for choice in choices for spans in choice.simulated.times],
             tuple(peak for choice in choices for peak in choice.simulated.peak_bytes),
         )
-        return Choice(plan, [actions for choice in choices for actions in choice.actions], simulated, forecast)
+        # Of several replicas only the time is made least.
+        return Choice(plan, [actions for choice in choices for actions in choice.actions], simulated, forecast, seconds)
 
 
 def make_exchange(measured: Measured, config: PlanConfig, num_bytes: float) -> Exchange:

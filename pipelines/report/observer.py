@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipelines.config import Config
 from pipelines.plan.choose import Choice
 from pipelines.train.events import StageReport
 
@@ -24,6 +25,8 @@ class Beginning:
     data: Mapping[str, Any]
     """Rows, sub-words, padding waste and words cut, by split."""
     labels: Sequence[str]
+    config: Config
+    """As it is run, with nothing left open."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,7 @@ def show_plan(plan: Plan, console: Console) -> None:
         console.print(f"predicted: {plan.seconds:.3f} s a step{least}, schedule {plan.schedule}", highlight=False)
     if several and plan.shares is not None:
         console.print(shares_line(plan.shares), highlight=False)
-    for line in (plan.why, *plan.left_out, plan.instead):
+    for line in (plan.why, *plan.left_open, *plan.left_out, plan.instead):
         if line is not None:
             console.print(line, highlight=False)
 

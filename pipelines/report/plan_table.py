@@ -41,7 +41,8 @@ def plan_table(beginning: Beginning) -> str:
         lines.append(f"predicted: {seconds:.3f} s a step{least}, schedule {beginning.plan['schedule']}")
     if len(shares := beginning.plan.get("shares") or ()) > 1:
         lines.append(shares_line(shares))
-    remarks = (beginning.plan.get("why"), *beginning.plan.get("left_out", ()), beginning.plan.get("instead"))
+    plan = beginning.plan
+    remarks = (plan.get("why"), *plan.get("left_open", ()), *plan.get("left_out", ()), plan.get("instead"))
     lines += [remark for remark in remarks if remark is not None]
     for server in beginning.plan.get("servers", []):
         size = f"{server['parameters'] / 1e6:>6.1f} M parameters in {server['pieces']} pieces"

@@ -69,6 +69,7 @@ class Recorder:
             self._measuring = None
 
     def begin(self, beginning: Beginning) -> None:
+        self._config = beginning.config
         # First what can fail: a store that cannot be reached leaves no folder behind.
         self.tracker = Tracker.start(self._config, run_name=self.folder.name)
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.plan.left_open import settled
 from pipelines.train.checkpoint import Checkpoint
 
 
@@ -20,6 +21,12 @@ def lasting(config: Config) -> dict[str, Any]:
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,
     }
+
+
+def as_before(config: Config, start: Checkpoint) -> Config:
+    """The config of a resumed run, with what it leaves open to a planner as it was in the checkpoint's run."""
+    before = start.facts.get("train") or {}
+    return settled(config, **{name: before[name] for name in ("micro_batches", "recompute") if name in before})
 
 
 def check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:

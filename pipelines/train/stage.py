@@ -39,6 +39,7 @@ class Stage:
         Args:
             at_once: compute weight gradients in the backward, by autograd, also where nothing runs again.
         """
+        assert spec.train.recompute != "auto"
         device.settle()
         self.spec, self.device = spec, device
         model = skeleton(spec.model_config, model_class=spec.model_class, dtype=spec.dtype, adapter=spec.adapter)

@@ -72,9 +72,10 @@ def test_the_run_folder_and_mlflow_keep_the_same_config_without_the_password(
     server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     uri, sent = server
-    recorder = Recorder(Config(track=TrackConfig(uri=uri, system_metrics=False)), tmp_path / "run")
+    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    recorder = Recorder(config, tmp_path / "run")
     try:
-        recorder.begin(Beginning(1, 0, 1, {"stages": []}, {"train": FACTS}, ["O"]))
+        recorder.begin(Beginning(1, 0, 1, {"stages": []}, {"train": FACTS}, ["O"], config))
     finally:
         recorder.finish("FINISHED")
     text = (tmp_path / "run" / "config.yaml").read_text()
@@ -88,10 +89,11 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
     server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     uri, sent = server
-    recorder = Recorder(Config(track=TrackConfig(uri=uri, system_metrics=False)), tmp_path / "run")
+    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    recorder = Recorder(config, tmp_path / "run")
     try:
         stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
-        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"]))
+        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"], config))
         for step, skipped in ((1, True), (2, False)):
             norm = math.inf if skipped else 1.0
             report = StageReport(0, step, (), 0.5, norm, 0, loss_scale=65536.0 / step, skipped=skipped)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipelines.config import Config
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.plan_table import plan_table
 from pipelines.report.sharing import metrics, summary
@@ -33,7 +34,7 @@ def test_the_plan_shows_replicas_and_servers() -> None:
         "stages": [{**stage, "replica": r, "assigned": "CPU, 1 thread"} for r in range(2)],
         "servers": [{"server": 0, "parameters": 2_000_000, "pieces": 3, "assigned": "CPU, 1 thread"}],
     }
-    assert plan_table(Beginning(1, 0, 1, plan, {}, ["O"])).split("\n") == [
+    assert plan_table(Beginning(1, 0, 1, plan, {}, ["O"], Config())).split("\n") == [
         "replica 0  stage 0     2.0 M parameters  100% of the work  CPU, 1 thread: model",
         "replica 1  stage 0     2.0 M parameters  100% of the work  CPU, 1 thread: model",
         "parameter server 0     2.0 M parameters in 3 pieces  CPU, 1 thread",
