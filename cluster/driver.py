@@ -78,7 +78,7 @@ class Driver:
                 self._run.encode()
                 choice = plan_run(self._run, tell=observer.measuring)
                 observer.planned(choice)
-                self._run.settle(choice.plan)
+                self._run.decide(choice.plan)
                 self._config = config = self._run.config
                 self.plan, self._forecast = choice.plan, choice.forecast
                 found = settled(config.plan, self.plan)

@@ -17,7 +17,7 @@ from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
-from pipelines.plan.left_open import settled
+from pipelines.plan.left_open import decided
 from pipelines.plan.plan import Plan
 from pipelines.report.observer import Beginning
 from pipelines.tasks import make_task
@@ -41,9 +41,9 @@ class Preparation:
         if self.start is not None:
             config = as_before(config, self.start)
             check_same(self.start, lasting(config))
-        self.config = config if config.plan.stages == "auto" else settled(config)
+        self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
-        it is still open where a new run is to be planned, until `settle`."""
+        it is still open where a new run is to be planned, until `decide`."""
         self.data = DataCrew(config.data, timeout=config.plan.timeout)
 
     def read(self) -> None:
@@ -79,11 +79,11 @@ class Preparation:
             check_same(self.start, self.facts)
             check_unfinished(self.start, self.num_steps)
 
-    def settle(self, plan: Plan) -> None:
+    def decide(self, plan: Plan) -> None:
         """Do what the config leaves open as a plan has it. Before the first step."""
         assert plan.micro_batches is not None
         assert plan.recompute is not None
-        self.config = settled(self.config, micro_batches=plan.micro_batches, recompute=plan.recompute)
+        self.config = decided(self.config, micro_batches=plan.micro_batches, recompute=plan.recompute)
 
     @property
     def facts(self) -> dict[str, Any]:

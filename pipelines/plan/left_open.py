@@ -61,7 +61,7 @@ def recomputes(train: TrainConfig, *, blocks: bool) -> tuple[bool, ...]:
     return (False, True) if blocks else (False,)
 
 
-def settled(config: Config, *, micro_batches: int = UNPLANNED, recompute: bool = False) -> Config:
+def decided(config: Config, *, micro_batches: int = UNPLANNED, recompute: bool = False) -> Config:
     """The config with nothing left open: what it says goes before what is given here."""
     config = with_recompute(config, recompute=recompute)
     if config.train.micro_batches != "auto":

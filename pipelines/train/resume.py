@@ -7,7 +7,7 @@ from typing import Any
 
 from pipelines.config import Config
 from pipelines.errors import UserError
-from pipelines.plan.left_open import settled
+from pipelines.plan.left_open import decided
 from pipelines.train.checkpoint import Checkpoint
 
 
@@ -26,7 +26,7 @@ def lasting(config: Config) -> dict[str, Any]:
 def as_before(config: Config, start: Checkpoint) -> Config:
     """The config of a resumed run, with what it leaves open to a planner as it was in the checkpoint's run."""
     before = start.facts.get("train") or {}
-    return settled(config, **{name: before[name] for name in ("micro_batches", "recompute") if name in before})
+    return decided(config, **{name: before[name] for name in ("micro_batches", "recompute") if name in before})
 
 
 def check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
-from pipelines.plan.left_open import Work, best, numbers, recomputes, settled
+from pipelines.plan.left_open import Work, best, numbers, recomputes, decided
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.resume import as_before, check_same, lasting
@@ -151,9 +151,9 @@ OPEN = Config.model_validate({"train": {"micro_batches": "auto", "recompute": "a
 
 
 def test_where_nothing_is_planned_there_are_four_micro_batches_and_blocks_run_once() -> None:
-    assert settled(OPEN).train == Config().train
+    assert decided(OPEN).train == Config().train
     given = Config.model_validate({"train": {"micro_batches": 3, "recompute": True}})
-    assert settled(given, micro_batches=8, recompute=False) == given
+    assert decided(given, micro_batches=8, recompute=False) == given
 
 
 def checkpoint(folder: Path, config: Config) -> Checkpoint:
@@ -162,7 +162,7 @@ def checkpoint(folder: Path, config: Config) -> Checkpoint:
 
 
 def test_a_resumed_run_goes_on_with_what_was_planned_for_it_before(tmp_path: Path) -> None:
-    start = checkpoint(tmp_path, settled(OPEN, micro_batches=8, recompute=True))
+    start = checkpoint(tmp_path, decided(OPEN, micro_batches=8, recompute=True))
     again = as_before(OPEN, start)
     assert (again.train.micro_batches, again.train.recompute) == (8, True)
     check_same(start, lasting(again))
