@@ -12,7 +12,7 @@ from pipelines.config import Config, PlanConfig
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
-from pipelines.plan.left_open import Work, best, numbers, recomputes, decided
+from pipelines.plan.left_open import Work, best, decided, numbers, recomputes
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.resume import as_before, check_same, lasting
