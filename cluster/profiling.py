@@ -37,9 +37,10 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
         try:
             run.read()
             run.encode()
-            # Of what is left open, the number of micro-batches says which shapes are measured.
+            # Of what is left open, the number of micro-batches only changes which shapes are measured.
             config = with_recompute(run.config, recompute=False)
-            return survey(config, run, devices_for(config), again=again, tell=tell)
+            micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
+            return survey(config, run, devices_for(config), micro_batches, again=again, tell=tell)
         finally:
             run.close()
     finally:
@@ -48,15 +49,21 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
 
 
 def survey(
-    config: Config, run: Preparation, devices: Sequence[Device], *, again: bool = False, tell: Tell | None = None
+    config: Config,
+    run: Preparation,
+    devices: Sequence[Device],
+    micro_batches: Sequence[MicroBatch],
+    *,
+    again: bool = False,
+    tell: Tell | None = None,
 ) -> Measured:
     """The same for a run that is prepared. No stage may have been started: the devices must be free.
 
     Args:
-        config: the run's; where it leaves the number of micro-batches open, the shapes of all that are tried count.
+        config: says whether blocks are run again.
+        micro_batches: all that are to be planned for.
         again: whether what is known from earlier is measured once more.
     """
-    micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
     largest = max(micro_batches, key=lambda micro_batch: micro_batch.num_padded_tokens)
     return Survey(
         known=_known(config, run, devices),
