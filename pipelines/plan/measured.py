@@ -154,14 +154,15 @@ def costs_of(measured: Measured, name: str, shape: Shape, first: int, end: int) 
 def shapes_to_measure(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     """Of a run's shapes those with the fewest and the most padded tokens, the narrowest, the widest, and a middle one.
 
-    All others lie between them.
+    All others lie between them. Of several that are as narrow the one with the most rows, and of several as wide the one
+    with the fewest: the others are near those of the fewest and the most tokens.
     """
 
     def tokens(shape: Shape) -> tuple[int, int]:
         return shape.rows * shape.width, shape.width
 
     def width(shape: Shape) -> tuple[int, int]:
-        return shape.width, shape.rows
+        return shape.width, -shape.rows
 
     ordered = sorted(set(shapes), key=tokens)
     chosen = {

@@ -65,6 +65,12 @@ def test_shapes_at_the_corners_and_one_in_the_middle_are_measured() -> None:
     assert shapes_to_measure(corners) == (Shape(6, 16), Shape(9, 14), Shape(16, 8), Shape(4, 32), Shape(10, 16))
 
 
+def test_batches_in_many_and_in_few_pieces_are_measured_narrow_with_many_rows_and_wide_with_few() -> None:
+    shapes = [Shape(rows, width) for rows in (1, 2, 4, 8, 16) for width in (8, 16, 32)]
+    chosen = (Shape(1, 8), Shape(1, 32), Shape(4, 16), Shape(16, 8), Shape(16, 32))
+    assert shapes_to_measure(shapes) == chosen
+
+
 def test_the_problem_has_the_rows_of_the_types_that_are_there() -> None:
     problem = make_problem(MEASURED, ["slow", "fast"], [4, 1], SMALL, num_micro_batches=8)
     assert (problem.types, problem.count, problem.memory) == (("slow", "fast"), (4, 1), (2**31, 2**30))
