@@ -154,8 +154,8 @@ def costs_of(measured: Measured, name: str, shape: Shape, first: int, end: int) 
 def shapes_to_measure(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
     """Of a run's shapes those with the fewest and the most padded tokens, the narrowest, the widest, and a middle one.
 
-    All others lie between them. Of several that are as narrow the one with the most rows, and of several as wide the one
-    with the fewest: the others are near those of the fewest and the most tokens.
+    All others lie between them. Of several that are as narrow the one with the most rows, and of several as wide the
+    one with the fewest: the others are near those of the fewest and the most tokens.
     """
 
     def tokens(shape: Shape) -> tuple[int, int]:

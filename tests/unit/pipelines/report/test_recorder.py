@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.config import Config, TrackConfig
+from pipelines.config import Config, TrackConfig, TrainConfig
+from pipelines.plan.left_open import decided
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.recorder import Recorder
 from pipelines.train.events import StageReport
@@ -68,18 +69,20 @@ def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
-def test_the_run_folder_and_mlflow_keep_the_same_config_without_the_password(
+def test_the_run_folder_and_mlflow_keep_the_same_config_as_it_was_planned_without_the_password(
     server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
     uri, sent = server
-    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    config = Config(train=TrainConfig(micro_batches="auto"), track=TrackConfig(uri=uri, system_metrics=False))
     recorder = Recorder(config, tmp_path / "run")
     try:
-        recorder.begin(Beginning(1, 0, 1, {"stages": []}, {"train": FACTS}, ["O"], config))
+        planned = decided(config, micro_batches=8)
+        recorder.begin(Beginning(1, 0, 1, {"stages": []}, {"train": FACTS}, ["O"], planned))
     finally:
         recorder.finish("FINISHED")
     text = (tmp_path / "run" / "config.yaml").read_text()
     assert yaml.safe_load(text)["track"]["uri"] == uri.replace("me:secret", "***")
+    assert yaml.safe_load(text)["train"]["micro_batches"] == 8
     assert (tmp_path / "stored" / "config.yaml").read_text() == text
     assert any("track.uri" in body for body in sent)
     assert "secret" not in "".join(sent)
