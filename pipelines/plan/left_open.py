@@ -120,8 +120,8 @@ def best(
 
 def _why_number(number: int, choices: Mapping[int, Choice], tried: Sequence[Work], tell: Callable[[float], str]) -> str:
     others = [f"{tell(choice.value)} with {n}" for n, choice in choices.items() if n != number]
-    no_room = [str(work.micro_batches) for work in tried if work.micro_batches not in choices]
-    if no_room:
-        others.append(f"no room with {' or '.join(no_room)}")
+    no_plan = [str(work.micro_batches) for work in tried if work.micro_batches not in choices]
+    if no_plan:
+        others.append(f"no plan with {' or '.join(no_plan)}")
     word = "micro-batch" if number == 1 else "micro-batches"
     return f"{number} {word} of every batch: {tell(choices[number].value)} a step, {', '.join(others)}."

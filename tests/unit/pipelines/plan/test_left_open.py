@@ -108,7 +108,7 @@ def test_numbers_that_do_not_fit_are_passed_over_and_named() -> None:
     tight = Cluster(call=1.0, memory=4 * HELD + 4 * 1000 * 9)
     choice = plan(tight)
     assert choice.plan.micro_batches == 4
-    assert choice.plan.left_open[0].endswith("no room with 1 or 2.")
+    assert choice.plan.left_open[0].endswith("no plan with 1 or 2.")
     assert tight.asked == [False]
 
 
