@@ -10,7 +10,8 @@ from cluster.driver import Stopped, StopRequest
 from pipelines.config import Config
 from pipelines.report.observer import StepNumbers
 from pipelines.train.checkpoint import open_checkpoint
-from tests.cluster.test_training import Watcher, run
+from tests.cluster.test_training import run
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_session")]

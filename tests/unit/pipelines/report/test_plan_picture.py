@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pipelines.config import Config
 from pipelines.report.observer import Beginning
 from pipelines.report.plan_picture import plan_figure, save_plan_picture, show_plan
 from pipelines.report.plan_table import plan_table
@@ -39,7 +40,7 @@ def test_one_replica_has_stages_alone() -> None:
 
 def test_the_table_of_a_run_tells_shares_and_the_reason() -> None:
     plan = {"stages": [], "shares": [6.0, 2.0], "why": "Two are better.", "left_out": ["1 left out."], "instead": None}
-    assert plan_table(Beginning(1, 0, 1, plan, {}, ["O"])).split("\n") == [
+    assert plan_table(Beginning(1, 0, 1, plan, {}, ["O"], Config())).split("\n") == [
         "shares of a step: 6 : 2, by replica",
         "Two are better.",
         "1 left out.",
