@@ -16,7 +16,8 @@ from pipelines.plan.left_open import Work, best, decided, numbers, recomputes
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.resume import as_before, check_same, lasting
-from tests.unit.pipelines.plan.test_choose import UNITS
+from tests.unit.pipelines.plan.test_choose import UNITS, kind
+from tests.unit.pipelines.plan.test_replicate import replicate
 
 ROWS, WIDTH = 16, 8
 WORKS = [Work(n, ((Shape(ROWS // n, WIDTH),) * n,), Shape(ROWS // n, WIDTH)) for n in (1, 2, 4, 8, 16)]
@@ -168,3 +169,10 @@ def test_a_resumed_run_goes_on_with_what_was_planned_for_it_before(tmp_path: Pat
     check_same(start, lasting(again))
     with pytest.raises(UserError, match="comes from another run: its train is"):
         check_same(start, lasting(as_before(Config(), start)))
+
+
+def test_of_several_replicas_the_exchange_counts_whatever_the_number_of_micro_batches() -> None:
+    choice = replicate([kind("fast", 1), kind("slow", 3)], [1, 1], num_bytes=10_000_000)
+    assert choice.value == choice.plan.seconds
+    alone = replicate([kind("fast", 1)], [1], replicas=1, num_bytes=10_000_000)
+    assert alone.value == alone.plan.seconds
