@@ -36,9 +36,16 @@ class BenchShell:
         """Bytes of the host that this process takes before it has a model."""
         return self._device.peak().host
 
-    def begin(self, subject: Subject, example: Mapping[str, Tensor], shapes: Sequence[Shape], memory: int) -> int:
-        """Get ready to measure a model; returns in how many parts."""
-        bench = Bench(subject, self._device, example, shapes, memory=memory)
+    def begin(
+        self,
+        subject: Subject,
+        example: Mapping[str, Tensor],
+        shapes: Sequence[Shape],
+        steps: Sequence[Sequence[Shape]],
+        memory: int,
+    ) -> int:
+        """Get ready to measure a model; returns in how many parts. Arguments as of pipelines/train/measure.py."""
+        bench = Bench(subject, self._device, example, shapes, memory=memory, steps=steps)
         self._parts = bench.run()
         return bench.num_parts
 

@@ -17,12 +17,15 @@ from pipelines.data.batches import MicroBatch
 from pipelines.data.pack import merge
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
-from pipelines.plan.left_open import numbers, with_recompute
+from pipelines.plan.left_open import UNPLANNED, numbers, with_recompute
 from pipelines.plan.local import check_names, local_of, local_trains
 from pipelines.plan.measured import Measured, Shape, shapes_to_measure
 from pipelines.plan.measured_cache import Cache, default_folder
 from pipelines.train.known import Known
 from pipelines.train.subject import Subject
+
+REHEARSED = 3
+"""Steps."""
 
 
 def profile(config: Config, *, again: bool = False, tell: Tell | None = None) -> Measured:
@@ -69,10 +72,19 @@ def survey(
         known=_known(config, run, devices),
         example=_fetched(run, largest, timeout=config.plan.timeout),
         shapes=shapes_to_measure(map(shape_of, micro_batches)),
+        steps=_to_rehearse(run),
         timeout=config.plan.timeout,
         again=again,
         tell=tell,
     ).run(devices)
+
+
+def _to_rehearse(run: Preparation) -> list[list[Shape]]:
+    """Some steps, small ones and large ones."""
+    number = min(numbers(run.config.train), key=lambda n: abs(n - UNPLANNED))
+    steps = [[shape_of(one) for one in step.micro_batches] for step in run.epoch(0, micro_batches=number)]
+    steps.sort(key=lambda shapes: sum(shape.rows * shape.width for shape in shapes))
+    return [steps[(2 * k + 1) * len(steps) // (2 * REHEARSED)] for k in range(REHEARSED)]
 
 
 def known(config: Config, run: Preparation, devices: Sequence[Device]) -> Measured | None:

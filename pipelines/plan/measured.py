@@ -107,7 +107,7 @@ class Measured:
 
         Bytes of memory are fitted so that no shape that was measured took more.
         """
-        return _times_at(self.type(name).times, shape)
+        return times_at(self.type(name).times, shape)
 
     def link(self, one: str, other: str, *, same_node: bool = False) -> Link:
         """Between devices of two types, within a node or from node to node; the other way if only that was measured.
@@ -176,7 +176,8 @@ def shapes_to_measure(shapes: Iterable[Shape]) -> tuple[Shape, ...]:
 
 
 @lru_cache(maxsize=4096)
-def _times_at(measured: tuple[Times, ...], shape: Shape) -> Times:
+def times_at(measured: tuple[Times, ...], shape: Shape) -> Times:
+    """As `Measured.times_at`, of one type of device."""
     for times in measured:
         if times.shape == shape:
             return times

@@ -4,7 +4,8 @@ Stages whose chunks are one unit each, and then one of which all these units are
 what a pass through a stage takes whatever its units (pipelines/plan/unit_times.py).
 
 Units that are alike are measured at up to three places and share the median. What goes into a unit is what the units
-before it gave. Weights are random: times do not depend on them.
+before it gave. Weights are random: times do not depend on them. At last whole steps are rehearsed, and all times
+corrected by what these took (pipelines/train/rehearse.py).
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pipelines.plan.corrected import corrected
 from pipelines.plan.measured import Shape, Times
 from pipelines.plan.unit_times import apart, groups, scaled, spread
 from pipelines.train.device import HALVES, Device
+from pipelines.train.rehearse import rehearse
 from pipelines.train.stage import Stage, global_norm
 from pipelines.train.subject import Subject, sized
+from pipelines.train.watch import Watch
 
 PLACES = 3
 """At how many places units that are alike are measured."""
@@ -75,17 +79,21 @@ class Bench:
         *,
         memory: int,
         rounds: int = MOST_ROUNDS,
+        steps: Sequence[Sequence[Shape]] = (),
     ) -> None:
         """
         Args:
             example: any micro-batch; those of the shapes are made of it.
+            steps: shapes of the micro-batches of some steps, which are rehearsed where the whole model fits.
             memory: bytes that the device may fill. Every unit must fit.
             rounds: how often everything is measured at most.
         """
         self._most_rounds = rounds
         self._subject, self._device, self._shapes = subject, device, shapes
+        sizes = [subject.likely_bytes(n) for n in range(len(subject.units))]
+        self._example, self._steps = example, steps if sum(sizes) <= memory * FILLED else ()
         self._batches = {shape: sized(example, shape) for shape in shapes}
-        self._groups = groups([subject.likely_bytes(n) for n in range(len(subject.units))], memory * FILLED)
+        self._groups = groups(sizes, memory * FILLED)
         self._alike: dict[Any, list[int]] = {}
         for n in range(len(subject.units)):
             self._alike.setdefault(subject.likeness(n), []).append(n)
@@ -97,7 +105,8 @@ class Bench:
     @property
     def num_parts(self) -> int:
         """How often `run` stops."""
-        return sum(1 if end - first == 1 else 2 for first, end in self._groups) * len(self._shapes)
+        parts = sum(1 if end - first == 1 else 2 for first, end in self._groups) * len(self._shapes)
+        return parts + bool(self._steps)
 
     def run(self) -> Generator[None, None, Found]:
         """Measure; stops after every part, so that progress can be told."""
@@ -119,7 +128,12 @@ class Bench:
                 self._rounds(stage, shape, {bounds.index(first): entered[shape]}, self._whole, number)
                 yield
             del stage
-        return self._found()
+        found = self._found()
+        if not self._steps:
+            return found
+        ran, spent = rehearse(self._subject, self._device, self._example, self._steps)
+        yield
+        return replace(found, times=corrected(found.times, ran, spent))
 
     # -- what runs ------------------------------------------------------------------------------
 
@@ -168,20 +182,20 @@ class Bench:
         batch = self._batches[shape]
         for i in range(MICRO_BATCHES):
             given = _copies(received)
-            with _Watch(self._device, samples.forward):
+            with Watch(self._device, samples.forward):
                 sent = stage.forward(0, chunk, i, batch, given, 1.0)
             gradients = gradients_for(stage, chunk, sent)
-            with _Watch(self._device, samples.backward):
+            with Watch(self._device, samples.backward):
                 stage.backward(chunk, i, gradients)
         seconds: list[float] = []
-        with _Watch(self._device, seconds):
+        with Watch(self._device, seconds):
             stage.weights(chunk, MICRO_BATCHES - 2)
             stage.weights(chunk, MICRO_BATCHES - 1)
         samples.weights.append(seconds[0] / MICRO_BATCHES)
         self._update(stage, samples)
 
     def _update(self, stage: Stage, samples: _Samples) -> None:
-        with _Watch(self._device, samples.update):
+        with Watch(self._device, samples.update):
             for owner in stage.spec.borrowed:
                 stage.exchange.borrowed_gradients(owner)
             stage.exchange.sum_places()
@@ -287,20 +301,6 @@ class Bench:
                 math.prod(subject.shapes[p]) * 2 for p in names if p in subject.trained and len(subject.shapes[p]) == 2
             )
         return held + max(self._samples[self._shapes[0], at].moments for at in self._measured(n))
-
-
-class _Watch:
-    """Appends the seconds that something took on the device to a list."""
-
-    def __init__(self, device: Device, into: list[float]) -> None:
-        self._device, self._into = device, into
-
-    def __enter__(self) -> None:
-        self._start, self._moment = time.perf_counter(), self._device.now()
-
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
-        self._device.wait(since=self._moment)
-        self._into.append(time.perf_counter() - self._start)
 
 
 def _copies(tensors: Iterable[Tensor]) -> list[Tensor]:

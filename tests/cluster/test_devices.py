@@ -104,11 +104,11 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path) -> None:
     told = Told()
     measured = profile(settings(given, {}), tell=told)
-    # One shape: embeddings, every other unit, and these together. One and both devices at once, three times.
+    # One shape: embeddings, every other unit, these together; a rehearsal. One and both devices at once, three times.
     assert told.what == {
-        "units on fast": (3, 3),
+        "units on fast": (4, 4),
         "several fast at once": (6, 6),
-        "units on slow": (3, 3),
+        "units on slow": (4, 4),
         "ways between devices": (3, 3),
     }
     assert {(kind.name, kind.kind, len(kind.rates)) for kind in measured.types} == {

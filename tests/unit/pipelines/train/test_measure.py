@@ -18,6 +18,7 @@ from pipelines.plan.measured import Shape
 from pipelines.tasks import make_task
 from pipelines.train.device import Device
 from pipelines.train.measure import Bench, Found
+from pipelines.train.rehearse import rehearse
 from pipelines.train.subject import Subject, sized
 from tests.unit.pipelines.one_process import CPU
 
@@ -130,3 +131,12 @@ def test_a_micro_batch_of_any_shape_is_made_of_another() -> None:
     assert made["input_ids"].tolist() == [[1, 2, 3, 1], [4, 5, 6, 4], [1, 2, 3, 1]]
     assert made["labels"].shape == (3, 4)
     assert sized(example, Shape(1, 2))["input_ids"].tolist() == [[1, 2]]
+
+
+def test_whole_steps_are_rehearsed_and_all_of_their_micro_batches_counted() -> None:
+    example = example_batches(bert(), "token-classification", count=1)[0]
+    steps = [[Shape(4, 16), Shape(2, 8)], [Shape(4, 16)]]
+    ran, spent = rehearse(subject(bert()), CPU, example, steps, patience=0.0)
+    assert ran == [Shape(4, 16), Shape(2, 8), Shape(4, 16)]
+    assert all(0 < seconds < 10 for seconds in spent.values())
+    assert spent.keys() == {"forward", "backward", "weights"}

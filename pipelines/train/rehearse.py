@@ -1,0 +1,74 @@
+"""Whole steps of a run, on one device: what its micro-batches take there, one behind the other.
+
+Units that are measured alone, always in the same shape, find more in caches than in a run, where micro-batches differ
+and several are under way. What a rehearsal takes tells by how much (pipelines/plan/corrected.py).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+
+from torch import Tensor
+
+from pipelines.plan.measured import Shape
+from pipelines.plan.pipeline import Pipeline
+from pipelines.plan.schedules import make_schedule
+from pipelines.train.device import Device
+from pipelines.train.stage import Stage, global_norm
+from pipelines.train.subject import Subject, sized
+from pipelines.train.watch import Watch
+
+PATIENCE = 4.0
+"""Seconds."""
+
+
+def rehearse(
+    subject: Subject,
+    device: Device,
+    example: Mapping[str, Tensor],
+    steps: Sequence[Sequence[Shape]],
+    *,
+    patience: float = PATIENCE,
+) -> tuple[list[Shape], dict[str, float]]:
+    """
+    Args:
+        example: any micro-batch.
+        steps: the shapes of the micro-batches of some steps.
+        patience: seconds; every step is rehearsed twice at least, and the first time does not count.
+
+    Returns:
+        The shapes that ran, and what all their forwards, backwards and weight gradients took, in seconds.
+    """
+    stage = Stage(subject.spec([0, len(subject.units)], [0]), device)
+    subject.fill(stage)
+    batches = {shape: sized(example, shape) for step in steps for shape in step}
+    ran: list[Shape] = []
+    spent: dict[str, list[float]] = {"forward": [], "backward": [], "weights": []}
+    begun, turn = time.monotonic(), 0
+    while turn < 2 or time.monotonic() - begun < patience:
+        for shapes in steps:
+            # The first turn warms up.
+            _step(stage, [batches[shape] for shape in shapes], spent if turn else {kind: [] for kind in spent})
+            ran += shapes if turn else []
+        turn += 1
+    return ran, {kind: math.fsum(seconds) for kind, seconds in spent.items()}
+
+
+def _step(stage: Stage, batches: Sequence[Mapping[str, Tensor]], spent: Mapping[str, list[float]]) -> None:
+    (actions,) = make_schedule("1f1b", Pipeline((0,)), len(batches))
+    for action in actions:
+        i = action.micro_batch
+        if i is None:
+            norm = global_norm(stage.squared_norms())
+            stage.update(1, norm if math.isfinite(norm) else 1.0)
+            continue
+        with Watch(stage.device, spent[action.kind]):
+            if action.kind == "forward":
+                stage.forward(0, 0, i, batches[i], [], 1.0)
+            elif action.kind == "backward":
+                stage.backward(0, i, [])
+            else:
+                stage.weights(0, i)
+    stage.take_loss()
