@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cluster.crew import StageCrew
 from cluster.placement import wanted
-from cluster.session import connect, disconnect
+from cluster.session import connected
 from pipelines.check.compare import BOUNDS, MIXED, Report, Results, StageFacts, compare
 from pipelines.check.load import Subject, load_subject
 from pipelines.check.plain import Plain
@@ -139,8 +139,7 @@ def run_plain(trial: Trial) -> Results:
 
 def run_cut(trial: Trial, *, gpus: int | None = None) -> Results:
     """The same on actors; the model here, not trained yet, only gives them their weights."""
-    started_here = connect(num_gpus=gpus)
-    try:
+    with connected(num_gpus=gpus) as started_here:
         # The task is for the library's classes that actors load while they start; any will do.
         devices, timeout = wanted(trial.config), trial.config.timeout
         crew = StageCrew(devices, TRAIN.task, may_grow=not started_here, timeout=timeout)
@@ -148,9 +147,6 @@ def run_cut(trial: Trial, *, gpus: int | None = None) -> Results:
             return _train(trial, crew)
         finally:
             crew.close()
-    finally:
-        if started_here:
-            disconnect()
 
 
 def judge(trial: Trial, cut: Results, plain: Results) -> Report:

@@ -14,7 +14,7 @@ from ray import serve
 from ray.serve.schema import LoggingConfig
 
 from cluster.serving import ServeOptions, build
-from cluster.session import connect, disconnect
+from cluster.session import connected
 from pipelines.config import Config, ServeConfig
 from pipelines.errors import UserError
 from pipelines.inference import registry
@@ -73,8 +73,7 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
     Raises:
         UserError: the port is taken, this machine has too few CPUs, or the cluster serves already.
     """
-    started_here = connect()
-    try:
+    with connected() as started_here:
         port = settings.port or _free_port(settings.host)
         if started_here:
             _check_machine(chosen, settings.host, port)
@@ -97,9 +96,6 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
                 serve.shutdown()
             else:
                 serve.delete(APPLICATION)
-    finally:
-        if started_here:
-            disconnect()
 
 
 def how_to_ask(url: str, key: Key | None) -> str:

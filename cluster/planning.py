@@ -10,8 +10,7 @@ from statistics import fmean
 from cluster.devices import spare_cpus
 from cluster.measuring import Tell
 from cluster.preparation import Preparation
-from cluster.profiling import all_micro_batches, devices_for, known, shape_of, survey
-from cluster.session import connect, disconnect
+from cluster.profiling import all_micro_batches, devices_for, known, prepared, shape_of, survey
 from pipelines.config import Config
 from pipelines.data.batches import Step
 from pipelines.model.load import DTYPES
@@ -36,18 +35,8 @@ def plan(config: Config, *, again: bool = False, tell: Tell | None = None) -> Ch
     Raises:
         UserError: data, model or cluster are not what the config needs, or the model does not fit.
     """
-    started_here = connect()
-    try:
-        run = Preparation(config)
-        try:
-            run.read()
-            run.encode()
-            return plan_run(run, again=again, tell=tell)
-        finally:
-            run.close()
-    finally:
-        if started_here:
-            disconnect()
+    with prepared(config) as run:
+        return plan_run(run, again=again, tell=tell)
 
 
 def plan_run(run: Preparation, *, again: bool = False, tell: Tell | None = None) -> Choice:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from cluster.devices import discover
 from cluster.measuring import Survey, Tell, versions
 from cluster.preparation import Preparation
-from cluster.session import connect, disconnect
+from cluster.session import connected
 from cluster.waiting import wait_for
 from pipelines.config import Config
 from pipelines.data.batches import MicroBatch
@@ -34,21 +35,28 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
     Raises:
         UserError: data, model or cluster are not what the config needs.
     """
-    started_here = connect()
-    try:
+    with prepared(config) as run:
+        # Of what is left open, the number of micro-batches only changes which shapes are measured.
+        config = with_recompute(run.config, recompute=False)
+        micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
+        return survey(config, run, devices_for(config), micro_batches, again=again, tell=tell)
+
+
+@contextmanager
+def prepared(config: Config) -> Iterator[Preparation]:
+    """A run with data and model, in a cluster while this lasts.
+
+    Raises:
+        UserError: data or model are not what the config needs.
+    """
+    with connected():
         run = Preparation(config)
         try:
             run.read()
             run.encode()
-            # Of what is left open, the number of micro-batches only changes which shapes are measured.
-            config = with_recompute(run.config, recompute=False)
-            micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
-            return survey(config, run, devices_for(config), micro_batches, again=again, tell=tell)
+            yield run
         finally:
             run.close()
-    finally:
-        if started_here:
-            disconnect()
 
 
 def survey(

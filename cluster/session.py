@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 
@@ -33,6 +35,17 @@ def connect(*, num_cpus: int | None = None, num_gpus: int | None = None) -> bool
         logging_level=logging.WARNING,
     )
     return not joins
+
+
+@contextmanager
+def connected(*, num_gpus: int | None = None) -> Iterator[bool]:
+    """In a cluster while this lasts; says whether `connect` started it, and ends it then."""
+    started_here = connect(num_gpus=num_gpus)
+    try:
+        yield started_here
+    finally:
+        if started_here:
+            disconnect()
 
 
 def disconnect() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from cluster.data_parallel import DataParallel
 from cluster.driver import Driver, Stopped, StopRequest
-from cluster.session import connect, disconnect
+from cluster.session import connected
 from pipelines.config import Config
 from pipelines.inference.registry import register
 from pipelines.preflight import preflight
@@ -27,9 +27,8 @@ def train(config: Config) -> dict[str, Any]:
     folder = preflight(config)
     recorder = Recorder(config, folder)
     stop = StopRequest()
-    started_here = connect()
     try:
-        with _stopping(stop):
+        with connected() as started_here, _stopping(stop):
             make = DataParallel if config.plan.strategy == "data" else Driver
             driver = make(config, folder, recorder, may_grow=not started_here, stop=stop)
             try:
@@ -44,9 +43,6 @@ def train(config: Config) -> dict[str, Any]:
     except BaseException:
         recorder.finish("FAILED")
         raise
-    finally:
-        if started_here:
-            disconnect()
 
 
 def _finish(config: Config, driver: Driver | DataParallel, recorder: Recorder) -> dict[str, Any]:
