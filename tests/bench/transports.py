@@ -34,6 +34,7 @@ NAMES = {
 OVER_LINK = ("zmq-tcp", "gloo", "object-store", "zero-copy", "direct-transport")
 HOSTS = ("10.77.0.1", "10.77.0.2")
 SPACES = ("motley-a", "motley-b")
+ENDS = ("motley-va", "motley-vb")
 RAY_PORT = 6399
 
 
@@ -53,15 +54,14 @@ def link(rate: str, delay: str) -> Iterator[str]:
     Raises:
         subprocess.CalledProcessError: there is no right or no tool to make it.
     """
-    ends = ("motley-va", "motley-vb")
     made = []
     try:
         for space in SPACES:
             _run("ip", "netns", "add", space)
             made.append(space)
-        _run("ip", "link", "add", ends[0], "netns", SPACES[0], "type", "veth", "peer", ends[1], "netns", SPACES[1])
+        _run("ip", "link", "add", ENDS[0], "netns", SPACES[0], "type", "veth", "peer", ENDS[1], "netns", SPACES[1])
         shaped = ""
-        for space, end, host in zip(SPACES, ends, HOSTS, strict=True):
+        for space, end, host in zip(SPACES, ENDS, HOSTS, strict=True):
             within = ("ip", "netns", "exec", space)
             _run(*within, "ip", "addr", "add", f"{host}/24", "dev", end)
             _run(*within, "ip", "link", "set", end, "up")
@@ -87,8 +87,9 @@ def ray_over_link() -> Iterator[str]:
     address = f"{HOSTS[0]}:{RAY_PORT}"
     nodes = []
     try:
-        for space, host, more in zip(
+        for space, end, host, more in zip(
             SPACES,
+            ENDS,
             HOSTS,
             (["--head", f"--port={RAY_PORT}", "--include-dashboard=false"], [f"--address={address}"]),
             strict=True,
@@ -98,7 +99,8 @@ def ray_over_link() -> Iterator[str]:
                     ["ip", "netns", "exec", space, *ray, f"--node-ip-address={host}", *more],
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
-                    env=_environment(),
+                    # Gloo would take the loopback device, which does not lead out of its namespace.
+                    env=_environment(end),
                 )
             )
             time.sleep(8)
@@ -121,10 +123,10 @@ def over_link(way: str) -> dict[int, float]:
             return _result([*within[0], address])
     with tempfile.TemporaryDirectory(prefix="motley-bench-") as folder:
         other = subprocess.Popen(
-            [*within[1], "1", folder, HOSTS[1]], cwd=ROOT, env=_environment("motley-vb"), stdout=subprocess.DEVNULL
+            [*within[1], "1", folder, HOSTS[1]], cwd=ROOT, env=_environment(ENDS[1]), stdout=subprocess.DEVNULL
         )
         try:
-            return _result([*within[0], "0", folder, HOSTS[0]], device="motley-va")
+            return _result([*within[0], "0", folder, HOSTS[0]], device=ENDS[0])
         finally:
             other.terminate()
             other.wait(60)
