@@ -59,9 +59,12 @@ class BenchShell:
             return found
         return None
 
-    def make_effort(self, subject: Subject, example: Mapping[str, Tensor], shape: Shape) -> None:
-        """Get ready to work beside others."""
-        self._effort = Effort(subject, self._device, example, shape)
+    def make_effort(
+        self, subject: Subject, example: Mapping[str, Tensor], shapes: Sequence[Shape], memory: float
+    ) -> float:
+        """Get ready to work beside others; returns the seconds of a step. Arguments as of pipelines/train/effort.py."""
+        self._effort = Effort(subject, self._device, example, shapes, memory=memory)
+        return self._effort.seconds
 
     def clock(self) -> float:
         return time.time()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import ray
@@ -26,12 +26,14 @@ from pipelines.plan.measured import Link, Measured, MeasuredType, Shape
 from pipelines.plan.measured_cache import merged
 from pipelines.plan.unit_times import between
 from pipelines.train.known import Known, as_it_is_now, by_type, joined, named, pairs, room, together
-from pipelines.train.measure import Found
+from pipelines.train.measure import FILLED, Found
 from pipelines.train.subject import Subject
 
 LIBRARIES = ("torch", "transformers", "motley")
-ROUNDS, WINDOW, HEAD_START = 3, 1.0, 0.3
-"""How often devices of a node work at once, for how many seconds, and how long before that they are told."""
+ROUNDS, HEAD_START = 3, 0.3
+"""How often devices of a node work at once, and how many seconds before that they are told."""
+WINDOW, LONGEST = 1.0, 5.0
+"""For how many seconds they do, so that a step may fit in."""
 
 Tell = Callable[[str, int, int], None]
 """What is measured, how much of it is done, and of how much."""
@@ -138,20 +140,20 @@ class Survey:
         return Measured(subject.model_class, units, found.held, (kind,), (), versions())
 
     def _rates(self, actors: Sequence[Any], subject: Subject, device: Device) -> tuple[float, ...]:
-        """How fast each is when more and more of them work."""
+        """How fast the slowest of them is when more and more of them work: a pipeline goes at its pace."""
         if len(actors) == 1 or (device.kind == "gpu" and not device.logical):
             return (1.0,) * len(actors)
-        shape = max(self.shapes, key=lambda shape: shape.rows * shape.width)
-        calls = [actor.make_effort.remote(subject, self.example, shape) for actor in actors]
-        self._all(calls, to="build a part of the model")
+        given = subject, self.example, self.steps[len(self.steps) // 2], device.memory * FILLED
+        calls = [actor.make_effort.remote(*given) for actor in actors]
+        window = min(max(WINDOW, *self._all(calls, to="build a part of the model")), LONGEST)
         counts = [*(2**k for k in range(len(actors).bit_length()) if 2**k < len(actors)), len(actors)]
         speeds: dict[int, list[float]] = {count: [] for count in counts}
         for number in range(ROUNDS):
             for step, count in enumerate(counts):
                 self._tell(f"several {device.type} at once", number * len(counts) + step, ROUNDS * len(counts))
                 (now,) = self._ask(actors[0].clock, to="tell the time")
-                working = [actor.rate.remote(now + HEAD_START, WINDOW) for actor in actors[:count]]
-                speeds[count].append(fmean(self._all(working, to="work beside others")))
+                working = [actor.rate.remote(now + HEAD_START, window) for actor in actors[:count]]
+                speeds[count].append(min(self._all(working, to="work beside others")))
         self._tell(f"several {device.type} at once", ROUNDS * len(counts), ROUNDS * len(counts))
         alone = median(speeds[1])
         rates = {count: min(1.0, median(found) / alone) for count, found in speeds.items()}

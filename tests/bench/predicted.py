@@ -2,8 +2,9 @@
 
 python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--steps 20] [--rounds 3]
 
-Unit times are measured once, as `python -m jobs.profile` does; then the model is trained with one stage, two and four,
-a CPU and a thread each, whether or not the machine has that many cores: how they slow each other was measured as well.
+In every round unit times are measured, as `python -m jobs.profile --again` does; then the model is trained with one
+stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other is
+measured as well.
 """
 
 from __future__ import annotations
@@ -71,8 +72,7 @@ def main() -> None:
 {machine()}.
 Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage; {given.steps} steps a run
 of which the first five are left out. *Predicted over measured* is the sum over steps of what each was predicted to
-take, over the sum of what they took: median (extremes) of {given.rounds} runs. Unit times were measured once, before
-all runs.
+take, over the sum of what they took: median (extremes) of {given.rounds} rounds, which begin with measuring unit times.
 
 {table(["model", "stages", "step, ms", "predicted over measured"], rows)}
 """
@@ -82,11 +82,11 @@ all runs.
 
 def compare(subject: Subject, given: argparse.Namespace, folder: Path) -> list[list[str]]:
     """Rows of the table for one model."""
-    begin = time.monotonic()
-    profile(config(subject, given, folder, 1, "profile"))
-    print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
     found: dict[int, list[dict[str, float]]] = {stages: [] for stages in given.stages}
     for turn in range(given.rounds):
+        begin = time.monotonic()
+        profile(config(subject, given, folder, 1, "profile"), again=True)
+        print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
         for stages in given.stages:
             timing = run(config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}"))
             found[stages].append(timing)
