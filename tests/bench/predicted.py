@@ -3,8 +3,8 @@
 python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--steps 20] [--rounds 3]
 
 In every round unit times are measured, as `python -m jobs.profile --again` does; then the model is trained with one
-stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other is
-measured as well.
+stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other
+is measured as well.
 """
 
 from __future__ import annotations
