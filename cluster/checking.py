@@ -15,7 +15,7 @@ from cluster.session import connected
 from pipelines.check.compare import BOUNDS, MIXED, Report, Results, StageFacts, compare
 from pipelines.check.load import Subject, load_subject
 from pipelines.check.plain import Plain
-from pipelines.config import PlanConfig, TrainConfig
+from pipelines.config import TrainConfig
 from pipelines.errors import UserError
 from pipelines.model.examples import example_batches
 from pipelines.model.freeze import trained
@@ -26,6 +26,7 @@ from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.placed import placed
 from pipelines.plan.plan import Cut, inside_blocks, make_plan
 from pipelines.plan.schedules import make_schedule
+from pipelines.plan_settings import PlanConfig
 from pipelines.tasks.own_loss import OwnLoss
 from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder

@@ -20,12 +20,13 @@ from cluster.placement import Wanted, seats_of, servers_of, wanted
 from cluster.planning import forecast_of, plan_run
 from cluster.preparation import Preparation
 from cluster.profiling import shape_of
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.plan.forecast import Forecast
 from pipelines.plan.local import local_of
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import Cut, make_plan, with_local
 from pipelines.plan.sharing import settled
+from pipelines.plan_settings import PlanConfig
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import save_checkpoint
 from pipelines.train.legs import legs

@@ -20,11 +20,11 @@ from cluster.crew import DataCrew, StageCrew
 from cluster.fleet import Landed, Start, Work
 from cluster.server_crew import ServerCrew
 from cluster.waiting import wait_for_any
-from pipelines.config import PlanConfig
 from pipelines.plan.actions import Action
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.plan.waves import Handed, Handing, in_wave, split_in_waves
+from pipelines.plan_settings import PlanConfig
 from pipelines.train.events import StageReport, step_loss
 from pipelines.train.executor import StepOrder, WaveOrder
 from pipelines.train.parameter_server import ServerReport

@@ -9,7 +9,7 @@ from cluster.fleet import Fleet
 from cluster.one_replica import OneReplica
 from cluster.placement import Wanted
 from cluster.replicas import Replicas
-from pipelines.config import PlanConfig
+from pipelines.plan_settings import PlanConfig
 
 
 def make_fleet(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 
-from pipelines.config import PlanConfig
 from pipelines.errors import UserError
 from pipelines.plan.plan import Plan, stage_devices
+from pipelines.plan_settings import PlanConfig
 
 NODE_LABEL = "ray.io/node-id"
 """The label that Ray gives every node."""

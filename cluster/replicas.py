@@ -19,8 +19,8 @@ from cluster.leg import Leg, shares_of
 from cluster.placement import Wanted, reserve
 from cluster.server_crew import ServerCrew
 from cluster.transport import Keys
-from pipelines.config import PlanConfig
 from pipelines.model.load import DTYPES
+from pipelines.plan_settings import PlanConfig
 from pipelines.train.optimizers import by_value
 from pipelines.train.parameter_server import ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, share_out

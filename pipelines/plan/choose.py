@@ -20,7 +20,6 @@ from dataclasses import dataclass, replace
 from math import prod
 from statistics import fmean
 
-from pipelines.config import PlanConfig
 from pipelines.device_settings import EnergyConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
@@ -40,6 +39,7 @@ from pipelines.plan.seats import seat
 from pipelines.plan.simulate import Simulated, fits
 from pipelines.plan.solve import Solution, best_pipeline, best_pipelines
 from pipelines.plan.windows import INFINITE
+from pipelines.plan_settings import PlanConfig
 
 CANDIDATES = 8
 """Pipelines that are simulated, of those that are best by the formula."""

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from itertools import pairwise
 from typing import Any
 
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.model.units import Units
 from pipelines.plan.holders import stage_parameters
 from pipelines.plan.local import Local, local_of
 from pipelines.plan.partition import cut_at
+from pipelines.plan_settings import PlanConfig
 
 UNMEASURED = "1f1b"
 """The schedule where nothing was measured that would tell which is the fastest."""

@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from pipelines.config import PlanConfig
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
@@ -27,6 +26,7 @@ from pipelines.plan.seats import seat
 from pipelines.plan.server_room import keep_room, told_room
 from pipelines.plan.simulate import Simulated
 from pipelines.plan.waves import split_in_waves
+from pipelines.plan_settings import PlanConfig
 
 MOST = 8
 """Replicas that `auto` looks at."""

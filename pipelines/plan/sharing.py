@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.plan import Plan
+from pipelines.plan_settings import PlanConfig
 
 
 def check_sharing(config: Config) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
+from pipelines.plan_settings import PlanConfig
 
 WORKERS, MAX_FAILURES = 2, 3
 """What `plan.workers` and `plan.max_failures` are when they are left out."""

@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from pipelines.config import PlanConfig, TrainConfig
+from pipelines.config import TrainConfig
 from pipelines.errors import UserError
 from pipelines.model.freeze import freeze, trained
 from pipelines.model.units import find_units
 from pipelines.plan.plan import make_plan, unit_costs
+from pipelines.plan_settings import PlanConfig
 from pipelines.train.frozen import FrozenLinear
 from tests.unit.pipelines.one_process import OneProcess, micro_batches, probe, tiny
 

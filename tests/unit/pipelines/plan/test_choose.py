@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import PlanConfig
 from pipelines.device_settings import EnergyConfig
 from pipelines.errors import UserError
 from pipelines.model.units import Units
@@ -16,6 +15,7 @@ from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.plan.predict import Predictor, Seating
+from pipelines.plan_settings import PlanConfig
 from tests.unit.pipelines.plan.test_roles import unit
 
 SHAPE = Shape(4, 8)

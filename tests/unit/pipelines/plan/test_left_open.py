@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
 from pipelines.plan.left_open import Work, best, decided, numbers, recomputes
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
+from pipelines.plan_settings import PlanConfig
 from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
 from pipelines.train.resume import as_before, check_same, lasting
 from tests.unit.pipelines.plan.test_choose import UNITS, kind

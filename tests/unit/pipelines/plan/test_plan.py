@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.config import PlanConfig
 from pipelines.errors import UserError
 from pipelines.model.units import find_units, one_unit
 from pipelines.plan.plan import inside_blocks, make_plan
+from pipelines.plan_settings import PlanConfig
 from tests.unit.pipelines.model.test_units import INPUTS, Blocks
 from tests.unit.pipelines.one_process import probe, tiny
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import PlanConfig
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice, Chooser
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Link, Measured, MeasuredType
 from pipelines.plan.replicate import Replicator
+from pipelines.plan_settings import PlanConfig
 from tests.unit.pipelines.plan.test_choose import BLOCKS, STEPS, UNITS, choose, kind
 
 HELD = 100_000

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import Config, PlanConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.plan import Cut, Plan
 from pipelines.plan.sharing import check_sharing, settled
+from pipelines.plan_settings import PlanConfig
 
 
 @pytest.mark.parametrize(
