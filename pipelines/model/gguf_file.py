@@ -18,6 +18,16 @@ def gguf_options(where: str) -> tuple[str, dict[str, str]]:
     return str(path.parent), {"gguf_file": path.name}
 
 
+def forget_quantisation(model: Any) -> None:
+    """The weights of what was read are plain; transformers would refuse to save the model for what they once were."""
+    model.hf_quantizer = None
+    for name in ("is_quantized", "quantization_method"):
+        if hasattr(model, name):
+            delattr(model, name)
+    if hasattr(model.config, "quantization_config"):
+        del model.config.quantization_config
+
+
 def check_gguf(path: Path) -> None:
     """Read all of a file but its tensors' values.
 

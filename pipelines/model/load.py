@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from pipelines.adapt.attach import attach
 from pipelines.data.packages import package_path
 from pipelines.errors import UserError
-from pipelines.model.gguf_file import ENDING, check_gguf, gguf_options
+from pipelines.model.gguf_file import ENDING, check_gguf, forget_quantisation, gguf_options
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -71,6 +71,8 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
         ) from None
     finally:
         torch.set_rng_state(state)
+    if options:
+        forget_quantisation(model)
     return model
 
 

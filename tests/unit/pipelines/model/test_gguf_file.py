@@ -79,6 +79,10 @@ def test_a_gguf_file_gives_a_model_with_its_dequantised_weights_and_its_tokenize
         "blk.0.attn_v": "model.layers.0.self_attn.v_proj", "blk.1.attn_output": "model.layers.1.self_attn.o_proj",
     }.items():  # fmt: skip
         assert torch.equal(found[f"{there}.weight"], torch.from_numpy(kept[name])), name
+    # What is trained from it is saved and loaded like any other model.
+    model.save_pretrained(tmp_path / "saved")
+    again = load_model(str(tmp_path / "saved"), auto_class=transformers.AutoModelForCausalLM, dtype="float32", seed=0)
+    assert all(torch.equal(value, found[name]) for name, value in again.state_dict().items())
     tokenizer = load_tokenizer(str(path))
     encoded = tokenizer([["a", "ab"]], is_split_into_words=True, add_special_tokens=False)
     assert encoded.word_ids(0)[0] == 0
