@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 from torch import Tensor
 
@@ -36,7 +37,7 @@ def rehearse(
     Args:
         example: any micro-batch.
         steps: the shapes of the micro-batches of some steps.
-        patience: seconds; every step is rehearsed twice at least, and the first time does not count.
+        patience: seconds, after which no other step begins; the first one counts only if it took longer.
 
     Returns:
         The shapes that ran, and what all their forwards, backwards and weight gradients took, in seconds.
@@ -46,13 +47,18 @@ def rehearse(
     batches = {shape: sized(example, shape) for step in steps for shape in step}
     ran: list[Shape] = []
     spent: dict[str, list[float]] = {"forward": [], "backward": [], "weights": []}
-    begun, turn = time.monotonic(), 0
-    while turn < 2 or time.monotonic() - begun < patience:
-        for shapes in steps:
-            # The first turn warms up.
-            _step(stage, [batches[shape] for shape in shapes], spent if turn else {kind: [] for kind in spent})
-            ran += shapes if turn else []
-        turn += 1
+    begun = time.monotonic()
+    for number, shapes in enumerate(cycle(steps)):
+        here: dict[str, list[float]] = {kind: [] for kind in spent}
+        _step(stage, [batches[shape] for shape in shapes], here)
+        late = time.monotonic() - begun > patience
+        # The first step warms up, unless there is no time for another one.
+        if number or late:
+            ran += shapes
+            for kind, seconds in here.items():
+                spent[kind] += seconds
+        if late:
+            break
     return ran, {kind: math.fsum(seconds) for kind, seconds in spent.items()}
 
 
