@@ -23,6 +23,8 @@ from pipelines.train.watch import Watch
 
 PATIENCE = 4.0
 """Seconds."""
+ENOUGH = 12
+"""Steps."""
 
 
 def rehearse(
@@ -37,7 +39,8 @@ def rehearse(
     Args:
         example: any micro-batch.
         steps: the shapes of the micro-batches of some steps.
-        patience: seconds, after which no other step begins; the first one counts only if it took longer.
+        patience: seconds, after which no other step begins; the first one counts only if it took longer. Twelve
+            steps are enough, however quick they are.
 
     Returns:
         The shapes that ran, and what all their forwards, backwards and weight gradients took, in seconds.
@@ -51,13 +54,13 @@ def rehearse(
     for number, shapes in enumerate(cycle(steps)):
         here: dict[str, list[float]] = {kind: [] for kind in spent}
         _step(stage, [batches[shape] for shape in shapes], here)
-        late = time.monotonic() - begun > patience
+        done = number == ENOUGH or time.monotonic() - begun > patience
         # The first step warms up, unless there is no time for another one.
-        if number or late:
+        if number or done:
             ran += shapes
             for kind, seconds in here.items():
                 spent[kind] += seconds
-        if late:
+        if done:
             break
     return ran, {kind: math.fsum(seconds) for kind, seconds in spent.items()}
 
