@@ -89,9 +89,10 @@ class Worker:
         self._number, self._num_workers = context.get_world_rank(), context.get_world_size()
         self._errand, self._train = errand, errand.config.train
         plan = errand.config.plan
-        # Ray Train lets each worker see all GPUs of its node, and says which one is its own.
         threads = errand.threads or max(1, int(plan.cpus_per_stage))
-        device = Device(ray.train.torch.get_device(), threads, slowdown_here())
+        # Ray Train lets each worker see all GPUs of its node, and says which one is its own, be it there or not.
+        kind = ray.train.torch.get_device() if torch.cuda.is_available() else torch.device("cpu")
+        device = Device(kind, threads, slowdown_here())
         replica = Replica(errand.spec, device, num_workers=self._num_workers)
         self._stop = False
         self._told: ray.ObjectRef[bool] | None = None

@@ -134,6 +134,8 @@ class Device:
         """The peak since the last call, or since the process began; the next one counts from here."""
         gpu = None
         if self.kind.type == "cuda":
+            # There is nothing to reset in a process that has not used its GPU yet.
+            torch.cuda.init()
             gpu = torch.cuda.max_memory_allocated(self.kind)
             torch.cuda.reset_peak_memory_stats(self.kind)
         try:
