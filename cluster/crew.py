@@ -1,9 +1,8 @@
-"""The actors of one run: made together, asked together, ended together."""
+"""The stages of one replica: made together, asked together, ended together."""
 
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,73 +12,19 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
-from cluster.actors import DataShardActor, Seat, StageActor
+from cluster.actors import Seat, StageActor
+from cluster.copies import Copy, Made
+from cluster.data_crew import Refs
 from cluster.handover import DriverEnd, Named
 from cluster.placement import Wanted, reserve
+from cluster.roll_call import lost_of
 from cluster.transport import Keys
 from cluster.waiting import wait_for
-from pipelines.config import DataConfig
-from pipelines.data.batches import MicroBatch
-from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
 from pipelines.train.device import Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import StageSpec
 from pipelines.train.transport import SPAN, who
-
-Refs = Sequence["ray.ObjectRef[Any]"]
-
-
-class DataCrew:
-    """The data shards. They take no CPU of the plan's: between steps they only hand out rows."""
-
-    def __init__(self, data: DataConfig, *, timeout: float) -> None:
-        self._timeout = timeout
-        make = DataShardActor.options(num_cpus=0)
-        self._shards = [make.remote(data, shard=s, num_shards=data.shards) for s in range(data.shards)]
-
-    def load(self) -> Mapping[str, SplitSummary]:
-        """Read all splits; the summaries are of whole splits."""
-        return same_everywhere(self._all("load", to="read its data"))
-
-    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
-        """Tokenise; lengths and targets come in the order of the split's rows."""
-        answers = self._all("encode", task, tokenizer, labels, max_length, to="tokenise its data")
-        return {
-            split: Lengths(
-                interleave([answer[split].lengths for answer in answers]),
-                interleave([answer[split].num_targets for answer in answers]),
-                sum(answer[split].num_words_cut for answer in answers),
-                sum(answer[split].num_words_unseen for answer in answers),
-            )
-            for split in answers[0]
-        }
-
-    def class_counts(self, split: str, num_classes: int) -> list[int]:
-        """How many targets of a split are of each class."""
-        total = sum(self._all("class_counts", split, to=f"count the classes of {split}"), Counter[int]())
-        return [total[number] for number in range(num_classes)]
-
-    def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
-        """What the targets of each row weigh together, in the order of the split's rows."""
-        return interleave(self._all("target_weights", split, weights, to=f"weigh the targets of {split}"))
-
-    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
-        """For each row of a split its true tags, and which of its words get an answer."""
-        return interleave(self._all("gold", split, to=f"give the tags of {split}"))
-
-    def hand_out(self, split: str, micro_batches: Sequence[MicroBatch]) -> Refs:
-        """What each shard holds of these micro-batches; goes to the stages without passing through here."""
-        wanted = [micro_batch.rows for micro_batch in micro_batches]
-        return [shard.micro_batches.remote(split, wanted) for shard in self._shards]
-
-    def close(self) -> None:
-        for shard in self._shards:
-            ray.kill(shard)
-
-    def _all(self, method: str, *args: Any, to: str) -> list[Any]:
-        calls = {f"data shard {s}": getattr(shard, method).remote(*args) for s, shard in enumerate(self._shards)}
-        return wait_for(calls, to=to, timeout=self._timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,25 +63,59 @@ class StageCrew:
         self._owns_group = reserved is None
         if reserved is None:
             reserved = Reserved(0, reserve(devices, may_grow=may_grow, timeout=timeout), 0, Keys.new())
-        keys, self.replica, self._group = reserved.keys, reserved.replica, reserved.group
-        self._hands = DriverEnd(keys=keys, timeout=timeout, number=self.number)
-        self._stages: list[Any] = []
-        for j, device in enumerate(devices):
-            here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=reserved.first_bundle + j)
-            on_gpu = device.kind == "gpu"
-            make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
-            self._stages.append(
-                make.remote(
-                    j,
-                    task=task,
-                    cpus=device.cpus,
-                    threads=device.threads,
-                    wants_gpu=on_gpu,
-                    keys=keys,
-                    timeout=timeout,
-                    replica=self.replica,
-                )
-            )
+        self.replica, self._group, self._reserved = reserved.replica, reserved.group, reserved
+        self._devices, self._task = devices, task
+        self._hands = DriverEnd(keys=reserved.keys, timeout=timeout, number=self.number)
+        self._stages = [self._make(j) for j in range(len(devices))]
+        self._built: set[int] = set()
+        """The stages that have their part of the model."""
+
+    def _make(self, j: int) -> Any:
+        device, bundle = self._devices[j], self._reserved.first_bundle + j
+        here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
+        on_gpu = device.kind == "gpu"
+        make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
+        return make.remote(
+            j,
+            task=self._task,
+            cpus=device.cpus,
+            threads=device.threads,
+            wants_gpu=on_gpu,
+            keys=self._reserved.keys,
+            timeout=self._timeout,
+            replica=self.replica,
+        )
+
+    def interrupt(self) -> None:
+        """Tell the stages to let go of what they do: every call that is under way, or was made, fails."""
+        self._hands.interrupt()
+
+    def replace_lost(self, seconds: float) -> list[str]:
+        """Put new actors in the place of those that are dead or do not come to rest in so many seconds.
+
+        To be called after `interrupt`; then `meet` and `build` again. Returns who was lost.
+        """
+        lost = lost_of(self._stages, seconds)
+        for j in lost:
+            self._stages[j] = self._make(j)
+            self._built.discard(j)
+        return [self._who(j) for j in lost]
+
+    def forget(self) -> None:
+        """Let every stage be built anew."""
+        self._built.clear()
+
+    def copy(self, version: int) -> list[Made]:
+        """Have every stage copy what it owns, when what it was told before is done."""
+        return [tuple(stage.copy.options(num_returns=2).remote(version)) for stage in self._stages]
+
+    def restore(self, copies: Sequence[Sequence[ray.ObjectRef[Copy]]]) -> None:
+        """Give each stage the copies that have something of what it holds."""
+        calls = {
+            self._who(j): stage.restore.remote(*own)
+            for j, (stage, own) in enumerate(zip(self._stages, copies, strict=True))
+        }
+        wait_for(calls, to="take up its copy", timeout=self._timeout)
 
     def number(self, j: int) -> int:
         """The number of this replica's stage `j` among all stages."""
@@ -169,19 +148,25 @@ class StageCrew:
     ) -> list[tuple[str, ...]]:
         """Give each stage its part of the model: weights (and buffers), and the optimizer's state, piece by piece.
 
+        Stages that have theirs already only get to know the others again.
+
         Args:
             servers: where the parameter servers listen, by their numbers.
 
         Returns:
             For each stage the names of the parameters that it trains by rows.
         """
-        calls = {}
-        for j, (stage, spec) in enumerate(zip(self._stages, specs, strict=True)):
-            calls[self._who(j)] = stage.build.remote(spec, padding, self._addresses, self._driver, servers or {})
+        ways = self._addresses, self._driver, servers or {}
+        calls = {
+            self._who(j): stage.rejoin.remote(*ways) if j in self._built else stage.build.remote(spec, padding, *ways)
+            for j, (stage, spec) in enumerate(zip(self._stages, specs, strict=True))
+        }
         tables = wait_for(calls, to="build its part of the model", timeout=self._timeout)
-        self._hands.give("weights", {j: weights for j, (weights, _) in enumerate(states)})
-        self._hands.give("moments", {j: moments for j, (_, moments) in enumerate(states)})
+        new = {j: state for j, state in enumerate(states) if j not in self._built}
+        self._hands.give("weights", {j: weights for j, (weights, _) in new.items()})
+        self._hands.give("moments", {j: moments for j, (_, moments) in new.items()})
         self._all("settle", to="have its part of the model")
+        self._built.update(new)
         return tables
 
     def peaks(self) -> list[Peaks]:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, Refs
+from cluster.data_crew import DataCrew, Refs
 from cluster.desk import Answered, Failed, Message, Saved, Started, Stepped
 from cluster.devices import slowdown_here
 from pipelines.config import Config

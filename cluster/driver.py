@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 
 from cluster.evaluation import Evaluation
@@ -20,6 +20,7 @@ from cluster.placement import Wanted, seats_of, servers_of, wanted
 from cluster.planning import forecast_of, plan_run
 from cluster.preparation import Preparation
 from cluster.profiling import shape_of
+from cluster.recovering import Recovering
 from pipelines.config import Config
 from pipelines.plan.forecast import Forecast
 from pipelines.plan.local import local_of
@@ -117,33 +118,31 @@ class Driver:
         Raises:
             Stopped: a stop was asked for; a checkpoint was saved.
         """
-        run = self._run
+        run, safely = self._run, self._recovering.run
         every = self._config.checkpoint.every_steps
-        for first, end in legs(self._done, run.num_steps, every=every, epoch=run.steps_per_epoch):
-            self._run_leg(first, end)
+        for _, end in legs(self._done, run.num_steps, every=every, epoch=run.steps_per_epoch):
+            safely(partial(self._run_leg, end))
+            if self._stop.signal is not None:
+                raise Stopped(safely(self.save), self._stop.signal)
             if end % run.steps_per_epoch == 0 or end == run.num_steps:
-                self._score("dev")
-            self.save()
-        self._score("test")
+                safely(partial(self._score, "dev"))
+            safely(self.save)
+        safely(partial(self._score, "test"))
 
-    def _run_leg(self, first: int, end: int) -> None:
+    def _run_leg(self, end: int) -> None:
         assert self._fleet is not None
         self._previous_end = 0.0
-        for landed in self._fleet.run(self._works(first, end)):
+        for landed in self._fleet.run(takewhile(lambda _: self._stop.signal is None, self._works(self._done, end))):
             self._land(landed)
-        if self._stop.signal is not None:
-            raise Stopped(self.save(), self._stop.signal)
 
     def _works(self, first: int, end: int) -> Iterator[Work]:
-        """The steps of a leg, until a stop is asked for."""
         run = self._run
-        epoch = first // run.steps_per_epoch
-        steps = run.epoch(epoch)
+        steps, of = [], -1
         for number in range(first, end):
-            if self._stop.signal is not None:
-                return
-            step = steps[number - epoch * run.steps_per_epoch]
-            yield Work(number, step, run.target_weight(step))
+            epoch, at = divmod(number, run.steps_per_epoch)
+            if epoch != of:
+                steps, of = run.epoch(epoch), epoch
+            yield Work(number, steps[at], run.target_weight(steps[at]))
 
     def save(self) -> Path:
         """Save a checkpoint of the steps done so far."""
@@ -160,8 +159,9 @@ class Driver:
 
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
-        assert self._fleet is not None
-        self._run.save_model(folder, self._fleet.weights(), self._fleet.moments())
+        fleet = self._fleet
+        assert fleet is not None
+        self._recovering.run(lambda: self._run.save_model(folder, fleet.weights(), fleet.moments()))
 
     def close(self) -> None:
         """End all actors."""
@@ -216,7 +216,15 @@ class Driver:
     def _make_fleet(
         self, devices: Sequence[Sequence[Wanted]], servers: Sequence[Wanted], config: PlanConfig, *, may_grow: bool
     ) -> Fleet:
-        return make_fleet(devices, servers, config, self._config.train.task, self._run.data, may_grow=may_grow)
+        return make_fleet(
+            devices,
+            servers,
+            config,
+            self._config.train.task,
+            self._run.data,
+            may_grow=may_grow,
+            copy_every=self._config.recovery.copy_every,
+        )
 
     def _build(self) -> None:
         assert self._fleet is not None
@@ -259,4 +267,17 @@ class Driver:
             ReplicaPlan(partial(make_specs, cut), pipeline, cut.schedule)
             for cut, pipeline in zip(cuts, pipelines, strict=True)
         ]
-        self._fleet.build(Start(replicas, run.model.padding, state, run.model.shapes(), self._done))
+
+        def begin() -> Start:
+            return Start(replicas, run.model.padding, state, run.model.shapes(), run.first_step)
+
+        self._fleet.build(begin())
+        self._recovering = Recovering(
+            self._fleet,
+            run.data,
+            self._config.recovery,
+            self._observer,
+            start=begin,
+            works=self._works,
+            done=lambda: self._done,
+        )

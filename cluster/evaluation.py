@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.crew import DataCrew
+from cluster.data_crew import DataCrew
 from cluster.fleet import Fleet
 from pipelines.data.batches import evaluation_batches
 

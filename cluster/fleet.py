@@ -10,7 +10,7 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import Refs
+from cluster.data_crew import Refs
 from cluster.handover import Named
 from pipelines.data.batches import Step
 from pipelines.plan.pipeline import Pipeline
@@ -83,6 +83,18 @@ class Landed:
     """For each replica, how many waves of the step it ran."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rejoined:
+    """What it took to put new actors in the place of lost ones."""
+
+    lost: tuple[str, ...]
+    """Who was replaced."""
+    version: int
+    """All weights have had so many updates now."""
+    seconds: Mapping[str, float]
+    """By phase: until all were at rest, the new ones had started, they were built, their state was restored."""
+
+
 class Fleet(Protocol):
     """All stages of a run, and whatever owns the weights."""
 
@@ -97,6 +109,14 @@ class Fleet(Protocol):
 
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         """Run steps as they are asked for; when they end, wait for all that were begun."""
+
+    def rejoin(self, start: Start, seconds: float) -> Rejoined:
+        """Put new actors in the place of lost ones, and go back to the newest copies that all have, or to `start`.
+
+        Args:
+            start: as for `build`, with the newest state on disk.
+            seconds: who does not come to rest in so many is lost.
+        """
 
     def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
         """Let a replica evaluate micro-batches with the newest weights. No step may run meanwhile."""

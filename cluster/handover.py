@@ -25,6 +25,12 @@ from pipelines.train.transport import DRIVER, Tag, who
 
 Named = Iterable[tuple[str, Tensor]]
 
+INTERRUPTION = Tag(0, "interruption")
+
+
+class Interrupted(Exception):
+    """The driver said to let go of what is being done: someone else was lost."""
+
 
 class StageEnd:
     """One stage's way to and from the driver."""
@@ -38,6 +44,15 @@ class StageEnd:
 
     def connect(self, driver: str) -> None:
         self._link.connect({DRIVER: driver})
+
+    def glance(self) -> None:
+        """Look whether the driver said to let go.
+
+        Raises:
+            Interrupted: it did; from then on, always.
+        """
+        if self._link.has(DRIVER, INTERRUPTION):
+            raise Interrupted
 
     def take(self, number: int, part: Part, names: Sequence[str]) -> dict[str, Tensor]:
         """A piece that the driver sent.
@@ -71,13 +86,22 @@ class DriverEnd:
     def __init__(self, *, keys: Keys, timeout: float, number: Callable[[int], int] = int) -> None:
         """`number`: what the `j`-th of them is numbered among all stages and servers."""
         self._link = ZmqTransport(DRIVER, keys=keys, timeout=timeout)
-        self._timeout, self._number = timeout, number
+        self._keys, self._timeout, self._number = keys, timeout, number
+        self._met = False
         self._numbers = count()
         self._stages: Sequence[Any] = ()
 
     def meet(self, stages: Sequence[Any], nodes: Iterable[str]) -> str:
-        """Get to know the stages, which sit on these nodes, and return the address where they find the driver."""
+        """Get to know the stages, which sit on these nodes, and return the address where they find the driver.
+
+        May be called again, with others in the place of some.
+        """
         self._stages = stages
+        if self._met:
+            # What was on its way to and from those who were lost is on no way any more.
+            self.close()
+            self._link = ZmqTransport(DRIVER, keys=self._keys, timeout=self._timeout)
+        self._met = True
         together = set(nodes) == {ray.get_runtime_context().get_node_id()}
         room = f"motley-{secrets.token_hex(8)}" if together else None
         calls = {self._who(j): stage.bind_for_driver.remote(room) for j, stage in enumerate(stages)}
@@ -85,6 +109,11 @@ class DriverEnd:
         mine = self._link.bind(room=room, host=ray.util.get_node_ip_address())
         self._link.connect({self._number(j): address for j, address in enumerate(addresses)})
         return mine
+
+    def interrupt(self) -> None:
+        """Tell all stages to let go of what they do. Those that do not answer are told as well."""
+        for j in range(len(self._stages)) if self._met else ():
+            self._link.send(self._number(j), INTERRUPTION, [])
 
     def give(self, part: Part, named: Mapping[int, Named]) -> None:
         """Send stage `j` its part `named[j]`; all stages at once, each a piece at a time."""

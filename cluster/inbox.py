@@ -13,12 +13,16 @@ from pipelines.train.transport import Tag, who
 Opener = Callable[[], list[Tensor]]
 """Makes the tensors of a message that came."""
 
+GLANCE = 0.25
+"""Seconds after which whoever waits looks whether it is still to wait."""
+
 
 class Inbox(ABC):
     """The waiting part of a transport; how messages travel is its subclasses'. Not for use by several threads."""
 
-    def __init__(self, stage: int, *, timeout: float) -> None:
-        self._stage, self._timeout = stage, timeout
+    def __init__(self, stage: int, *, timeout: float, glance: Callable[[], None] = lambda: None) -> None:
+        """`glance`: raises when it is no use to wait any longer."""
+        self._stage, self._timeout, self._glance = stage, timeout, glance
         self._kept: dict[tuple[int, Tag], Opener] = {}
 
     def receive(self, stage: int, tag: Tag) -> list[Tensor]:
@@ -26,13 +30,15 @@ class Inbox(ABC):
 
         Raises:
             TimeoutError: it did not come in time; names who waits, for whom, and for what.
+            Exception: what `glance` raises.
         """
         wanted = (stage, tag)
         if wanted not in self._kept:
             deadline = time.monotonic() + self._timeout
             while wanted not in self._kept:
                 left = deadline - time.monotonic()
-                if left <= 0 or not self._take_in(left):
+                self._glance()
+                if not self._take_in(max(0.0, min(left, GLANCE))) and left <= 0:
                     raise TimeoutError(
                         f"{who(self._stage).capitalize()} waited {self._timeout:g} s for the {tag} from "
                         f"{who(stage)}, which never came (plan.timeout)."
@@ -47,6 +53,12 @@ class Inbox(ABC):
             return None
         sender, tag = next(iter(self._kept))
         return sender, tag, self._kept.pop((sender, tag))()
+
+    def has(self, stage: int, tag: Tag) -> bool:
+        """Whether a message is there already."""
+        while (stage, tag) not in self._kept and self._take_in(0):
+            pass
+        return (stage, tag) in self._kept
 
     @abstractmethod
     def bind(self, *, room: str | None, host: str) -> str:

@@ -16,7 +16,8 @@ from typing import Any
 
 import ray
 
-from cluster.crew import DataCrew, StageCrew
+from cluster.crew import StageCrew
+from cluster.data_crew import DataCrew
 from cluster.fleet import Landed, Start, Work
 from cluster.server_crew import ServerCrew
 from cluster.waiting import wait_for_any

@@ -11,8 +11,11 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, Refs, StageCrew
-from cluster.fleet import Landed, Start, Work
+from cluster.copies import Copies
+from cluster.crew import StageCrew
+from cluster.data_crew import DataCrew, Refs
+from cluster.fleet import Landed, Rejoined, Start, Work
+from cluster.phases import Phases
 from pipelines.plan.actions import Action
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
@@ -36,8 +39,10 @@ class _Flight:
 class OneReplica:
     """A crew that runs whole steps."""
 
-    def __init__(self, crew: StageCrew, data: DataCrew) -> None:
+    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int) -> None:
+        """`copy_every`: updates from one copy of the weights to the next."""
         self._crew, self._data = crew, data
+        self._copies = Copies(copy_every)
 
     def meet(self) -> list[Seat]:
         return self._crew.meet()
@@ -45,8 +50,32 @@ class OneReplica:
     def build(self, start: Start) -> None:
         (plan,) = start.replicas
         self._pipeline, self._schedule = plan.pipeline, plan.schedule
-        specs = plan.make_specs(())
-        self._crew.build(specs, start.padding, [start.state(held(spec.units, spec)) for spec in specs])
+        self._specs = plan.make_specs(())
+        self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
+        self._copies.start(start.version, self._crew.copy, at_once=True)
+
+    def rejoin(self, start: Start, seconds: float) -> Rejoined:
+        clock = Phases()
+        self._crew.interrupt()
+        lost = self._crew.replace_lost(seconds)
+        clock.end("found")
+        self._crew.meet()
+        clock.end("started")
+        found = self._copies.newest()
+        if found is None:
+            self._crew.forget()
+            self.build(start)
+            clock.end("built")
+            return Rejoined(tuple(lost), start.version, clock.seconds)
+        version, copies = found
+        self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
+        clock.end("built")
+        # A lost node may have had some of them. Then the next try begins with what is on disk.
+        self._copies.clear()
+        self._crew.restore([[copies[owner] for owner in (j, *spec.borrowed)] for j, spec in enumerate(self._specs)])
+        self._copies.start(version, self._crew.copy, at_once=True)
+        clock.end("restored")
+        return Rejoined(tuple(lost), version, clock.seconds)
 
     def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
         (own,) = stages
@@ -55,6 +84,7 @@ class OneReplica:
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         flights: deque[_Flight] = deque()
         for work in works:
+            self._copies.start(work.number, self._crew.copy)
             flights.append(self._send(work))
             if len(flights) == AHEAD:
                 yield self._land(flights.popleft())

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from cluster.crew import DataCrew
+from cluster.data_crew import DataCrew
 from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config

@@ -12,10 +12,13 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.crew import DataCrew, Refs, Reserved, StageCrew
-from cluster.fleet import Landed, Start, Work
+from cluster.copies import Copies
+from cluster.crew import Reserved, StageCrew
+from cluster.data_crew import DataCrew, Refs
+from cluster.fleet import Landed, Rejoined, Start, Work
 from cluster.handover import Named
 from cluster.leg import Leg, shares_of
+from cluster.phases import Phases
 from cluster.placement import Wanted, reserve
 from cluster.server_crew import ServerCrew
 from cluster.transport import Keys
@@ -40,12 +43,14 @@ class Replicas:
         data: DataCrew,
         *,
         may_grow: bool,
+        copy_every: int,
     ) -> None:
         """Reserve everything at once and start the actors, without waiting for them.
 
         Args:
             devices: of each replica's stages.
             servers: of each parameter server.
+            copy_every: updates from one copy of the weights to the next.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
@@ -66,6 +71,7 @@ class Replicas:
         ]
         self._servers = ServerCrew(servers, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
+        self._copies = Copies(copy_every)
         self._shares = shares_of(config)
 
     # -- getting ready --------------------------------------------------------------------------
@@ -80,12 +86,50 @@ class Replicas:
         return seats
 
     def build(self, start: Start) -> None:
-        self._start = start
-        plain = start.replicas[0].make_specs(())[0]
+        self._plan(start)
         self._version = start.version
+        owned = [start.state(list(dict.fromkeys(piece.name for piece in pieces))) for pieces in self._owners]
+        self._join(start, owned)
+
+    def rejoin(self, start: Start, seconds: float) -> Rejoined:
+        clock = Phases()
+        for crew in self._crews:
+            crew.interrupt()
+        self._servers.interrupt()
+        lost = [who for crew in self._crews for who in crew.replace_lost(seconds)]
+        lost += self._servers.replace_lost(seconds)
+        clock.end("found")
+        self.meet()
+        clock.end("started")
+        found = self._copies.newest()
+        self._copies.clear()
+        if found is None:
+            for crew in self._crews:
+                crew.forget()
+            self.build(start)
+            clock.end("built")
+            return Rejoined(tuple(lost), self._version, clock.seconds)
+        self._version, copies = found
+        self._join(start, copies)
+        clock.end("built")
+        for crew in self._crews:
+            crew.restore([copies] * crew.num_stages)
+        clock.end("restored")
+        return Rejoined(tuple(lost), self._version, clock.seconds)
+
+    def _plan(self, start: Start) -> None:
+        """Who owns which piece of the parameters: the same at every call."""
+        plain = start.replicas[0].make_specs(())[0]
         whole = not by_value(plain.train)
         cut = cut_pieces(start.shapes, itemsize=DTYPES[plain.dtype].itemsize, whole=whole)
-        self._owners = share_out(cut, len(self._servers))
+        self._start, self._plain, self._owners = start, plain, share_out(cut, len(self._servers))
+
+    def _join(self, start: Start, state: Any) -> None:
+        """Build all that is not built, and let all get to know each other.
+
+        Args:
+            state: the servers', see `ServerCrew.build`.
+        """
         tables = set[str]()
         for crew, replica in zip(self._crews, start.replicas, strict=True):
             specs = replica.make_specs(self._owners)
@@ -93,11 +137,10 @@ class Replicas:
             states: list[tuple[Named, Named]] = [(start.state(held(s.units, s))[0], ()) for s in specs]
             for names in crew.build(specs, start.padding, states, self._server_ways):
                 tables.update(names)
-        self._servers.build(
-            [self._server_spec(k, plain, frozenset(tables)) for k in range(len(self._owners))],
-            self._stage_ways | self._server_ways,
-            [start.state(list(dict.fromkeys(piece.name for piece in owned))) for owned in self._owners],
-        )
+        specs_of = [self._server_spec(k, self._plain, frozenset(tables)) for k in range(len(self._owners))]
+        self._servers.build(specs_of, self._stage_ways | self._server_ways, state)
+        self._renewed = -1
+        self._copies.start(self._version, self._servers.copy, at_once=True)
 
     def _server_spec(self, k: int, plain: StageSpec, tables: frozenset[str]) -> ServerSpec:
         return ServerSpec(
@@ -109,6 +152,7 @@ class Replicas:
             train=plain.train,
             num_steps=plain.num_steps,
             version=self._version,
+            copy_every=self._copies.every,
             in_order=self._config.sharing != "async",
             settled=self._config.sharing == "sync",
         )
@@ -138,6 +182,7 @@ class Replicas:
         leg = Leg(self._config, self._start, self._crews, self._servers, self._data, self._version)
         for landed in leg.run(works):
             self._version = landed.version
+            self._copies.start(self._version, self._servers.copy)
             yield landed
 
     # -- evaluation and state -------------------------------------------------------------------

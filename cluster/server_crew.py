@@ -11,8 +11,10 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
 from cluster.actors import Seat
+from cluster.copies import Copy, Made
 from cluster.handover import DriverEnd, Named
 from cluster.placement import Wanted
+from cluster.roll_call import lost_of
 from cluster.server_actor import ParameterServerActor
 from cluster.transport import Keys
 from cluster.waiting import wait_for
@@ -28,14 +30,36 @@ class ServerCrew:
         self, devices: Sequence[Wanted], *, group: PlacementGroup, first_bundle: int, keys: Keys, timeout: float
     ) -> None:
         """Start an actor in each of the bundles from `first_bundle` on, without waiting for them."""
-        self._timeout = timeout
+        self._timeout, self._devices, self._keys = timeout, devices, keys
+        self._group, self._first_bundle = group, first_bundle
         self._hands = DriverEnd(keys=keys, timeout=timeout, number=server_number)
-        self._servers: list[Any] = []
-        for k, device in enumerate(devices):
-            here = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=first_bundle + k)
-            # Two calls at once: one may wait for an update while another one ends the actor.
-            make = ParameterServerActor.options(num_cpus=device.cpus, scheduling_strategy=here, max_concurrency=2)
-            self._servers.append(make.remote(k, cpus=device.cpus, keys=keys, timeout=timeout))
+        self._servers = [self._make(k) for k in range(len(devices))]
+
+    def _make(self, k: int) -> Any:
+        here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._first_bundle + k)
+        cpus = self._devices[k].cpus
+        # Three calls at once: while one waits for an update and one for a copy, another may end the actor.
+        make = ParameterServerActor.options(num_cpus=cpus, scheduling_strategy=here, max_concurrency=3)
+        return make.remote(k, cpus=cpus, keys=self._keys, timeout=self._timeout)
+
+    def interrupt(self) -> None:
+        """Tell the servers to let go of what they do."""
+        for server in self._servers:
+            server.let_go.remote()
+
+    def replace_lost(self, seconds: float) -> list[str]:
+        """Put new actors in the place of those that are dead or do not answer in so many seconds.
+
+        To be called after `interrupt`; then `meet`, `listen` and `build` again. Returns who was lost.
+        """
+        lost = lost_of(self._servers, seconds)
+        for k in lost:
+            self._servers[k] = self._make(k)
+        return [who(server_number(k)) for k in lost]
+
+    def copy(self, version: int) -> list[Made]:
+        """What every server owned after `version` updates."""
+        return [tuple(server.copy.options(num_returns=2).remote(version)) for server in self._servers]
 
     def __len__(self) -> int:
         return len(self._servers)
@@ -52,20 +76,31 @@ class ServerCrew:
         return {server_number(k): address for k, address in enumerate(addresses)}
 
     def build(
-        self, specs: Sequence[ServerSpec], addresses: Mapping[int, str], states: Sequence[tuple[Named, Named]]
+        self,
+        specs: Sequence[ServerSpec],
+        addresses: Mapping[int, str],
+        state: Sequence[tuple[Named, Named]] | Sequence[ray.ObjectRef[Copy]],
     ) -> None:
-        """Give each server its pieces: of whole tensors, weights and the optimizer's state.
+        """Give each server its pieces.
 
         Args:
             addresses: of all stages and servers, by number.
+            state: for each server the weights and the optimizer's state, of whole tensors; or a copy.
         """
         calls = {
             who(server_number(k)): server.build.remote(spec, addresses, self._driver)
             for k, (server, spec) in enumerate(zip(self._servers, specs, strict=True))
         }
         wait_for(calls, to="build its part of the parameters", timeout=self._timeout)
-        self._hands.give("weights", {k: weights for k, (weights, _) in enumerate(states)})
-        self._hands.give("moments", {k: moments for k, (_, moments) in enumerate(states)})
+        copies = {
+            who(server_number(k)): self._servers[k].restore.remote(own)
+            for k, own in enumerate(state)
+            if isinstance(own, ray.ObjectRef)
+        }
+        wait_for(copies, to="take up its copy", timeout=self._timeout)
+        named = {k: own for k, own in enumerate(state) if isinstance(own, tuple)}
+        self._hands.give("weights", {k: weights for k, (weights, _) in named.items()})
+        self._hands.give("moments", {k: moments for k, (_, moments) in named.items()})
         self._all("settle", to="have its part of the parameters")
 
     def start_finish(self, version: int) -> dict[str, ray.ObjectRef[ServerReport]]:

@@ -18,7 +18,7 @@ import os
 import select
 import struct
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -114,8 +114,8 @@ class _Pool:
 class SharedMemory(Inbox):
     """Carries one stage's messages to and from the others on its node."""
 
-    def __init__(self, stage: int, *, timeout: float) -> None:
-        super().__init__(stage, timeout=timeout)
+    def __init__(self, stage: int, *, timeout: float, glance: Callable[[], None] = lambda: None) -> None:
+        super().__init__(stage, timeout=timeout, glance=glance)
         self._process = os.getpid()
         self._pool = _Pool()
         self._paths: dict[int, str] = {}

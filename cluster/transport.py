@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -49,8 +49,8 @@ class Keys:
 class ZmqTransport(Inbox):
     """Carries the messages of one stage."""
 
-    def __init__(self, stage: int, *, keys: Keys, timeout: float) -> None:
-        super().__init__(stage, timeout=timeout)
+    def __init__(self, stage: int, *, keys: Keys, timeout: float, glance: Callable[[], None] = lambda: None) -> None:
+        super().__init__(stage, timeout=timeout, glance=glance)
         self._keys = keys
         self._context = zmq.Context()
         self._inbox = self._context.socket(zmq.PULL)

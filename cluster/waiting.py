@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
 from pipelines.errors import UserError
 
 
 class ActorLost(RuntimeError):
-    """An actor died while it was awaited."""
+    """An actor died while it was awaited, or what it had made was lost with its node."""
 
 
 def wait_for(awaited: Mapping[str, ray.ObjectRef[Any]], *, to: str, timeout: float) -> list[Any]:
@@ -55,7 +55,7 @@ def wait_for_any(
             ray.get(ref)
         except RayTaskError as error:
             raise _cause(error, names[ref], to) from error
-        except RayActorError as error:
+        except (RayActorError, ObjectLostError) as error:
             reason = str(error).split("\n", 1)[0]
             raise ActorLost(f"{names[ref]} died while it was to {to}: {reason}") from error
     return [names[ref] for ref in done]
@@ -63,6 +63,9 @@ def wait_for_any(
 
 def _cause(error: RayTaskError, who: str, to: str) -> Exception:
     cause = error.cause
+    if isinstance(cause, RayActorError | ObjectLostError):
+        reason = str(cause).split("\n", 1)[0]
+        return ActorLost(f"{who} could not {to}: what it was to be handed was lost with whoever held it: {reason}")
     if isinstance(cause, UserError):
         return UserError(str(cause))
     if isinstance(cause, TimeoutError | FloatingPointError):

@@ -5,7 +5,7 @@ docs/transport.md has the measurements behind this choice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,23 +37,24 @@ class Addresses:
         return self.far
 
 
-def near(stage: int, *, keys: Keys, timeout: float) -> Inbox:
+def near(stage: int, *, keys: Keys, timeout: float, glance: Callable[[], None] = lambda: None) -> Inbox:
     """The way to stages on the same node."""
     # Systems without memfd still have sockets in a private folder.
     return (
-        SharedMemory(stage, timeout=timeout)
+        SharedMemory(stage, timeout=timeout, glance=glance)
         if shared_memory.AVAILABLE
-        else ZmqTransport(stage, keys=keys, timeout=timeout)
+        else ZmqTransport(stage, keys=keys, timeout=timeout, glance=glance)
     )
 
 
 class Ways:
     """Carries the messages of one stage, to each other stage by the way that is theirs. Implements Transport."""
 
-    def __init__(self, stage: int, *, keys: Keys, timeout: float) -> None:
-        self._near = near(stage, keys=keys, timeout=timeout)
+    def __init__(self, stage: int, *, keys: Keys, timeout: float, glance: Callable[[], None] = lambda: None) -> None:
+        """`glance`: raises when it is no use to wait for a message any longer."""
+        self._near = near(stage, keys=keys, timeout=timeout, glance=glance)
         self._far: Inbox | None = None
-        self._make_far = partial(ZmqTransport, stage, keys=keys, timeout=timeout)
+        self._make_far = partial(ZmqTransport, stage, keys=keys, timeout=timeout, glance=glance)
         self._way: dict[int, Inbox] = {}
         self._node = ""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.crew import DataCrew
+from cluster.data_crew import DataCrew
 from pipelines.config import TrainConfig
 from pipelines.data.shard import Lengths
 from pipelines.tasks.class_weights import balanced_weights, named_weights

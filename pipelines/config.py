@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
+from pipelines.recovery_settings import RecoveryConfig
 from pipelines.section import Section
 
 
@@ -188,6 +189,7 @@ class Config(Section):
     """How stages compute, by type of device (`cpu`, `gpu`, or a type's own name, which goes before these two)."""
     energy: EnergyConfig = EnergyConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
     track: TrackConfig = TrackConfig()
     serve: ServeConfig = ServeConfig()
 

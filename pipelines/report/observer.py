@@ -81,6 +81,33 @@ class StepNumbers:
         return [min(1.0, report.busy / self.seconds) for report in self.reports]
 
 
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A loss, and what it took to go on."""
+
+    why: str
+    """What was noticed."""
+    lost: Sequence[str]
+    """Who was replaced; nobody where all came to rest and answered."""
+    step: int
+    """Steps that were done when it happened."""
+    back_to: int
+    """Steps that were done in the copy that everybody went back to."""
+    seconds: Mapping[str, float]
+    """By phase: `found`, `started`, `built`, `restored`, `replayed`."""
+
+    @property
+    def replayed(self) -> int:
+        """Steps that were run again."""
+        return self.step - self.back_to
+
+    def __str__(self) -> str:
+        who = ", ".join(self.lost) or "nobody"
+        phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in self.seconds.items())
+        took = f"{sum(self.seconds.values()):.1f} s ({phases})"
+        return f"{self.why} Replaced: {who}; {self.replayed} steps run again; {took}"
+
+
 class Observer(Protocol):
     """Whoever shows or stores a run."""
 
@@ -97,6 +124,8 @@ class Observer(Protocol):
     def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
 
     def saved(self, checkpoint: Path) -> None: ...
+
+    def recovered(self, recovery: Recovery) -> None: ...
 
     def note(self, text: str) -> None:
         """Something that whoever watches the run should know."""

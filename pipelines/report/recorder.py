@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, median
 from typing import Any
@@ -22,7 +23,7 @@ from pipelines.report import pictures, sharing
 from pipelines.report.energy import Book, holdings
 from pipelines.report.entities import EntityReport
 from pipelines.report.measured_table import Measuring
-from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.report.observer import Beginning, Recovery, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
@@ -42,6 +43,7 @@ class Recorder:
         self._recent: deque[StepNumbers] = deque(maxlen=50)
         self._scores: dict[str, list[tuple[int, int, EntityReport]]] = {"dev": [], "test": []}
         self._summary: dict[str, Any] = {}
+        self._recoveries: list[Recovery] = []
         self._skipped = 0
         self._loss_scale: float | None = None
         self._began = time.time()
@@ -144,6 +146,19 @@ class Recorder:
     def saved(self, checkpoint: Path) -> None:
         self.note(f"checkpoint {checkpoint}")
 
+    def recovered(self, recovery: Recovery) -> None:
+        assert self.tracker is not None
+        self._recoveries.append(recovery)
+        self.note(f"recovered: {recovery}")
+        self.tracker.metrics(
+            recovery.step,
+            {
+                "recoveries": float(len(self._recoveries)),
+                "steps_replayed": float(sum(one.replayed for one in self._recoveries)),
+                **{f"recovery_seconds/{phase}": seconds for phase, seconds in recovery.seconds.items()},
+            },
+        )
+
     def note(self, text: str) -> None:
         assert self._progress is not None
         self._progress.note(text)
@@ -209,6 +224,8 @@ class Recorder:
                     "mean_predicted_seconds": fmean(predicted),
                     "predicted_over_measured": sum(predicted) / sum(n.seconds for n in warm),
                 }
+        if self._recoveries:
+            summary["recoveries"] = [asdict(one) | {"replayed": one.replayed} for one in self._recoveries]
         if served := sharing.summary(self._steps):
             summary["sharing"] = served
         if self._loss_scale is not None:

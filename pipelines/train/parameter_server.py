@@ -45,6 +45,8 @@ class ServerSpec:
     """Updates that were done before: where a resumed run goes on."""
     in_order: bool
     """Whether update `s` is of step `s`; otherwise steps are applied as they come."""
+    copy_every: int
+    """Updates from one copy of what it owns to the next."""
     settled: bool
     """Whether nobody may still be reading the weights when an update comes, so that they need not be copied."""
 
@@ -123,6 +125,14 @@ class ParameterServer:
             name, _, kind = key.rpartition("/")
             own = [piece for piece in self.spec.pieces if piece.name == name]
             self._owned.restore({f"{piece.key}/{kind}": piece.of(value) for piece in own})
+
+    @torch.no_grad()
+    def take_up(self, weights: Mapping[str, Tensor], moments: Mapping[str, Tensor]) -> None:
+        """Copy in what `named_weights` and `named_moments` of this server, or of one that owned the same, gave."""
+        for key, value in weights.items():
+            self._named[key].copy_(value)
+            self._missing.discard(key)
+        self._owned.restore(moments)
 
     def named_weights(self) -> Iterator[tuple[str, Tensor]]:
         """The weights by the pieces' keys, on the host: their own memory, good until the next update."""

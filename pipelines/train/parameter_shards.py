@@ -107,14 +107,14 @@ _KEY = re.compile(r"(?P<name>.*)\[\d+:\d+\](?P<rest>(/[^/]*)?)")
 def joined(pieces: Iterable[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
     """Whole tensors by NAME (or NAME/KIND) from those of consecutive pieces, by KEY (or KEY/KIND).
 
-    What is a single number in every piece, as an optimizer's count of steps, is so in the whole.
+    What is a single number in every piece, as an optimizer's count of steps, is so in the whole. What bears a whole
+    name already is given as it is.
     """
 
     def parts() -> Iterator[tuple[str, str, Tensor]]:
         for key, tensor in pieces:
             found = _KEY.fullmatch(key)
-            assert found is not None, key
-            yield found["name"], found["rest"], tensor
+            yield (key, "", tensor) if found is None else (found["name"], found["rest"], tensor)
 
     for name, of_one in groupby(parts(), key=lambda part: part[0]):
         kinds: dict[str, list[Tensor]] = {}

@@ -11,7 +11,7 @@ The order of updates is server 0's: where steps are applied as they come, they m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -25,8 +25,11 @@ from pipelines.train.transport import Tag, Transport, server_number
 class ServerExecutor:
     """Joins a parameter server to the stages of all replicas, and to the other servers."""
 
-    def __init__(self, server: ParameterServer, transport: Transport) -> None:
-        self._server, self._transport = server, transport
+    def __init__(
+        self, server: ParameterServer, transport: Transport, updated: Callable[[], None] = lambda: None
+    ) -> None:
+        """`updated` is called after every update, before anybody gets the new weights."""
+        self._server, self._transport, self._updated = server, transport, updated
         self._k, self._num_servers = server.spec.server, server.spec.num_servers
         self._asking: list[tuple[int, Tag, list[Tensor]]] = []
         self._squares: dict[int, list[list[float]]] = {}
@@ -80,6 +83,7 @@ class ServerExecutor:
     def _update(self, step: int, norm: float) -> ServerReport:
         report = self._server.update(step, norm, bytes_sent=self._sent)
         self._sent = 0
+        self._updated()
         self._answer()
         return report
 

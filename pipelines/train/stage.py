@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -253,6 +254,12 @@ class Stage:
         """The trained weights, on the host; on a CPU it is their own memory, good until the next step."""
         for name, parameter in self.parameters.items():
             yield name, self.device.give(parameter)
+
+    def held(self) -> dict[str, Tensor]:
+        """All parameters and buffers that it was given, as they are now: their own memory."""
+        model, names = self._cut.model, {*self.spec.parameters, *self.spec.units.constants}
+        named = chain(model.named_parameters(), model.named_buffers())
+        return {name: tensor.detach() for name, tensor in named if name in names}
 
     def named_moments(self) -> Iterator[tuple[str, Tensor]]:
         """The optimizer's state as `NAME/KEY`, on the host, each made when it is asked for."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.plan.choose import Choice
-from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.report.observer import Beginning, Recovery, StepNumbers
 
 
 class Watcher:
@@ -20,6 +20,7 @@ class Watcher:
         self.steps: list[StepNumbers] = []
         self.reports: dict[str, list[Any]] = {"dev": [], "test": []}
         self.checkpoints: list[Path] = []
+        self.recoveries: list[Recovery] = []
         self.notes: list[str] = []
 
     def measuring(self, what: str, done: int, total: int) -> None: ...
@@ -40,6 +41,9 @@ class Watcher:
 
     def saved(self, checkpoint: Path) -> None:
         self.checkpoints.append(checkpoint)
+
+    def recovered(self, recovery: Recovery) -> None:
+        self.recoveries.append(recovery)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

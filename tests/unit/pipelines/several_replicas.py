@@ -91,7 +91,7 @@ class SeveralReplicas:
         for k, pieces in enumerate(owners):
             server_spec = ServerSpec(
                 k, servers, pieces, tables, dtype, train, num_steps, version, in_order=sharing != "async",
-                settled=sharing == "sync",
+                copy_every=10, settled=sharing == "sync",
             )  # fmt: skip
             server = ParameterServer(server_spec, CPU)
             server.load({name: parameters[name].detach() for name in learnt})

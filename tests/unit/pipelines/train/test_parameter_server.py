@@ -17,7 +17,17 @@ TRAIN = TrainConfig(optimizer="sgd", betas=(0.0, 0.9), learning_rate=1.0, warmup
 def server(*, tables: frozenset[str] = frozenset()) -> ParameterServer:
     """Owns rows 1 to 3 of a parameter of four rows, which are 10, 20 and 30."""
     spec = ServerSpec(
-        0, 1, (Piece("w", 1, 4, (3, 1)),), tables, "float32", TRAIN, num_steps=9, version=0, in_order=True, settled=True
+        0,
+        1,
+        (Piece("w", 1, 4, (3, 1)),),
+        tables,
+        "float32",
+        TRAIN,
+        num_steps=9,
+        version=0,
+        in_order=True,
+        copy_every=10,
+        settled=True,
     )
     made = ParameterServer(spec, CPU)
     made.load({"w": torch.tensor([[0.0], [10.0], [20.0], [30.0]])})

@@ -1,0 +1,50 @@
+"""A thin shell round a data shard: what Ray places and calls."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+import torch
+
+from pipelines.config import DataConfig
+from pipelines.data.pack import Packed
+from pipelines.data.shard import DataShard, Lengths, SplitSummary
+from pipelines.tasks import make_task
+
+
+class DataShell:
+    """Holds one data shard."""
+
+    def __init__(self, data: DataConfig, *, shard: int, num_shards: int) -> None:
+        torch.set_num_threads(1)
+        self._shard = DataShard(data, shard=shard, num_shards=num_shards)
+
+    def ping(self) -> int:
+        """Answers when all calls before are done, with the number of the process."""
+        return os.getpid()
+
+    def load(self) -> dict[str, SplitSummary]:
+        return self._shard.load()
+
+    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        return self._shard.encode(make_task(task), tokenizer, labels, max_length)
+
+    def class_counts(self, split: str) -> Counter[int]:
+        return self._shard.class_counts(split)
+
+    def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
+        return self._shard.target_weights(split, weights)
+
+    def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
+        return self._shard.micro_batches(split, wanted)
+
+    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
+        return self._shard.gold(split)
+
+
+# Any: which options and methods a remote class has is known to Ray, not to the type checker.
+DataShardActor: Any = ray.remote(DataShell)
