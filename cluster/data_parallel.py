@@ -270,6 +270,7 @@ class DataParallel:
                 grad_norm=ordered[0].grad_norm,
                 learning_rate=learning_rate(number, run.num_steps, self._config.train),
                 num_tokens=sum(run.lengths["train"].lengths[row] for row in step.rows),
+                rows=step.rows,
                 seconds=self._previous_end - begin,
                 ideal_seconds=max(report.busy for report in ordered),
                 bytes_sent=sum(report.bytes_sent for report in ordered),

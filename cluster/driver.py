@@ -185,6 +185,7 @@ class Driver:
                 grad_norm=landed.grad_norm,
                 learning_rate=learning_rate(self._done - 1, self._run.num_steps, self._config.train),
                 num_tokens=sum(lengths[row] for row in landed.work.step.rows),
+                rows=landed.work.step.rows,
                 seconds=landed.end - begin,
                 ideal_seconds=landed.ideal_seconds,
                 bytes_sent=landed.bytes_sent,

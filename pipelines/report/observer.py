@@ -42,6 +42,8 @@ class StepNumbers:
     learning_rate: float
     num_tokens: int
     """Sub-words of the step's examples, without padding."""
+    rows: Sequence[int]
+    """The numbers of the step's examples in the training split."""
     seconds: float
     """From the end of the step before (or, after a pause, from the first action) to the last stage's update."""
     ideal_seconds: float

@@ -2,6 +2,7 @@
 
 RUN/config.yaml    the resolved configuration         RUN/checkpoints/   to resume from
 RUN/summary.json   every figure of the run            RUN/model/         for from_pretrained
+RUN/journal.jsonl  what happened, line by line
 RUN/pictures/      loss curve, confusion matrix, timeline of one step
 """
 
@@ -22,6 +23,7 @@ from pipelines.plan.choose import Choice
 from pipelines.report import pictures, sharing
 from pipelines.report.energy import Book, holdings
 from pipelines.report.entities import EntityReport
+from pipelines.report.journal import Journal
 from pipelines.report.measured_table import Measuring
 from pipelines.report.observer import Beginning, Recovery, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
@@ -52,6 +54,7 @@ class Recorder:
         self._choice: Choice | None = None
         self._book = Book((), config.energy)
         self.tracker: Tracker | None = None
+        self._journal: Journal | None = None
 
     # -- while it runs --------------------------------------------------------------------------
 
@@ -76,6 +79,8 @@ class Recorder:
         self.tracker = Tracker.start(self._config, run_name=self.folder.name)
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "config.yaml").write_text(without_password(self._config).to_yaml(), encoding="utf-8")
+        self._journal = Journal(self.folder)
+        self._journal.write("began", first_step=beginning.first_step, num_steps=beginning.num_steps)
         self.tracker.plan(beginning.plan)
         self._summary = {
             "name": self._config.run.name,
@@ -106,6 +111,8 @@ class Recorder:
         if scaling:
             scaling["steps_skipped"] = float(self._skipped)
             self._loss_scale = numbers.loss_scale
+        assert self._journal is not None
+        self._journal.write("step", step=numbers.step, epoch=numbers.epoch, loss=numbers.loss, rows=list(numbers.rows))
         self._book.add(numbers.reports, numbers.num_tokens)
         lost = {} if numbers.compression_error is None else {"compression_error": numbers.compression_error}
         self._steps.append(_without_reports(numbers))
@@ -144,11 +151,15 @@ class Recorder:
         self.note(f"\n{split}, {when}\n{report.table()}\n")
 
     def saved(self, checkpoint: Path) -> None:
+        assert self._journal is not None
+        self._journal.write("saved", checkpoint=checkpoint.name)
         self.note(f"checkpoint {checkpoint}")
 
     def recovered(self, recovery: Recovery) -> None:
         assert self.tracker is not None
+        assert self._journal is not None
         self._recoveries.append(recovery)
+        self._journal.write("recovered", **asdict(recovery), replayed=recovery.replayed)
         self.note(f"recovered: {recovery}")
         self.tracker.metrics(
             recovery.step,
@@ -242,6 +253,9 @@ class Recorder:
     def finish(self, status: Status) -> None:
         """End the run in MLflow, if it began."""
         self.stop_showing()
+        if self._journal is not None:
+            self._journal.write("finished", status=status)
+            self._journal.close()
         if self.tracker is not None:
             self.tracker.finish(status)
 
@@ -249,4 +263,4 @@ class Recorder:
 def _without_reports(numbers: StepNumbers) -> StepNumbers:
     """What can be kept of every step of a long run."""
     kept = {name: getattr(numbers, name) for name in StepNumbers.__slots__}
-    return StepNumbers(**(kept | {"reports": ()}))
+    return StepNumbers(**(kept | {"reports": (), "rows": ()}))

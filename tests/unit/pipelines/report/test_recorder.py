@@ -100,7 +100,7 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
         for step, skipped in ((1, True), (2, False)):
             norm = math.inf if skipped else 1.0
             report = StageReport(0, step, (), 0.5, norm, 0, loss_scale=65536.0 / step, skipped=skipped)
-            recorder.step(StepNumbers(step, 1, 0.5, norm, 1e-3, 10, 1.0, 1.0, 0, [report]))
+            recorder.step(StepNumbers(step, 1, 0.5, norm, 1e-3, 10, [], 1.0, 1.0, 0, [report]))
         summary = recorder.write_summary()
     finally:
         recorder.finish("FINISHED")

@@ -9,7 +9,7 @@ from pipelines.report.sharing import metrics, summary
 
 
 def numbers(*, staleness: tuple[int, ...] = (), waves: tuple[int, ...] = ()) -> StepNumbers:
-    return StepNumbers(1, 1, 0.5, 1.0, 1e-3, 10, 1.0, 1.0, 0, [], staleness, waves)
+    return StepNumbers(1, 1, 0.5, 1.0, 1e-3, 10, [], 1.0, 1.0, 0, [], staleness, waves)
 
 
 def test_each_step_tells_how_stale_its_waves_were_and_who_ran_them() -> None:
