@@ -7,6 +7,7 @@ RUN/pictures/      loss curve, confusion matrix, timeline of one step
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from pathlib import Path
@@ -26,7 +27,8 @@ from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
-from pipelines.report.summary import write_json
+from pipelines.report.summary import write_json, write_whole
+from pipelines.run_folder import CONFIG, SUMMARY
 from pipelines.tracking import Status, Tracker
 
 WARM_UP = 5
@@ -69,11 +71,14 @@ class Recorder:
             self._measuring = None
 
     def begin(self, beginning: Beginning) -> None:
-        self._config = beginning.config
+        # What it goes on from is no part of what it is: whoever submits its config.yaml again may leave that open, too.
+        self._config = beginning.config.model_copy(update={"checkpoint": self._config.checkpoint})
         # First what can fail: a store that cannot be reached leaves no folder behind.
         self.tracker = Tracker.start(self._config, run_name=self.folder.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(without_password(self._config).to_yaml(), encoding="utf-8")
+        # A finished run that is made longer is unfinished again.
+        (self.folder / SUMMARY).unlink(missing_ok=True)
+        write_whole(self.folder / CONFIG, without_password(self._config).to_yaml())
         self.tracker.plan(beginning.plan)
         self._summary = {
             "name": self._config.run.name,
@@ -145,8 +150,10 @@ class Recorder:
         self.note(f"checkpoint {checkpoint}")
 
     def note(self, text: str) -> None:
-        assert self._progress is not None
-        self._progress.note(text)
+        if self._progress is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._progress.note(text)
 
     def stop_showing(self) -> None:
         """Take the live panel away; safe to call twice."""
@@ -218,8 +225,8 @@ class Recorder:
             summary["energy"] = energy.to_json()
             self.tracker.metrics(self._steps[-1].step, energy.metrics())
         summary |= more
-        write_json(self.folder / "summary.json", summary)
-        self.tracker.file(self.folder / "summary.json")
+        write_json(self.folder / SUMMARY, summary)
+        self.tracker.file(self.folder / SUMMARY)
         return summary
 
     def finish(self, status: Status) -> None:
