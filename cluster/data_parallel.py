@@ -22,7 +22,7 @@ from ray.exceptions import RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.data_worker import Errand
-from cluster.desk import Answered, DeskActor, Failed, Message, Saved, Started, Stepped
+from cluster.desk import Answered, DeskActor, Failed, Message, Noted, Saved, Started, Stepped
 from cluster.driver import Stopped, StopRequest
 from cluster.evaluation import tags_of
 from cluster.placement import Wanted, check_room
@@ -33,10 +33,11 @@ from pipelines.config import Config
 from pipelines.plan.plan import make_plan, with_local
 from pipelines.plan.strategy import MAX_FAILURES, num_workers
 from pipelines.report.observer import Observer, StepNumbers
-from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.checkpoint import open_checkpoint, step_of
 from pipelines.train.events import StageReport
 from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.shelf import Shelf
 from pipelines.train.specs import held, stage_specs
 
 GLANCE = 0.5
@@ -62,8 +63,14 @@ class DataParallel:
         self._checkpoint: Path | None = None
         self._steps: dict[int, dict[int, StageReport]] = {}
         self._answers: dict[tuple[str, int], dict[int, dict[int, Any]]] = {}
-        self._scored: set[tuple[str, int]] = set()
-        self._run = Preparation(config)
+        self._scored: dict[tuple[str, int], float] = {}
+        self._run = Preparation(config, folder)
+        self._shelf = Shelf(folder, config.checkpoint, observer.note)
+        for note in self._run.notes:
+            observer.note(note)
+        if self._run.start is not None:
+            # Where nothing is left to do but to end.
+            self._checkpoint = self._run.start.folder
         self._config = config = self._run.config
         try:
             check_room(
@@ -237,6 +244,9 @@ class DataParallel:
             if self._checkpoint != message.checkpoint:
                 self._checkpoint = message.checkpoint
                 self._observer.saved(message.checkpoint)
+                self._sort_out()
+        elif isinstance(message, Noted):
+            self._observer.note(message.text)
         elif isinstance(message, Started) and message.worker == 0:
             self._steps.clear()
             self._answers.clear()
@@ -284,11 +294,18 @@ class DataParallel:
         parts[message.worker] = message.answers
         if len(parts) < message.num_workers or key in self._scored:
             return
-        self._scored.add(key)
         del self._answers[key]
         answers = {row: found for part in parts.values() for row, found in part.items()}
         gold, predicted = tags_of(self._run.data.gold(message.split), answers, self._run.labels)
         epoch = -(-message.step // self._run.steps_per_epoch)
         report = self._run.report(gold, predicted)
+        self._scored[key] = report.micro.f1
         self._observer.scored(message.split, epoch=epoch, step=message.step, report=report)
         self._previous_end = 0.0
+        if message.split == "dev":
+            self._sort_out()
+
+    def _sort_out(self) -> None:
+        """Of the newest checkpoint, the score and the word that it is saved come in any order."""
+        if self._checkpoint is not None:
+            self._shelf.sort_out(self._checkpoint, self._scored.get(("dev", step_of(self._checkpoint))))

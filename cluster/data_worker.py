@@ -21,7 +21,7 @@ from torch import Tensor
 
 from cluster.actors import Seat
 from cluster.data_crew import DataCrew, Refs
-from cluster.desk import Answered, Failed, Message, Saved, Started, Stepped
+from cluster.desk import Answered, Failed, Message, Noted, Saved, Started, Stepped
 from cluster.devices import slowdown_here
 from pipelines.config import Config
 from pipelines.data.batches import MicroBatch, Step, epoch_steps, evaluation_batches
@@ -29,7 +29,8 @@ from pipelines.data.pack import merge
 from pipelines.errors import UserError
 from pipelines.plan.actions import Action
 from pipelines.plan.deal import deal
-from pipelines.train.checkpoint import open_checkpoint, save_checkpoint
+from pipelines.train.checkpoint_choose import choose
+from pipelines.train.checkpoint_write import save_checkpoint
 from pipelines.train.device import Device
 from pipelines.train.executor import Executor, StepOrder
 from pipelines.train.legs import legs
@@ -206,7 +207,10 @@ class Worker:
         self._tell(Answered(self._number, self._num_workers, split, self._done, answers))
 
     def _save(self) -> None:
-        """Worker 0 writes the checkpoint, whole or not at all, and tells Ray Train where it is."""
+        """Worker 0 writes the checkpoint, whole or not at all, and tells Ray Train where it is.
+
+        Which ones stay is for the driver to say, which alone knows their scores.
+        """
         checkpoint = None
         if self._number == 0:
             weights: Iterator[State] = ((piece, {}) for piece in pieces(self._replica.named_weights()))
@@ -216,7 +220,6 @@ class Worker:
                 step=self._done,
                 facts=self._errand.facts,
                 parts=chain(weights, moments),
-                keep=self._errand.config.checkpoint.keep,
             )
             self._tell(Saved(path))
             checkpoint = ray.train.Checkpoint(str(path))
@@ -236,7 +239,11 @@ class Worker:
             replica.restore(moments)
             return self._errand.first_step
         # The newest of them: one may have been written and not been told before a worker was lost.
-        start = open_checkpoint(self._errand.folder)
+        chosen = choose(self._errand.folder)
+        if self._number == 0:
+            for note in chosen.passed_over:
+                self._tell(Noted(note))
+        start = chosen.checkpoint
         names = held(self._errand.spec.units, self._errand.spec)
         replica.load(dict(start.weights(names)))
         replica.restore(dict(start.moments(names)))

@@ -56,13 +56,20 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something that whoever watches the run should know."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A worker met what another try would meet again."""
 
     error: Exception
 
 
-Message = Started | Stepped | Answered | Saved | Failed
+Message = Started | Stepped | Answered | Saved | Noted | Failed
 
 
 class DeskShell:

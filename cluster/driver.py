@@ -29,11 +29,11 @@ from pipelines.plan.plan import Cut, make_plan, with_local
 from pipelines.plan.sharing import settled
 from pipelines.plan_settings import PlanConfig
 from pipelines.report.observer import Observer, StepNumbers
-from pipelines.train.checkpoint import save_checkpoint
 from pipelines.train.legs import legs
 from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.parameter_shards import Owners
+from pipelines.train.shelf import Shelf
 from pipelines.train.specs import StageSpec, stage_specs
 
 PREDICTED = 2048
@@ -68,10 +68,13 @@ class Driver:
         Raises:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
-        self._folder, self._observer, self._stop = folder, observer, stop
+        self._observer, self._stop = observer, stop
         self._previous_end = 0.0
         self._forecast: Forecast | None = None
-        self._run = Preparation(config)
+        self._run = Preparation(config, folder)
+        self._shelf = Shelf(folder, config.checkpoint, observer.note, self._run.start)
+        for note in self._run.notes:
+            observer.note(note)
         self._config = config = self._run.config
         self._fleet: Fleet | None = None
         try:
@@ -124,9 +127,9 @@ class Driver:
             safely(partial(self._run_leg, end))
             if self._stop.signal is not None:
                 raise Stopped(safely(self.save), self._stop.signal)
-            if end % run.steps_per_epoch == 0 or end == run.num_steps:
-                safely(partial(self._score, "dev"))
-            safely(self.save)
+            scored = end % run.steps_per_epoch == 0 or end == run.num_steps
+            score = safely(partial(self._score, "dev")) if scored else None
+            safely(partial(self.save, score))
         safely(partial(self._score, "test"))
 
     def _run_leg(self, end: int) -> None:
@@ -144,16 +147,10 @@ class Driver:
                 steps, of = run.epoch(epoch), epoch
             yield Work(number, steps[at], run.target_weight(steps[at]))
 
-    def save(self) -> Path:
-        """Save a checkpoint of the steps done so far."""
+    def save(self, score: float | None = None) -> Path:
+        """Save a checkpoint of the steps done so far; `score` is their micro F1 on dev, if it is known."""
         assert self._fleet is not None
-        path = save_checkpoint(
-            self._folder,
-            step=self._done,
-            facts=self._run.facts,
-            parts=self._fleet.states(),
-            keep=self._config.checkpoint.keep,
-        )
+        path = self._shelf.save(step=self._done, facts=self._run.facts, parts=self._fleet.states(), score=score)
         self._observer.saved(path)
         return path
 
@@ -205,12 +202,15 @@ class Driver:
 
     # -- evaluation -----------------------------------------------------------------------------
 
-    def _score(self, split: str) -> None:
+    def _score(self, split: str) -> float | None:
         if split not in self._run.lengths:
-            return
+            return None
         gold, predicted = self._evaluation.tags(split, self._run.lengths[split].lengths, self._run.labels)
         epoch = -(-self._done // self._run.steps_per_epoch)
-        self._observer.scored(split, epoch=epoch, step=self._done, report=self._run.report(gold, predicted))
+        report = self._run.report(gold, predicted)
+        self._observer.scored(split, epoch=epoch, step=self._done, report=report)
+        score: float = report.micro.f1
+        return score
 
     # -- getting ready --------------------------------------------------------------------------
 

@@ -20,25 +20,38 @@ from pipelines.model.pretrained import Pretrained
 from pipelines.plan.left_open import decided
 from pipelines.plan.plan import Plan
 from pipelines.report.observer import Beginning
+from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
-from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.checkpoint import Checkpoint
+from pipelines.train.checkpoint_choose import choose
 from pipelines.train.resume import as_before, check_same, check_unfinished, lasting
 
 
 class Preparation:
     """Made in three steps, so that whoever prepares can start actors and refuse plans in between."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, folder: Path | None = None) -> None:
         """Open the checkpoint to resume from, if there is one, and start the data shards.
 
+        Args:
+            folder: where the run goes.
+
         Raises:
-            UserError: no such checkpoint, or one of another run.
+            UserError: no such checkpoint, none that is not damaged, or one of another run.
         """
-        self.start = None if config.checkpoint.resume is None else open_checkpoint(config.checkpoint.resume)
+        self._folder = folder
+        self.start: Checkpoint | None = None
         """What a resumed run goes on from."""
-        if self.start is not None:
+        self.notes: tuple[str, ...] = ()
+        """What whoever watches the run should know of that."""
+        # `auto` was settled by whoever holds the run's folder.
+        if config.checkpoint.resume not in (AUTO, NEVER):
+            chosen = choose(config.checkpoint.resume)
+            self.start = chosen.checkpoint
+            goes_on = f"Going on from step {self.start.step}: {self.start.folder}"
+            self.notes = (*chosen.passed_over, goes_on)
             config = as_before(config, self.start)
             check_same(self.start, lasting(config))
         self.config = config if config.plan.stages == "auto" else decided(config)
@@ -77,7 +90,7 @@ class Preparation:
         self.num_steps = min(wanted, config.train.max_steps or wanted)
         if self.start is not None:
             check_same(self.start, self.facts)
-            check_unfinished(self.start, self.num_steps)
+            check_unfinished(self.start, self.num_steps, self._folder)
 
     def decide(self, plan: Plan) -> None:
         """Do what the config leaves open as a plan has it. Before the first step."""

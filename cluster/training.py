@@ -24,13 +24,15 @@ def train(config: Config) -> dict[str, Any]:
         UserError: the config cannot be run as it is; nothing was written.
         Stopped: SIGINT or SIGTERM came; a checkpoint was saved and no actor is left.
     """
-    folder = preflight(config)
-    recorder = Recorder(config, folder)
+    place = preflight(config)
+    recorder = Recorder(config, place.path)
     stop = StopRequest()
     try:
+        for note in place.notes:
+            recorder.note(note)
         with connected() as started_here, _stopping(stop):
             make = DataParallel if config.plan.strategy == "data" else Driver
-            driver = make(config, folder, recorder, may_grow=not started_here, stop=stop)
+            driver = make(place.settle(config), place.path, recorder, may_grow=not started_here, stop=stop)
             try:
                 stop.graceful = True
                 return _finish(config, driver, recorder)
@@ -43,6 +45,8 @@ def train(config: Config) -> dict[str, Any]:
     except BaseException:
         recorder.finish("FAILED")
         raise
+    finally:
+        place.folder.release()
 
 
 def _finish(config: Config, driver: Driver | DataParallel, recorder: Recorder) -> dict[str, Any]:

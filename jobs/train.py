@@ -53,7 +53,8 @@ def run(settings: Config) -> dict[str, Any]:
     try:
         return train(settings)
     except Stopped as stopped:
-        typer.echo(f"Stopped. Go on with: checkpoint.resume={stopped.checkpoint}", err=True)
+        same = "" if settings.checkpoint.resume == "never" else "the same command, or with "
+        typer.echo(f"Stopped. Go on with: {same}checkpoint.resume={stopped.checkpoint}", err=True)
         raise SystemExit(128 + stopped.signal) from None
 
 

@@ -135,8 +135,13 @@ class CheckpointConfig(Section):
     """Steps between checkpoints; one at the end of every epoch when left out."""
     keep: int = Field(default=2, ge=1)
     """How many of the newest checkpoints stay."""
-    resume: str | None = None
-    """A checkpoint folder, or a run folder whose newest checkpoint is meant."""
+    keep_best: int = Field(default=1, ge=0)
+    """How many more stay: those with the best micro F1 on dev, which is known of those at the end of an epoch."""
+    copy_to: str | None = None
+    """An address (s3://, gs://, file:// and others of fsspec's) that each checkpoint is copied to when it is whole."""
+    resume: str = "auto"
+    """`auto` goes on with an unfinished run of the same config, in `run.output` or the newest in `runs/`; `never`
+    begins afresh; or a checkpoint's folder or address, or a run's, whose newest checkpoint is meant."""
 
 
 class TrackConfig(Section):

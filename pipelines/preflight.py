@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-import time
 from pathlib import Path
 
 from pipelines.adapt.methods import adapter_config
@@ -13,7 +10,6 @@ from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.read import read_split
 from pipelines.data.sources import sources
-from pipelines.errors import UserError
 from pipelines.model.load import load_tokenizer, require_safetensors, resolve
 from pipelines.plan.local import check_names, local_of
 from pipelines.plan.pipeline import Pipeline
@@ -21,9 +17,10 @@ from pipelines.plan.plan import stage_devices
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.sharing import check_sharing
 from pipelines.plan.strategy import check_strategy
+from pipelines.take_up import Place, take_place
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
-from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.checkpoint_copy import remote
 from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
@@ -32,11 +29,13 @@ READ_TWICE = 32 * 2**20
 """Bytes of data that are checked here already."""
 
 
-def preflight(config: Config) -> Path:
-    """Check names, paths and the output folder, and return the folder that the run will write.
+def preflight(config: Config) -> Place:
+    """Check names, paths and the output folder, and hold the folder that the run will write.
+
+    A checkpoint that is to be resumed from an address is here then.
 
     Raises:
-        UserError: the first thing that cannot work.
+        UserError: the first thing that cannot work; nothing is held then, and nothing was written.
     """
     make_task(config.train.task)
     check_optimizer(config.train.optimizer)
@@ -54,14 +53,18 @@ def preflight(config: Config) -> Path:
         check_local(config.train, [(device, local_of(config, device)) for device in stage_devices(config.plan)])
     if config.plan.schedule != "auto":
         make_schedule(config.plan.schedule, Pipeline((0,)), 1)
-    if config.checkpoint.resume is not None:
-        open_checkpoint(config.checkpoint.resume)
-    folder = _folder(config)
-    if not (config.data.path or "").startswith(PREFIX):
-        _check_rows(config)
-    require_safetensors(resolve(config.model.source))
-    load_tokenizer(config.model.source)
-    return folder
+    place = take_place(config)
+    try:
+        if not (config.data.path or "").startswith(PREFIX):
+            _check_rows(config)
+        require_safetensors(resolve(config.model.source))
+        load_tokenizer(config.model.source)
+        if config.checkpoint.copy_to is not None:
+            remote(config.checkpoint.copy_to, "checkpoint.copy_to").check_writable("checkpoint.copy_to")
+        return place.fetched()
+    except BaseException:
+        place.folder.release()
+        raise
 
 
 def _check_rows(config: Config) -> None:
@@ -74,25 +77,3 @@ def _check_rows(config: Config) -> None:
             tags = {split: read_split(source, split=split, data=data).labels for split, source in found.items()}
             check_labels(tags)
             check_class_weights(config.train.class_weights, label_list(tags))
-
-
-def _folder(config: Config) -> Path:
-    """Where the run goes: a folder that is new or empty, or the run's own when it is resumed."""
-    name = f"{config.run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    folder = Path(config.run.output or Path("runs") / name).absolute()
-    resumed = config.checkpoint.resume is not None and Path(config.checkpoint.resume).absolute().is_relative_to(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not resumed:
-        raise UserError(
-            f"The output folder {folder} exists and is not empty. Choose another run.output, or go on with "
-            f"the run in it: checkpoint.resume={folder}."
-        )
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        with tempfile.TemporaryDirectory(dir=nearest):
-            pass
-    except OSError as error:
-        raise UserError(
-            f"The output folder {folder} cannot be written: {nearest} refuses ({os.strerror(error.errno or 0)}). "
-            "Choose another run.output."
-        ) from None
-    return folder

@@ -8,6 +8,7 @@ RUN/pictures/      loss curve, confusion matrix, timeline of one step
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import deque
 from dataclasses import asdict
@@ -29,7 +30,8 @@ from pipelines.report.observer import Beginning, Recovery, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
-from pipelines.report.summary import write_json
+from pipelines.report.summary import write_json, write_whole
+from pipelines.run_folder import CONFIG, SUMMARY
 from pipelines.tracking import Status, Tracker
 
 WARM_UP = 5
@@ -74,11 +76,14 @@ class Recorder:
             self._measuring = None
 
     def begin(self, beginning: Beginning) -> None:
-        self._config = beginning.config
+        # What it goes on from is no part of what it is: whoever submits its config.yaml again may leave that open, too.
+        self._config = beginning.config.model_copy(update={"checkpoint": self._config.checkpoint})
         # First what can fail: a store that cannot be reached leaves no folder behind.
         self.tracker = Tracker.start(self._config, run_name=self.folder.name)
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "config.yaml").write_text(without_password(self._config).to_yaml(), encoding="utf-8")
+        # A finished run that is made longer is unfinished again.
+        (self.folder / SUMMARY).unlink(missing_ok=True)
+        write_whole(self.folder / CONFIG, without_password(self._config).to_yaml())
         self._journal = Journal(self.folder)
         self._journal.write("began", first_step=beginning.first_step, num_steps=beginning.num_steps)
         self.tracker.plan(beginning.plan)
@@ -171,8 +176,10 @@ class Recorder:
         )
 
     def note(self, text: str) -> None:
-        assert self._progress is not None
-        self._progress.note(text)
+        if self._progress is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._progress.note(text)
 
     def stop_showing(self) -> None:
         """Take the live panel away; safe to call twice."""
@@ -246,8 +253,8 @@ class Recorder:
             summary["energy"] = energy.to_json()
             self.tracker.metrics(self._steps[-1].step, energy.metrics())
         summary |= more
-        write_json(self.folder / "summary.json", summary)
-        self.tracker.file(self.folder / "summary.json")
+        write_json(self.folder / SUMMARY, summary)
+        self.tracker.file(self.folder / SUMMARY)
         return summary
 
     def finish(self, status: Status) -> None:

@@ -17,8 +17,15 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
         TypeError: something in `obj` is not a dict, list, tuple, text, number, bool or None. The file stays as it was.
         OSError: the folder cannot be made or written.
     """
-    path = Path(path)
-    text = json.dumps(_finite(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(Path(path), json.dumps(_finite(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file; a reader, or a crash, never meets half of it.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, because a rename is atomic only within one file system.
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")

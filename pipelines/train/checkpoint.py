@@ -1,32 +1,30 @@
 """Checkpoints: weights and optimizer state by fully qualified parameter name, in safetensors.
 
     checkpoints/step-00000400/
-        checkpoint.json              what this is: step, seed, labels, which file holds which part
+        checkpoint.json              what this is: step, facts, score, size and SHA-256 of every file
         weights-0.safetensors        NAME -> value           one file for each piece of a stage's state;
         optimizer-7.safetensors      NAME/KEY -> value       who reads need not be cut the same way
 
-A checkpoint appears whole or not at all: it is written beside its place, synced, and renamed.
+Here they are found and read; checkpoint_write.py writes them, checkpoint_choose.py says which is used and which stay.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from pipelines.errors import UserError
+from pipelines.train.checkpoint_index import INDEX, Damaged, Index, check_files, read_index
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
 
-INDEX = "checkpoint.json"
-FORMAT = 1
+CHECKPOINTS = "checkpoints"
+"""The folder in a run's folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +32,25 @@ class Checkpoint:
     """A checkpoint on disk, opened but not read."""
 
     folder: Path
-    step: int
-    """Updates of the weights that were done."""
-    facts: Mapping[str, Any]
-    """What must be the same in the run that goes on from here."""
+    index: Index
+
+    @property
+    def step(self) -> int:
+        """Updates of the weights that were done."""
+        return self.index.step
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What must be the same in the run that goes on from here."""
+        return self.index.facts
+
+    def check(self, *, digests: bool) -> None:
+        """Compare the files with the index, byte for byte or by their lengths alone.
+
+        Raises:
+            Damaged: a file is not what was written.
+        """
+        check_files(self.folder, self.index, digests=digests)
 
     def weights(self, names: Iterable[str] | None = None) -> Iterator[tuple[str, Tensor]]:
         """The named parameters (all when left out), each read when it is asked for."""
@@ -52,8 +65,11 @@ class Checkpoint:
         wanted = {*names, LOSS_SCALE}
         return self._read("optimizer-", lambda key: key.rpartition("/")[0] in wanted)
 
-    def _read(self, prefix: str, keep: Any) -> Iterator[tuple[str, Tensor]]:
-        for path in sorted(self.folder.glob(f"{prefix}*.safetensors")):
+    def _read(self, prefix: str, keep: Callable[[str], bool]) -> Iterator[tuple[str, Tensor]]:
+        for name in self.index.files:
+            if not name.startswith(prefix):
+                continue
+            path = self.folder / name
             try:
                 with safe_open(path, framework="pt") as file:
                     for key in file.keys():  # noqa: SIM118
@@ -65,11 +81,45 @@ class Checkpoint:
                 ) from None
 
 
-def open_checkpoint(path: str | Path) -> Checkpoint:
-    """Open a checkpoint folder, or the newest checkpoint of a run's folder.
+def place_of(run: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies in a run's folder."""
+    return run / CHECKPOINTS / f"step-{step:08d}"
+
+
+def aside(place: Path, why: str) -> Path:
+    """The name beside a checkpoint's for what is being written, replaced or removed."""
+    return place.with_name(f".{place.name}.{why}")
+
+
+def saved(run: Path) -> list[Path]:
+    """The run's checkpoints, oldest first."""
+    return in_folder(run / CHECKPOINTS)
+
+
+def in_folder(place: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first; whether they are damaged is not known yet.
+
+    Where a checkpoint was to be replaced and its writer was killed between two renames, it is the old one.
+    """
+    found: dict[int, Path] = {}
+    # `step-N` comes before `.step-N.replaced`.
+    for folder in sorted(place.glob("*step-*"), reverse=True):
+        if step_of(folder) >= 0 and folder.is_dir():
+            found.setdefault(step_of(folder), folder)
+    return [found[step] for step in sorted(found)]
+
+
+def step_of(folder: Path) -> int:
+    """The step in the name of a checkpoint's folder, -1 where there is none."""
+    match = re.fullmatch(r"step-(\d+)|\.step-(\d+)\.replaced", folder.name)
+    return -1 if match is None else int(match[1] or match[2])
+
+
+def candidates(path: str | Path) -> list[Path]:
+    """The checkpoint folder `path`, or those of the run's folder `path`, oldest first.
 
     Raises:
-        UserError: there is none, or it is not one of ours (a pickle, for example).
+        UserError: there is none, or it is something else (a pickle, for example).
     """
     place = Path(path)
     if place.is_file():
@@ -81,71 +131,33 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
         raise UserError(
             f"There is no checkpoint at {place}. Give a folder such as runs/NAME/checkpoints/step-00000100."
         )
-    if not (place / INDEX).is_file():
-        newest = saved(place)
-        if not newest:
-            raise UserError(f"The folder {place} holds no checkpoint: neither a {INDEX} nor checkpoints/step-*.")
-        place = newest[-1]
-    try:
-        index = json.loads((place / INDEX).read_text(encoding="utf-8"))
-        if index["format"] != FORMAT:
-            raise UserError(f"The checkpoint {place} has format {index['format']}; this version reads {FORMAT}.")
-        checkpoint = Checkpoint(place, int(index["step"]), index["facts"])
-        missing = [name for name in index["files"] if not (place / name).is_file()]
-    except (ValueError, KeyError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"The checkpoint {place} is damaged: its {INDEX} cannot be read ({error}).") from None
-    if missing:
-        raise UserError(f"The checkpoint {place} is damaged: {', '.join(missing)} is missing. Resume from another one.")
+    if (place / INDEX).is_file():
+        return [place]
+    found = saved(place) or in_folder(place)
+    if not found and step_of(place) < 0:
+        raise UserError(f"The folder {place} holds no checkpoint: neither a {INDEX} nor {CHECKPOINTS}/step-*.")
+    return found or [place]
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Open the checkpoint `folder`, with all its files there and as long as they were.
+
+    Raises:
+        Damaged: says in which way.
+    """
+    checkpoint = Checkpoint(folder, read_index(folder))
+    checkpoint.check(digests=False)
     return checkpoint
 
 
-def save_checkpoint(
-    run: Path,
-    *,
-    step: int,
-    facts: Mapping[str, Any],
-    parts: Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]],
-    keep: int,
-) -> Path:
-    """Write `run/checkpoints/step-N` from pieces of the stages' state, and drop all but the newest `keep`.
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """Open a checkpoint folder, or the newest checkpoint of a run's folder.
 
-    `parts` gives (weights, optimizer state), either of which may be empty. It is taken one by one, so that only one
-    piece need be in memory.
+    Raises:
+        UserError: there is none, it is not one of ours (a pickle, for example), or it is damaged.
     """
-    place = run / "checkpoints" / f"step-{step:08d}"
-    beside = place.with_name(f".{place.name}.writing")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    files = []
-    for number, (weights, moments) in enumerate(parts):
-        for prefix, tensors in (("weights", weights), ("optimizer", moments)):
-            if not tensors:
-                continue
-            name = f"{prefix}-{number}.safetensors"
-            save_file(dict(tensors), beside / name, metadata={"format": "pt"})
-            _sync(beside / name)
-            files.append(name)
-    index = {"format": FORMAT, "step": step, "facts": dict(facts), "files": files}
-    (beside / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
-    _sync(beside / INDEX)
-    shutil.rmtree(place, ignore_errors=True)
-    os.replace(beside, place)
-    _sync(place.parent)
-    for old in saved(run)[:-keep]:
-        shutil.rmtree(old)
-    return place
-
-
-def saved(run: Path) -> list[Path]:
-    """The run's whole checkpoints, oldest first."""
-    return sorted(p.parent for p in run.glob(f"checkpoints/step-*/{INDEX}"))
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
+    folder = candidates(path)[-1]
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        return read_checkpoint(folder)
+    except Damaged as error:
+        raise UserError(f"The checkpoint {folder} is damaged: {error}. Resume from another one.") from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.left_open import decided
+from pipelines.run_folder import is_finished
 from pipelines.train.checkpoint import Checkpoint
 
 
@@ -21,6 +23,38 @@ def lasting(config: Config) -> dict[str, Any]:
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,
     }
+
+
+def difference(config: Config, before: Config) -> str | None:
+    """In what a config and that of an earlier run would make two runs; None if one may go on where the other ended.
+
+    Plan and length may change, and what is recorded, served or kept; what the new config leaves open is as it was.
+    """
+    train = before.train
+    if train.micro_batches != "auto":
+        config = decided(config, micro_batches=train.micro_batches, recompute=train.recompute is True)
+    now, then = (
+        _flat(
+            {
+                "run": {"name": one.run.name},
+                "model": one.model.model_dump(mode="json"),
+                "data": one.data.model_dump(mode="json", exclude={"shards"}),
+                **lasting(one),
+            }
+        )
+        for one in (config, before)
+    )
+    for key in sorted(now.keys() | then.keys()):
+        if now.get(key) != then.get(key):
+            return f"{key} is {then.get(key)!r} there, and {now.get(key)!r} here"
+    return None
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+    return flat
 
 
 def as_before(config: Config, start: Checkpoint) -> Config:
@@ -39,18 +73,26 @@ def check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:
         if start.facts.get(name) != value:
             raise UserError(
                 f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
-                f"this run's is {value!r}. Use the config it was made with, or start afresh without checkpoint.resume."
+                f"this run's is {value!r}. Use the config it was made with, or begin afresh with "
+                "checkpoint.resume=never."
             )
 
 
-def check_unfinished(start: Checkpoint, num_steps: int) -> None:
+def check_unfinished(start: Checkpoint, num_steps: int, folder: Path | None) -> None:
     """Check that there is something left to do.
+
+    A run that was killed between its last step and its end is finished in its own folder.
+
+    Args:
+        folder: where this run goes.
 
     Raises:
         UserError: the checkpoint is at or behind the run's end.
     """
-    if start.step >= num_steps:
+    own = folder is not None and start.folder.is_relative_to(folder) and not is_finished(folder)
+    if start.step > num_steps or (start.step == num_steps and not own):
         raise UserError(
             f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {num_steps}: "
-            "there is nothing to do. Raise train.epochs or train.max_steps."
+            "there is nothing to do. Raise train.epochs or train.max_steps, or begin afresh with "
+            "checkpoint.resume=never and another run.output."
         )

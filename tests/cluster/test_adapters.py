@@ -44,7 +44,7 @@ def run(
             "adapter": {"method": method, "options": METHODS[method]},
             "train": {"batch_size": 8, "epochs": 4, "max_steps": 20, "learning_rate": 1e-2},
             "plan": {"stages": stages, "cpus_per_stage": 0.25, "timeout": 60},
-            "checkpoint": {"resume": None if resume is None else str(resume), "every_steps": every, "keep": 9},
+            "checkpoint": {"resume": "never" if resume is None else str(resume), "every_steps": every, "keep": 9},
         }
     )
     return train(settings, folder)

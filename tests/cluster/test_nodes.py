@@ -43,7 +43,7 @@ def run(given: Path, folder: Path, *, stages: int, resume: Path | None = None) -
             "train": {"batch_size": 8, "max_steps": 8, "learning_rate": 3e-3},
             # Each stage takes the whole CPU of a node.
             "plan": {"stages": stages, "cpus_per_stage": 1, "timeout": 60},
-            "checkpoint": {"every_steps": 4, "resume": None if resume is None else str(resume), "keep": 9},
+            "checkpoint": {"every_steps": 4, "resume": "never" if resume is None else str(resume), "keep": 9},
         }
     )
     driver = Driver(settings, folder, Watcher(), may_grow=False, stop=StopRequest())

@@ -24,7 +24,7 @@ def config(folder: Path, *, stages: int | str = "auto", resume: Path | None = No
             "data": {"path": str(folder / "data"), "shards": 1},
             "train": {"batch_size": 8, "max_steps": 8, "micro_batches": "auto", "recompute": "auto"},
             "plan": {"stages": stages, "devices": "cpu", "timeout": 120},
-            "checkpoint": {"resume": None if resume is None else str(resume)},
+            "checkpoint": {"resume": "never" if resume is None else str(resume)},
         }
     )
 

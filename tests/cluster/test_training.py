@@ -39,7 +39,7 @@ def config(given: dict[str, str], *, resume: Path | None = None, **sections: dic
             "data": {"path": given["data"], "shards": 1} | sections.get("data", {}),
             "train": train,
             "plan": plan,
-            "checkpoint": {"resume": None if resume is None else str(resume)} | sections.get("checkpoint", {}),
+            "checkpoint": {"resume": "never" if resume is None else str(resume)} | sections.get("checkpoint", {}),
         }
     )
 

@@ -112,7 +112,7 @@ def stopped(place: Path, folder: Path, number: signal.Signals, code: int) -> Pat
         job.send_signal(number)
         rest = "".join(lines)
         assert job.wait(timeout=60) == code, rest
-        assert "Stopped. Go on with: checkpoint.resume=" in rest
+        assert "Stopped. Go on with: the same command, or with checkpoint.resume=" in rest
         assert "Traceback" not in rest
         _, alive = psutil.wait_procs(offspring, timeout=20)
         assert alive == []

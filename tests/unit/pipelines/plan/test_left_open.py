@@ -15,7 +15,8 @@ from pipelines.plan.devices import Device
 from pipelines.plan.left_open import Work, best, decided, numbers, recomputes
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.plan_settings import PlanConfig
-from pipelines.train.checkpoint import Checkpoint, open_checkpoint, save_checkpoint
+from pipelines.train.checkpoint import Checkpoint, open_checkpoint
+from pipelines.train.checkpoint_write import save_checkpoint
 from pipelines.train.resume import as_before, check_same, lasting
 from tests.unit.pipelines.plan.test_choose import UNITS, kind
 from tests.unit.pipelines.plan.test_replicate import replicate
@@ -159,7 +160,7 @@ def test_where_nothing_is_planned_there_are_four_micro_batches_and_blocks_run_on
 
 
 def checkpoint(folder: Path, config: Config) -> Checkpoint:
-    save_checkpoint(folder, step=1, facts=lasting(config), parts=[], keep=1)
+    save_checkpoint(folder, step=1, facts=lasting(config), parts=[])
     return open_checkpoint(str(folder))
 
 
