@@ -21,11 +21,14 @@ import torch
 from ray.exceptions import RayError
 from torch import Tensor
 
+from cluster.waiting import wait_for
 from pipelines.train.parameter_shards import joined
 
 Named = Iterable[tuple[str, Tensor]]
 Made = tuple["ray.ObjectRef[int]", "ray.ObjectRef[Copy]"]
 """What making a copy gives: its version, when it is made, and the copy."""
+Make = Callable[[int], dict[str, Made]]
+"""Has every owner make its copy, by who it is, when what it was told before is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +96,13 @@ class Copies:
     def __init__(self, every: int) -> None:
         """`every`: updates from one set to the next."""
         self.every = every
-        self._sets: deque[tuple[int, list[Made]]] = deque()
+        self._sets: deque[tuple[int, dict[str, Made]]] = deque()
 
-    def start(self, version: int, make: Callable[[int], Sequence[Made]], *, at_once: bool = False) -> None:
+    def start(self, version: int, make: Make, *, at_once: bool = False) -> None:
         """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it."""
         known = bool(self._sets) and self._sets[-1][0] == version
         if not known and (at_once or version % self.every == 0):
-            self._sets.append((version, list(make(version))))
+            self._sets.append((version, make(version)))
             self._forget()
 
     def newest(self) -> tuple[int, list[ray.ObjectRef[Copy]]] | None:
@@ -107,9 +110,22 @@ class Copies:
         while self._sets:
             version, made = self._sets[-1]
             if _is_whole(version, made):
-                return version, [copy for _, copy in made]
+                return version, [copy for _, copy in made.values()]
             self._sets.pop()
         return None
+
+    def now(self, version: int, make: Make, *, timeout: float) -> list[ray.ObjectRef[Copy]]:
+        """A whole set of the weights as they are, after `version` updates; waits until it is made.
+
+        Raises:
+            ActorLost, TimeoutError: somebody is not there to make its copy.
+        """
+        self.start(version, make, at_once=True)
+        made = self._sets[-1][1]
+        versions = wait_for({who: of for who, (of, _) in made.items()}, to="copy what it owns", timeout=timeout)
+        assert set(versions) == {version}, f"copies of {versions} in the place of {version}"
+        self._forget()
+        return [copy for _, copy in made.values()]
 
     def clear(self) -> None:
         """Let all of them go."""
@@ -124,9 +140,9 @@ class Copies:
                 return
 
 
-def _is_whole(version: int, made: Sequence[Made]) -> bool:
+def _is_whole(version: int, made: Mapping[str, Made]) -> bool:
     """Whether all copies are made: one of an owner that was lost first never will be."""
-    versions = [of for of, _ in made]
+    versions = [of for of, _ in made.values()]
     done, _ = ray.wait(versions, num_returns=len(versions), timeout=0)
     if len(done) < len(versions):
         return False

@@ -105,9 +105,10 @@ class StageCrew:
         """Let every stage be built anew."""
         self._built.clear()
 
-    def copy(self, version: int) -> list[Made]:
+    def copy(self, version: int) -> dict[str, Made]:
         """Have every stage copy what it owns, when what it was told before is done."""
-        return [tuple(stage.copy.options(num_returns=2).remote(version)) for stage in self._stages]
+        made = [stage.copy.options(num_returns=2).remote(version) for stage in self._stages]
+        return {self._who(j): (of, copy) for j, (of, copy) in enumerate(made)}
 
     def restore(self, copies: Sequence[Sequence[ray.ObjectRef[Copy]]]) -> None:
         """Give each stage the copies that have something of what it holds."""
@@ -222,14 +223,6 @@ class StageCrew:
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         """All stages' optimizer state, in the same way."""
         return (item for piece in self._hands.take("moments") for item in piece.items())
-
-    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        """Pieces of all stages' (weights, optimizer state), each fetched when it is asked for, of one kind at a time.
-
-        No step may run meanwhile.
-        """
-        yield from ((weights, {}) for weights in self._hands.take("weights"))
-        yield from (({}, moments) for moments in self._hands.take("moments"))
 
     def close(self) -> None:
         """End the actors and free what was reserved; never waits for one that does not answer."""

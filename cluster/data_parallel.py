@@ -243,7 +243,7 @@ class DataParallel:
         elif isinstance(message, Saved):
             if self._checkpoint != message.checkpoint:
                 self._checkpoint = message.checkpoint
-                self._observer.saved(message.checkpoint)
+                self._observer.saved(message.checkpoint, None)
                 self._sort_out()
         elif isinstance(message, Noted):
             self._observer.note(message.text)

@@ -6,35 +6,32 @@ back numbers.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import chain, takewhile
+from itertools import takewhile
 from pathlib import Path
 
 from cluster.evaluation import Evaluation
-from cluster.fleet import Fleet, Landed, ReplicaPlan, Start, Work
-from cluster.handover import Named
+from cluster.fleet import Fleet, Landed, Work
 from cluster.make_fleet import make_fleet
 from cluster.placement import Wanted, seats_of, servers_of, wanted
 from cluster.planning import forecast_of, plan_run
 from cluster.preparation import Preparation
 from cluster.profiling import shape_of
 from cluster.recovering import Recovering
+from cluster.saving import Saving
 from pipelines.config import Config
 from pipelines.plan.forecast import Forecast
 from pipelines.plan.local import local_of
-from pipelines.plan.pipeline import Pipeline
-from pipelines.plan.plan import Cut, make_plan, with_local
+from pipelines.plan.plan import make_plan, with_local
 from pipelines.plan.sharing import settled
 from pipelines.plan_settings import PlanConfig
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.legs import legs
-from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
-from pipelines.train.parameter_shards import Owners
 from pipelines.train.shelf import Shelf
-from pipelines.train.specs import StageSpec, stage_specs
 
 PREDICTED = 2048
 """Steps of more micro-batches, times chunks, than this are not predicted one by one: it would take the driver longer
@@ -72,7 +69,7 @@ class Driver:
         self._previous_end = 0.0
         self._forecast: Forecast | None = None
         self._run = Preparation(config, folder)
-        self._shelf = Shelf(folder, config.checkpoint, observer.note, self._run.start)
+        self._saving = Saving(Shelf(folder, config.checkpoint, observer.note, self._run.start), observer.saved)
         for note in self._run.notes:
             observer.note(note)
         self._config = config = self._run.config
@@ -126,10 +123,11 @@ class Driver:
         for _, end in legs(self._done, run.num_steps, every=every, epoch=run.steps_per_epoch):
             safely(partial(self._run_leg, end))
             if self._stop.signal is not None:
-                raise Stopped(safely(self.save), self._stop.signal)
+                raise self._stopped(self._stop.signal)
             scored = end % run.steps_per_epoch == 0 or end == run.num_steps
             score = safely(partial(self._score, "dev")) if scored else None
             safely(partial(self.save, score))
+        self._saving.finish()
         safely(partial(self._score, "test"))
 
     def _run_leg(self, end: int) -> None:
@@ -137,6 +135,7 @@ class Driver:
         self._previous_end = 0.0
         for landed in self._fleet.run(takewhile(lambda _: self._stop.signal is None, self._works(self._done, end))):
             self._land(landed)
+            self._saving.poll()
 
     def _works(self, first: int, end: int) -> Iterator[Work]:
         run = self._run
@@ -147,12 +146,24 @@ class Driver:
                 steps, of = run.epoch(epoch), epoch
             yield Work(number, steps[at], run.target_weight(steps[at]))
 
-    def save(self, score: float | None = None) -> Path:
-        """Save a checkpoint of the steps done so far; `score` is their micro F1 on dev, if it is known."""
+    def save(self, score: float | None = None) -> None:
+        """Save a checkpoint of the steps done so far, while the next ones run.
+
+        Args:
+            score: their micro F1 on dev, if it is known.
+        """
         assert self._fleet is not None
-        path = self._shelf.save(step=self._done, facts=self._run.facts, parts=self._fleet.states(), score=score)
-        self._observer.saved(path)
-        return path
+        begin = time.monotonic()
+        copies = self._fleet.copies()
+        waited = time.monotonic() - begin
+        self._saving.start(copies, step=self._done, facts=self._run.facts, score=score, waited=waited)
+
+    def _stopped(self, signal: int) -> Stopped:
+        """After a checkpoint."""
+        self._recovering.run(self.save)
+        checkpoint = self._saving.finish()
+        assert checkpoint is not None
+        return Stopped(checkpoint, signal)
 
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
@@ -162,6 +173,7 @@ class Driver:
 
     def close(self) -> None:
         """End all actors."""
+        self._saving.close()
         if self._fleet is not None:
             self._fleet.close()
             self._fleet = None
@@ -229,56 +241,14 @@ class Driver:
 
     def _build(self) -> None:
         assert self._fleet is not None
-        run, start = self._run, self._run.start
-        adapter = run.model.adapter(num_steps=run.num_steps)
-
-        def make_specs(cut: Cut, owners: Owners) -> list[StageSpec]:
-            specs = stage_specs(
-                run.model.units,
-                cut.bounds,
-                cut.stage_of,
-                head=run.head(),
-                model_class=run.model.model_class,
-                model_config=run.model.config,
-                dtype=self._config.model.dtype,
-                train=self._config.train,
-                seed=self._config.run.seed,
-                num_steps=run.num_steps,
-                trained=frozenset(run.model.trained),
-                adapter=adapter,
-                compress=self._config.plan.compress,
-                owners=owners,
-            )
-            chosen = [stage.local for stage in cut.stages if stage.local is not None]
-            return localised(specs, self._config.train, chosen)
-
-        def state(names: Sequence[str]) -> tuple[Named, Named]:
-            if start is None:
-                return run.model.weights(names).items(), ()
-            frozen = run.model.weights(name for name in names if name not in run.model.trained)
-            return chain(frozen.items(), start.weights(names)), start.moments(names)
-
-        cuts = self.plan.replicas
-        # A schedule that is made for measured times is to be the one that was planned.
-        if self._forecast is None:
-            pipelines = [Pipeline(tuple(cut.stage_of)) for cut in cuts]
-        else:
-            pipelines = [predictor.pipeline for predictor in self._forecast.replicas]
-        replicas = [
-            ReplicaPlan(partial(make_specs, cut), pipeline, cut.schedule)
-            for cut, pipeline in zip(cuts, pipelines, strict=True)
-        ]
-
-        def begin() -> Start:
-            return Start(replicas, run.model.padding, state, run.model.shapes(), run.first_step)
-
-        self._fleet.build(begin())
+        run, beginnings = self._run, Beginnings(self._run, self._config, self.plan, self._forecast)
+        self._fleet.build(beginnings.at(run.start))
         self._recovering = Recovering(
             self._fleet,
             run.data,
             self._config.recovery,
             self._observer,
-            start=begin,
+            start=lambda: beginnings.at(newest(self._folder, self._observer.note) or run.start),
             works=self._works,
             done=lambda: self._done,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +10,7 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
+from cluster.copies import Copy
 from cluster.data_crew import Refs
 from cluster.handover import Named
 from pipelines.data.batches import Step
@@ -130,8 +131,8 @@ class Fleet(Protocol):
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         """The optimizer's state, in the same way."""
 
-    def states(self) -> Iterable[tuple[Mapping[str, Tensor], Mapping[str, Tensor]]]:
-        """Pieces of (weights, optimizer state), each fetched when it is asked for."""
+    def copies(self) -> list[ray.ObjectRef[Copy]]:
+        """Copies of the weights and the optimizer's state as they are now, of each owner one. No step may run."""
 
     def close(self) -> None:
         """End the actors and free what was reserved."""

@@ -37,4 +37,4 @@ def make_fleet(
         return Replicas(config, devices, servers, task, data, may_grow=may_grow, copy_every=copy_every)
     (only,) = devices
     crew = StageCrew(only, task, may_grow=may_grow, timeout=config.timeout)
-    return OneReplica(crew, data, copy_every=copy_every)
+    return OneReplica(crew, data, copy_every=copy_every, timeout=config.timeout)

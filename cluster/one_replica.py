@@ -11,7 +11,7 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies
+from cluster.copies import Copies, Copy
 from cluster.crew import StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
@@ -39,9 +39,10 @@ class _Flight:
 class OneReplica:
     """A crew that runs whole steps."""
 
-    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int) -> None:
+    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int, timeout: float) -> None:
         """`copy_every`: updates from one copy of the weights to the next."""
-        self._crew, self._data = crew, data
+        self._crew, self._data, self._timeout = crew, data, timeout
+        self._version = 0
         self._copies = Copies(copy_every)
 
     def meet(self) -> list[Seat]:
@@ -52,7 +53,8 @@ class OneReplica:
         self._pipeline, self._schedule = plan.pipeline, plan.schedule
         self._specs = plan.make_specs(())
         self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
-        self._copies.start(start.version, self._crew.copy, at_once=True)
+        self._version = start.version
+        self._copies.start(self._version, self._crew.copy, at_once=True)
 
     def rejoin(self, start: Start, seconds: float) -> Rejoined:
         clock = Phases()
@@ -67,15 +69,15 @@ class OneReplica:
             self.build(start)
             clock.end("built")
             return Rejoined(tuple(lost), start.version, clock.seconds)
-        version, copies = found
+        self._version, copies = found
         self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
         clock.end("built")
         # A lost node may have had some of them. Then the next try begins with what is on disk.
         self._copies.clear()
         self._crew.restore([[copies[owner] for owner in (j, *spec.borrowed)] for j, spec in enumerate(self._specs)])
-        self._copies.start(version, self._crew.copy, at_once=True)
+        self._copies.start(self._version, self._crew.copy, at_once=True)
         clock.end("restored")
-        return Rejoined(tuple(lost), version, clock.seconds)
+        return Rejoined(tuple(lost), self._version, clock.seconds)
 
     def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
         (own,) = stages
@@ -103,8 +105,8 @@ class OneReplica:
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         return self._crew.moments()
 
-    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        return self._crew.states()
+    def copies(self) -> list[ray.ObjectRef[Copy]]:
+        return self._copies.now(self._version, self._crew.copy, timeout=self._timeout)
 
     def close(self) -> None:
         self._crew.close()
@@ -119,6 +121,7 @@ class OneReplica:
     def _land(self, flight: _Flight) -> Landed:
         version = flight.work.number + 1
         reports = self._crew.finish_step(flight.refs, version)
+        self._version = version
         return Landed(
             version=version,
             work=flight.work,

@@ -12,7 +12,7 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies
+from cluster.copies import Copies, Copy
 from cluster.crew import Reserved, StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
@@ -27,7 +27,6 @@ from pipelines.plan_settings import PlanConfig
 from pipelines.train.optimizers import by_value
 from pipelines.train.parameter_server import ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, share_out
-from pipelines.train.pieces import pieces
 from pipelines.train.specs import StageSpec, held
 
 
@@ -202,9 +201,8 @@ class Replicas:
     def moments(self) -> Iterator[tuple[str, Tensor]]:
         return self._servers.moments()
 
-    def states(self) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
-        yield from ((weights, {}) for weights in pieces(self._servers.weights()))
-        yield from (({}, moments) for moments in pieces(self._servers.moments()))
+    def copies(self) -> list[ray.ObjectRef[Copy]]:
+        return self._copies.now(self._version, self._servers.copy, timeout=self._timeout)
 
     def close(self) -> None:
         for crew in self._crews:

@@ -57,9 +57,10 @@ class ServerCrew:
             self._servers[k] = self._make(k)
         return [who(server_number(k)) for k in lost]
 
-    def copy(self, version: int) -> list[Made]:
+    def copy(self, version: int) -> dict[str, Made]:
         """What every server owned after `version` updates."""
-        return [tuple(server.copy.options(num_returns=2).remote(version)) for server in self._servers]
+        made = [server.copy.options(num_returns=2).remote(version) for server in self._servers]
+        return {who(server_number(k)): (of, copy) for k, (of, copy) in enumerate(made)}
 
     def __len__(self) -> int:
         return len(self._servers)

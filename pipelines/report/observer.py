@@ -125,7 +125,8 @@ class Observer(Protocol):
 
     def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
 
-    def saved(self, checkpoint: Path) -> None: ...
+    def saved(self, checkpoint: Path, waited: float | None) -> None:
+        """A checkpoint is written; steps waited for it so many seconds, if that is known."""
 
     def recovered(self, recovery: Recovery) -> None: ...
 

@@ -155,10 +155,10 @@ class Recorder:
         when = f"after epoch {epoch} (step {step})" if split == "dev" else "with the final weights"
         self.note(f"\n{split}, {when}\n{report.table()}\n")
 
-    def saved(self, checkpoint: Path) -> None:
+    def saved(self, checkpoint: Path, waited: float | None) -> None:
         assert self._journal is not None
-        self._journal.write("saved", checkpoint=checkpoint.name)
-        self.note(f"checkpoint {checkpoint}")
+        self._journal.write("saved", checkpoint=checkpoint.name, waited=waited)
+        self.note(f"checkpoint {checkpoint}" + ("" if waited is None else f" (steps waited {waited:.2f} s)"))
 
     def recovered(self, recovery: Recovery) -> None:
         assert self.tracker is not None

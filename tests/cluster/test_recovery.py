@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from cluster.waiting import ActorLost
 from tests.cluster.faults import Faults, data_shard, server, stage
 from tests.cluster.test_training import assert_bitwise_equal, config, run
 from tests.tiny import write_data, write_model
@@ -52,8 +51,3 @@ def test_a_lost_server_and_a_stage_of_another_replica_are_replaced_and_the_weigh
     assert lost == [["parameter server 1"], ["stage 0 of replica 1"]]
     assert [numbers.step for numbers in watcher.steps] == list(range(1, 21))
     assert_bitwise_equal(tmp_path / "untouched", tmp_path / "faults")
-
-
-def test_without_tries_the_first_loss_ends_the_run(given: dict[str, str], tmp_path: Path) -> None:
-    with pytest.raises(ActorLost, match=r"stage 1 died while it was to run step [45]"):
-        Faults().kill(stage(1), after=3).run(settings(given, PLAN, tries=0), tmp_path)

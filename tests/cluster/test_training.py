@@ -15,6 +15,7 @@ from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.device_settings import DeviceConfig
 from pipelines.errors import UserError
+from pipelines.recovery_settings import RecoveryConfig
 from pipelines.train.checkpoint import open_checkpoint
 from pipelines.train.chip import this_multiplies_bfloat16
 from pipelines.train.meter import Meter
@@ -116,10 +117,11 @@ def test_a_checkpoint_of_three_stages_goes_on_with_one_and_with_two_as_if_nothin
         assert_bitwise_equal(folder, uncut[0])
 
 
-def test_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
+def test_without_tries_a_stage_that_dies_ends_the_run_with_its_name_and_leaves_no_actor(
     given: dict[str, str], tmp_path: Path
 ) -> None:
-    driver = Driver(config(given), tmp_path, watcher := Watcher(), may_grow=False, stop=StopRequest())
+    settings = config(given).model_copy(update={"recovery": RecoveryConfig(tries=0)})
+    driver = Driver(settings, tmp_path, watcher := Watcher(), may_grow=False, stop=StopRequest())
     assert driver._fleet is not None
     victim = driver._fleet._crew._stages[1]
     watcher.after = {3: lambda: ray.kill(victim)}

@@ -39,7 +39,8 @@ class Watcher:
         assert report.micro.support > 0
         self.reports[split].append((epoch, step, report))
 
-    def saved(self, checkpoint: Path) -> None:
+    def saved(self, checkpoint: Path, waited: float | None) -> None:
+        assert waited is None or waited >= 0
         self.checkpoints.append(checkpoint)
 
     def recovered(self, recovery: Recovery) -> None:
