@@ -13,6 +13,7 @@ from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
+from cluster.beginnings import Beginnings, newest
 from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, Work
 from cluster.make_fleet import make_fleet
@@ -65,7 +66,7 @@ class Driver:
         Raises:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
-        self._observer, self._stop = observer, stop
+        self._folder, self._observer, self._stop = folder, observer, stop
         self._previous_end = 0.0
         self._forecast: Forecast | None = None
         self._run = Preparation(config, folder)
