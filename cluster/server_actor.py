@@ -98,7 +98,6 @@ class ServerShell:
         """All is there that belongs to this server: answer from now on."""
         assert self._server is not None
         self._server.check_loaded()
-        self._keep()
         self._thread = threading.Thread(target=self._answer, daemon=True)
         self._thread.start()
 
@@ -108,16 +107,23 @@ class ServerShell:
         self._server.take_up(dict(copy.named_weights()), dict(copy.named_moments()))
 
     def copy(self, version: int) -> tuple[int, Copy]:
-        """What this server owned after `version` updates, one of those after which it made a copy; waits for it."""
+        """What this server owned after `version` updates; waits for them.
+
+        It is kept for a while where it is a multiple of `copy_every`; of other versions there is only the newest.
+        """
+        assert self._server is not None
+        server = self._server
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._failure or version in self._copies, self._timeout)
+            self._changed.wait_for(lambda: self._closing or self._failure or version <= server.version, self._timeout)
+            if version == server.version:
+                self._keep(at_once=True)
             return (version, self._copies[version]) if version in self._copies else NOTHING
 
-    def _keep(self) -> None:
-        """Copy what is owned now, if it is time to."""
+    def _keep(self, *, at_once: bool = False) -> None:
+        """Copy what is owned now, if it is time to or `at_once`."""
         assert self._server is not None
         server, version = self._server, self._server.version
-        if version % server.spec.copy_every == 0 or version == server.spec.version:
+        if version not in self._copies and (at_once or version % server.spec.copy_every == 0):
             self._copies[version] = Copy.of(server.named_weights(), server.named_moments(), shares=False)
             # The driver asks for one while the next is made.
             for old in sorted(self._copies)[:-2]:

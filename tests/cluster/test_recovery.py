@@ -11,9 +11,9 @@ from tests.cluster.faults import Faults, data_shard, server, stage
 from tests.cluster.test_training import assert_bitwise_equal, config, run
 from tests.tiny import write_data, write_model
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_session")]
-PLAN = {"stages": 2, "cpus_per_stage": 0.25, "timeout": 20}
-SERVED = PLAN | {"stages": 1, "replicas": 2, "servers": 2, "cpus_per_server": 0.25}
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
+PLAN = {"stages": 2, "cpus_per_stage": 0.25, "timeout": 30}
+SERVED = PLAN | {"stages": 1, "replicas": 2, "servers": 2, "cpus_per_server": 0.25, "timeout": 60}
 
 
 @pytest.fixture(scope="module")
