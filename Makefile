@@ -13,7 +13,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint census bench install clean
+.PHONY: help demo test lint census chaos gpu bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -35,6 +35,13 @@ lint: $(INSTALLED) ## style, format and types
 census: $(INSTALLED) ## cut every architecture of transformers and write docs/models.md; some minutes
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m tests.census
 
+chaos: $(INSTALLED) ## 50 kills in one run, which then equals an untouched one; half an hour on 2 cores; DATA=FOLDER
+	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m jobs.chaos chaos data.path=$(DATA) --kills 50 --seed 5
+
+gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu
+
 bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
@@ -44,6 +51,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.uneven --data $(DATA)
 	@$(BIN)/python -m tests.bench.sharing --data $(DATA)
 	@$(BIN)/python -m tests.bench.data_parallel --data $(DATA)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.recovery --data $(DATA)
 	@$(BIN)/python -m tests.bench.f1 --data $(DATA)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.exact_loss
 	@$(BIN)/python -m tests.bench.memory
