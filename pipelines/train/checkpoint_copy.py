@@ -7,6 +7,7 @@ A store of objects has no rename: what has no index there is not a checkpoint ye
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,8 +71,13 @@ def remote(address: str, key: str) -> Remote:
     """Open an address; `key` is the setting that it comes from.
 
     Raises:
-        UserError: the protocol is unknown, or its package is not installed.
+        UserError: the protocol is unknown, its package is not installed, or there is a password in the address.
     """
+    if re.match(r"[^/]*://[^/]*:[^/]*@", address):
+        raise UserError(
+            f"There is a password in {key}, which is stored with the run. Leave it out, and give it where the protocol "
+            "looks for it: its environment variables, or a file in ~/.config/fsspec."
+        )
     try:
         files, path = fsspec.url_to_fs(address)
     except ImportError as error:

@@ -21,7 +21,8 @@ class Shelf:
     ) -> None:
         """`tell` is told what did not work and is tried again; `start` is what the run goes on from."""
         self._run, self._config, self._tell = run, config, tell
-        self._last = None if start is None or start.folder.parent.parent != run else start.folder
+        here = start is not None and start.folder.absolute().is_relative_to(run.absolute())
+        self._last = start.folder if start is not None and here else None
 
     def save(self, *, step: int, facts: Mapping[str, Any], parts: Iterable[State], score: float | None) -> Path:
         """Write a checkpoint and sort out; one of the same step that was written or read before is left as it is.

@@ -195,6 +195,9 @@ def test_an_address_that_cannot_do_is_refused_with_the_reason(tmp_path: Path) ->
     for address, package in (("s3://bucket/runs", "s3fs"), ("gs://bucket/runs", "gcsfs")):
         with pytest.raises(UserError, match=f"needs the Python package {package}, .* .pip install {package}. "):
             remote(address, "checkpoint.copy_to")
+    with pytest.raises(UserError, match=r"There is a password in checkpoint.copy_to") as refused:
+        remote("sftp://me:secret@host/runs", "checkpoint.copy_to")
+    assert "secret" not in str(refused.value)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"checkpoint.copy_to=file://.* cannot be written"):
         remote(f"file://{tmp_path}/file/copies", "checkpoint.copy_to").check_writable("checkpoint.copy_to")
