@@ -99,6 +99,8 @@ def mirror(there: Remote, run: Path, checkpoints: Sequence[Path]) -> None:
         Exception: whatever the protocol raises; what was copied stays, and the next call goes on.
     """
     base = f"{there.path}/{run.name}/{CHECKPOINTS}"
+    # What another process did there is not in a list that was kept.
+    there.files.invalidate_cache()
     for checkpoint in checkpoints:
         place = f"{base}/step-{step_of(checkpoint):08d}"
         text = (checkpoint / INDEX).read_bytes()
@@ -142,6 +144,7 @@ def fetch(address: str, run: Path) -> tuple[Path, tuple[str, ...]]:
         UserError: there is none, none that is not damaged, or the address cannot be read.
     """
     there = remote(address, "checkpoint.resume")
+    there.files.invalidate_cache()
     try:
         found = _candidates(there)
     except Exception as error:  # Every protocol has errors of its own.
