@@ -30,7 +30,9 @@ def main(
 ) -> None:
     """Fine-tune a model cut over several actors, track the run in MLflow, and register the result.
 
-    Exit codes: 0 done; 2 something to mend in config, data or cluster; 130 or 143 stopped by Ctrl-C or
+    The same command again goes on with a run that did not come to its end; checkpoint.resume=never begins afresh.
+
+    Exit codes: 0 done; 2 something to mend in config, data, cluster or disk; 130 or 143 stopped by Ctrl-C or
     SIGTERM after saving a checkpoint; 1 a fault.
     """
     settings = load_config(config, overrides or [], packaged=CONFIGS)

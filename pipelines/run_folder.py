@@ -37,7 +37,7 @@ class RunFolder:
         self._made: list[Path] = []
         try:
             for parent in reversed((path, *path.parents)):
-                if not parent.is_dir():
+                if not parent.exists():
                     parent.mkdir(exist_ok=True)
                     self._made.append(parent)
             self._handle = _locked(path / LOCK)

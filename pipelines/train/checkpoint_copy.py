@@ -7,6 +7,7 @@ A store of objects has no rename: what has no index there is not a checkpoint ye
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,8 +71,13 @@ def remote(address: str, key: str) -> Remote:
     """Open an address; `key` is the setting that it comes from.
 
     Raises:
-        UserError: the protocol is unknown, or its package is not installed.
+        UserError: the protocol is unknown, its package is not installed, or there is a password in the address.
     """
+    if re.match(r"[^/]*://[^/]*:[^/]*@", address):
+        raise UserError(
+            f"There is a password in {key}, which is stored with the run. Leave it out, and give it where the protocol "
+            "looks for it: its environment variables, or a file in ~/.config/fsspec."
+        )
     try:
         files, path = fsspec.url_to_fs(address)
     except ImportError as error:
@@ -93,6 +99,8 @@ def mirror(there: Remote, run: Path, checkpoints: Sequence[Path]) -> None:
         Exception: whatever the protocol raises; what was copied stays, and the next call goes on.
     """
     base = f"{there.path}/{run.name}/{CHECKPOINTS}"
+    # What another process did there is not in a list that was kept.
+    there.files.invalidate_cache()
     for checkpoint in checkpoints:
         place = f"{base}/step-{step_of(checkpoint):08d}"
         text = (checkpoint / INDEX).read_bytes()
@@ -136,6 +144,7 @@ def fetch(address: str, run: Path) -> tuple[Path, tuple[str, ...]]:
         UserError: there is none, none that is not damaged, or the address cannot be read.
     """
     there = remote(address, "checkpoint.resume")
+    there.files.invalidate_cache()
     try:
         found = _candidates(there)
     except Exception as error:  # Every protocol has errors of its own.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ INDEX = "checkpoint.json"
 FORMAT = 2
 BLOCK = 2**20
 """Bytes that are read at once."""
+_FILE = re.compile(r"(weights|optimizer)-\d+\.safetensors")
 
 
 class Damaged(Exception):
@@ -93,7 +95,10 @@ def parse(text: bytes) -> Index:
         if _signed(body) != text:
             raise Damaged(f"its {INDEX} is not what was written")
         files = {name: Entry(**entry) for name, entry in body["files"].items()}
-        return Index(body["step"], body["facts"], files, body["score"])
+        if strange := [name for name in files if not _FILE.fullmatch(name)]:
+            # A copy that is fetched must not write anywhere else.
+            raise Damaged(f"its {INDEX} names the file {strange[0]!r}")
+        return Index(int(body["step"]), body["facts"], files, body["score"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Damaged(f"its {INDEX} cannot be read ({type(error).__name__}: {error})") from None
 

@@ -89,7 +89,7 @@ def check_unfinished(start: Checkpoint, num_steps: int, folder: Path | None) -> 
     Raises:
         UserError: the checkpoint is at or behind the run's end.
     """
-    own = folder is not None and start.folder.is_relative_to(folder) and not is_finished(folder)
+    own = folder is not None and start.folder.absolute().is_relative_to(folder.absolute()) and not is_finished(folder)
     if start.step > num_steps or (start.step == num_steps and not own):
         raise UserError(
             f"The checkpoint {start.folder} has done {start.step} steps, and this run ends after {num_steps}: "

@@ -21,7 +21,9 @@ class Shelf:
     ) -> None:
         """`tell` is told what did not work and is tried again; `start` is what the run goes on from."""
         self._run, self._config, self._tell = run, config, tell
-        self._last = None if start is None or start.folder.parent.parent != run else start.folder
+        self._last: Path | None = None
+        if start is not None and start.folder.absolute().is_relative_to(run.absolute()):
+            self._last = start.folder
 
     def save(self, *, step: int, facts: Mapping[str, Any], parts: Iterable[State], score: float | None) -> Path:
         """Write a checkpoint and sort out; one of the same step that was written or read before is left as it is.
@@ -45,7 +47,10 @@ class Shelf:
             newest, score: a checkpoint whose score came after it was written.
         """
         if newest is not None and score is not None and newest.is_dir() and score_of(newest) is None:
-            set_score(newest, score)
+            try:
+                set_score(newest, score)
+            except OSError as error:
+                self._tell(f"The score of {newest} could not be written into it ({error.strerror}): it counts as none.")
         found = {step_of(path): path for path in saved(self._run)}
         scores = [(step, score_of(path)) for step, path in found.items()]
         stay = staying(scores, keep=self._config.keep, keep_best=self._config.keep_best)

@@ -80,7 +80,9 @@ def test_stopped_resumed_and_with_a_lost_worker_two_workers_learn_what_one_stage
     going_on = Watcher({at + 2: kill})
     run(DataParallel, config(given, data, resume=str(first), every_steps=2), then, going_on, StopRequest())
     assert len(killed) == 1
-    assert ["started again (2 of them)" in note for note in going_on.notes] == [True]
+    goes_on, again = going_on.notes
+    assert goes_on == f"Going on from step {at}: {stopped.value.checkpoint}"
+    assert "started again (2 of them)" in again
     assert [numbers.step for numbers in going_on.steps] == list(range(at + 1, whole.steps[-1].step + 1))
     assert going_on.scores == [score for score in whole.scores if score[2] > at]
     assert sorted(path.name for path in (then / "checkpoints").iterdir()) == [path.name for path in saved(then)]

@@ -137,6 +137,45 @@ def test_a_run_goes_on_from_what_sigterm_left(place: Path, tmp_path: Path) -> No
     assert json.loads(resumed.stdout)["resumed_from_step"] == done
 
 
+def test_the_same_command_goes_on_by_itself_after_sigkill_and_not_while_the_run_is_going_on(
+    place: Path, tmp_path: Path
+) -> None:
+    overrides = [f"run.output={tmp_path}/run", "train.epochs=2000"]
+    job = subprocess.Popen(
+        command(place, *overrides),
+        cwd=ROOT, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    try:
+        assert job.stderr is not None
+        assert any(line.startswith("checkpoint ") for line in iter(job.stderr.readline, ""))
+        second = subprocess.run(
+            command(place, *overrides), cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120
+        )
+        assert second.returncode == 2
+        assert f"A run is still going on in {tmp_path}/run (process {job.pid} on " in second.stderr
+        offspring = psutil.Process(job.pid).children(recursive=True)
+    finally:
+        job.kill()
+        job.wait()
+    psutil.wait_procs(offspring, timeout=60)
+    done = int(sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1].name.removeprefix("step-"))
+    again = subprocess.run(
+        [*command(place, *overrides), f"train.max_steps={done + 1}", "--json"],
+        cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert f"Going on with the unfinished run {tmp_path}/run" in again.stderr
+    assert f"Going on from step {done}: " in again.stderr
+    assert "checkpoint.resume=never" in again.stderr
+    assert json.loads(again.stdout)["resumed_from_step"] == done
+    third = subprocess.run(
+        command(place, *overrides), cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120
+    )
+    assert third.returncode == 2
+    assert "it holds a finished run" in third.stderr
+
+
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real Ray cluster with its dashboard, as the address for `ray job submit`."""

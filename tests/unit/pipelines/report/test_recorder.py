@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.config import Config, TrackConfig, TrainConfig
+from pipelines.config import CheckpointConfig, Config, TrackConfig, TrainConfig, load_config
 from pipelines.plan.left_open import decided
 from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.recorder import Recorder
@@ -86,6 +86,25 @@ def test_the_run_folder_and_mlflow_keep_the_same_config_as_it_was_planned_withou
     assert (tmp_path / "stored" / "config.yaml").read_text() == text
     assert any("track.uri" in body for body in sent)
     assert "secret" not in "".join(sent)
+
+
+def test_a_run_that_goes_on_keeps_what_was_said_of_resuming_and_is_unfinished_again(
+    server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri, _ = server
+    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "summary.json").touch()
+    recorder = Recorder(config, tmp_path / "run")
+    recorder.note("Going on from step 3")
+    assert capsys.readouterr().err == "Going on from step 3\n"
+    settled = config.model_copy(update={"checkpoint": CheckpointConfig(resume="/the/run")})
+    try:
+        recorder.begin(Beginning(4, 3, 1, {"stages": []}, {"train": FACTS}, ["O"], settled))
+    finally:
+        recorder.finish("FINISHED")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["config.yaml"]
+    assert load_config(str(tmp_path / "run" / "config.yaml")).checkpoint.resume == "auto"
 
 
 def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(

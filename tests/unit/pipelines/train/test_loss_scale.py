@@ -11,7 +11,8 @@ import torch
 
 from pipelines.config import AdapterConfig, Config, TrainConfig
 from pipelines.errors import UserError
-from pipelines.train.checkpoint import open_checkpoint, save_checkpoint
+from pipelines.train.checkpoint import open_checkpoint
+from pipelines.train.checkpoint_write import save_checkpoint
 from pipelines.train.device import Device
 from pipelines.train.loss_scale import LossScale, check_scaling
 from pipelines.train.specs import held
@@ -120,7 +121,7 @@ def test_a_run_goes_on_with_its_scale_on_another_plan(tmp_path: Path) -> None:
         first.step(n, steps[n])
     assert scales(first) < {HUGE / 2**k for k in range(1, 50)}
     parts = [(dict(stage.named_weights()), dict(stage.named_moments())) for stage in first.stages]
-    place = save_checkpoint(tmp_path, step=15, facts={}, parts=parts, keep=1)
+    place = save_checkpoint(tmp_path, step=15, facts={}, parts=parts)
     start = open_checkpoint(place)
     model = tiny("bert")
     model.load_state_dict(dict(start.weights()), strict=False)
