@@ -20,6 +20,7 @@ from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.section import Section
+from pipelines.yaml_text import parse, shown
 
 
 class RunConfig(Section):
@@ -168,6 +169,9 @@ class ServeConfig(Section):
     """Longest text in one request."""
 
 
+MOST_PROBLEMS = 10
+"""How many are told at once."""
+
 _SHORT = {"model": "source", "adapter": "method"}
 """Sections that may be written as one word, and the key that it stands for."""
 
@@ -210,7 +214,7 @@ def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | 
     """
     path = _find(source, packaged)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"The config {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
@@ -244,9 +248,12 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if not sign or not key:
         raise UserError(f"{override!r} is not an override. Write key=value, for example train.epochs=3.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"The value of the override {override!r} is not valid YAML; put it in quotes.") from None
+        value = parse(text)
+    except yaml.YAMLError as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"The value of the override {shown(override)} is not valid YAML ({reason}); put it in quotes."
+        ) from None
     *parents, leaf = key.split(".")
     node = tree
     for parent in parents:
@@ -272,12 +279,15 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _explain(error: ValidationError, path: str) -> str:
     parts = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems[:MOST_PROBLEMS]:
         key = ".".join(str(step) for step in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = [*known_keys(), *Config.model_fields]
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
             parts.append(f"there is no key {key!r}; did you mean {near!r}?")
         else:
-            parts.append(f"{key!r} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+            parts.append(f"{key!r} is {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+    if len(problems) > MOST_PROBLEMS:
+        parts.append(f"There are {len(problems) - MOST_PROBLEMS} more faults.")
     return f"The config {path} cannot be used: " + " ".join(parts)
