@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 
 from pipelines.section import Section
 
-
 MOST = 1 << 16
 """Actors of one kind: more than any cluster has room for, and few enough to be listed."""
 

@@ -12,6 +12,7 @@ from pipelines.config import Config
 from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels, label_list
 from pipelines.data.read import read_split
+from pipelines.data.rows import quote
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.model.load import load_tokenizer, require_safetensors, resolve
@@ -81,12 +82,18 @@ def _folder(config: Config) -> Path:
     name = f"{config.run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder = Path(config.run.output or Path("runs") / name).absolute()
     resumed = config.checkpoint.resume is not None and Path(config.checkpoint.resume).absolute().is_relative_to(folder)
-    if folder.is_dir() and any(folder.iterdir()) and not resumed:
+    try:
+        taken = folder.is_dir() and any(folder.iterdir())
+        nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    except OSError as error:
+        raise UserError(
+            f"The output folder {quote(str(folder))} cannot be looked up: {error.strerror}. Choose another run.output."
+        ) from None
+    if taken and not resumed:
         raise UserError(
             f"The output folder {folder} exists and is not empty. Choose another run.output, or go on with "
             f"the run in it: checkpoint.resume={folder}."
         )
-    nearest = next(parent for parent in (folder, *folder.parents) if parent.exists())
     try:
         with tempfile.TemporaryDirectory(dir=nearest):
             pass

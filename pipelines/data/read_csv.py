@@ -14,7 +14,6 @@ from pipelines.data.rows import Row
 from pipelines.data.textfile import read_text
 from pipelines.errors import UserError
 
-
 LONGEST = 18
 """Digits of what may be the number of a class; nothing has more classes than fit into 64 bits."""
 

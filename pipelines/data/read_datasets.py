@@ -17,7 +17,16 @@ if TYPE_CHECKING:
     import datasets
 
 
-_DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, NotImplementedError, RecursionError)
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    RecursionError,
+)
 """Whatever `datasets` and Arrow meet where they take damaged text and bytes for features, files and rows."""
 
 

@@ -44,6 +44,11 @@ def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, object]:
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError, RecursionError):  # written by something else: the columns speak for themselves
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # written by something else: the columns speak for themselves
         return {}
     return features if isinstance(features, dict) else {}

@@ -7,15 +7,29 @@ from collections.abc import Sequence
 from hypothesis import strategies as st
 
 ODD = (
-    b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"\xf4\x90\x80\x80", b"\r", b"\n\n", b"\r\n", b"\t", b" ",
-    b"\xc2\xa0", b"\xe2\x80\xa8", b"\x0c", b"[", b"]", b"{", b"}", b'"', b"'", b",", b":", b"#", b"-", b"&a ", b"*a",
-    b"!!int ", b"<<: ", b"? ", b"| ", b"\\", b"\\ud800", b"null", b"NaN", b"1e999", b"-1", b"9" * 25, b"9" * 5000, b"../",
-    b"-DOCSTART-", b"I-PER", b"S-PER",
+    b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\xed\xa0\x80", b"\xc3", b"\xf4\x90\x80\x80", b"\r", b"\n\n", b"\r\n",
+    b"\t", b" ", b"\xc2\xa0", b"\xe2\x80\xa8", b"\x0c", b"[", b"]", b"{", b"}", b'"', b"'", b",", b":", b"#", b"-",
+    b"&a ", b"*a", b"!!int ", b"<<: ", b"? ", b"| ", b"\\", b"\\ud800", b"null", b"NaN", b"1e999", b"-1", b"9" * 25,
+    b"9" * 5000, b"../", b"-DOCSTART-", b"I-PER", b"S-PER",
 )  # fmt: skip
 """Bytes that mean something to one format or another."""
 
 Damage = tuple[str, int, int, bytes]
-_HOWS = ("flip", "flip", "flip", "cut", "drop", "insert", "insert", "repeat", "swap", "twice", "crlf", "utf-16", "latin")
+_HOWS = (
+    "flip",
+    "flip",
+    "flip",
+    "cut",
+    "drop",
+    "insert",
+    "insert",
+    "repeat",
+    "swap",
+    "twice",
+    "crlf",
+    "utf-16",
+    "latin",
+)
 
 
 @st.composite

@@ -6,10 +6,11 @@ import builtins
 import os
 import re
 import resource
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from typing import Any
 from hypothesis import HealthCheck, seed, settings
 
 from pipelines.errors import UserError
-
 
 
 def _is_exception(kind: object) -> bool:
@@ -35,9 +35,8 @@ MEMORY = 1 << 30
 CANARY = "canary"
 """In the files beside the folder that a reader is given: none of them is its business."""
 
-RAW = re.compile(
-    r"\b(Traceback|%s)\b" % "|".join(name for name, kind in vars(builtins).items() if _is_exception(kind))
-)
+_NAMES = "|".join(name for name, kind in vars(builtins).items() if _is_exception(kind))
+RAW = re.compile(rf"\b(Traceback|{_NAMES})\b")
 """What only a programmer can read."""
 
 
@@ -102,6 +101,15 @@ def state(folder: Path) -> dict[str, tuple[int, ...]]:
             told = os.lstat(os.path.join(place, name))
             found[os.path.join(place, name)] = (told.st_size, told.st_mtime_ns, told.st_ino)
     return found
+
+
+def lay(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The folder with these files and nothing else. Copying whole folders would take most of a case's time."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name, raw in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(raw)
 
 
 class TooLongError(Exception):
