@@ -123,10 +123,26 @@ class TrainConfig(Section):
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
 
 
+def _plain(value: object) -> object:
+    """Refuse what JSON cannot say: the configuration is written as it, and reads back as it was."""
+    if isinstance(value, dict):
+        for name, part in value.items():
+            if not isinstance(name, str):
+                raise PydanticCustomError("plain", f"the name {name!r} is not text; put it in quotes")
+            _plain(part)
+    elif isinstance(value, list):
+        for part in value:
+            _plain(part)
+    elif not (value is None or isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value))):
+        kind = type(value).__name__
+        raise PydanticCustomError("plain", f"{value!r} ({kind}) should be a text, a finite number, true, false or null")
+    return value
+
+
 class AdapterConfig(Section):
     method: str
     """lora, adalora, ia3, prefix-tuning, prompt-tuning or bottleneck; see pipelines/adapt/methods.py."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
     """Fields of its configuration, which is PEFT's, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
 
 
@@ -257,12 +273,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     *parents, leaf = key.split(".")
     node = tree
     for parent in parents:
-        child = node.setdefault(parent, {})
+        child = node.get(parent, {})
         if isinstance(child, str) and parent in _SHORT:
-            child = node[parent] = {_SHORT[parent]: child}
+            child = {_SHORT[parent]: child}
         if not isinstance(child, dict):
             raise UserError(f"The override {override!r} goes below {parent!r}, which is a value and not a section.")
-        node = child
+        # A copy: in the file, an alias may stand for the same section elsewhere.
+        node[parent] = node = dict(child)
     node[leaf] = value
 
 

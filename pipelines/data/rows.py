@@ -39,7 +39,7 @@ def quote(value: object, limit: int = 40) -> str:
         try:
             text = str(value)[: limit + 1]
         except (RecursionError, ValueError):  # nested too deep, or too large a number
-            text = f"a {type(value).__name__}"
+            text = f"<{type(value).__name__}>"
     return repr(text) if len(text) <= limit else repr(text[:limit]) + "..."
 
 
