@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.adapt.bottleneck import HEADS, BottleneckConfig
-from pipelines.config import AdapterConfig
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
 
 METHODS = {

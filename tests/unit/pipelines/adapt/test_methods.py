@@ -9,7 +9,7 @@ import torch
 
 from pipelines.adapt.attach import attach
 from pipelines.adapt.methods import METHODS, adapter_config
-from pipelines.config import AdapterConfig
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
 from pipelines.model.freeze import trained
 from tests.unit.pipelines.one_process import tiny

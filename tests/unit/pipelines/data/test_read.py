@@ -182,12 +182,13 @@ def test_offsets_that_lead_out_of_a_saved_file_are_an_error(tmp_path: Path) -> N
     path = tmp_path / "d" / "data-00000-of-00001.arrow"
     with pa.memory_map(str(path)) as file:
         table = pa.ipc.open_stream(file).read_all()
-    offsets = pa.py_buffer(struct.pack("<ii", 0, 2**20))
-    tokens = pa.ListArray.from_buffers(
-        table.schema.field("tokens").type, 1, [None, offsets], children=[pa.array(["Bob"])]
-    )
+    offsets = bytearray(struct.pack("<ii", 0, 1))
+    kind = table.schema.field("tokens").type
+    tokens = pa.ListArray.from_buffers(kind, 1, [None, pa.py_buffer(offsets)], children=[pa.array(["Bob"])])
+    batch = pa.record_batch([tokens, table["ner_tags"].chunk(0)], schema=table.schema)
+    offsets[4:] = struct.pack("<i", 2**20)
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
-        writer.write_batch(pa.record_batch([tokens, table["ner_tags"].chunk(0)], schema=table.schema))
+        writer.write_batch(batch)
     with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
         read_split(str(tmp_path / "d"), split="train", data=DataConfig())
 
