@@ -21,7 +21,7 @@ from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.section import Section
-from pipelines.yaml_text import parse, shown
+from pipelines.yaml_text import parse, reason, shown
 
 
 class RunConfig(Section):
@@ -212,7 +212,7 @@ def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | 
     except UnicodeDecodeError as error:
         raise UserError(f"The config {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"The config {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"The config {path} is not valid YAML: {reason(error)}.") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(
@@ -240,13 +240,12 @@ def _find(source: str, packaged: Path | None) -> Path:
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise UserError(f"{override!r} is not an override. Write key=value, for example train.epochs=3.")
+        raise UserError(f"{shown(override)} is not an override. Write key=value, for example train.epochs=3.")
     try:
         value = parse(text)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
         raise UserError(
-            f"The value of the override {shown(override)} is not valid YAML ({reason}); put it in quotes."
+            f"The value of the override {shown(override)} is not valid YAML ({reason(error)}); put it in quotes."
         ) from None
     *parents, leaf = key.split(".")
     node = tree
@@ -255,7 +254,9 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         if isinstance(child, str) and parent in _SHORT:
             child = {_SHORT[parent]: child}
         if not isinstance(child, dict):
-            raise UserError(f"The override {override!r} goes below {parent!r}, which is a value and not a section.")
+            raise UserError(
+                f"The override {shown(override)} goes below {shown(parent)}, which is a value and not a section."
+            )
         # A copy: in the file, an alias may stand for the same section elsewhere.
         node[parent] = node = dict(child)
     node[leaf] = value
@@ -280,9 +281,9 @@ def _explain(error: ValidationError, path: str) -> str:
         if problem["type"] == "extra_forbidden":
             known = [*known_keys(), *Config.model_fields]
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            parts.append(f"there is no key {key!r}; did you mean {near!r}?")
+            parts.append(f"there is no key {shown(key)}; did you mean {near!r}?")
         else:
-            parts.append(f"{key!r} is {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+            parts.append(f"{shown(key)} is {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
     if len(problems) > MOST_PROBLEMS:
         parts.append(f"There are {len(problems) - MOST_PROBLEMS} more faults.")
     return f"The config {path} cannot be used: " + " ".join(parts)

@@ -86,7 +86,16 @@ def _refuse_twice(node: yaml.MappingNode) -> None:
                 raise _Refused(f"the key {shown(key.value)} is here a second time; keep one of the two", key)
 
 
+def reason(error: yaml.YAMLError) -> str:
+    """What `parse` found, on one line; a long text that it quotes is cut off."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 500 else f"{text[:500]}..."
+
+
 def shown(value: object, limit: int = 200) -> str:
     """A value as Python writes it, at most about `limit` characters of it."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # an override of thousands of dots
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= limit else f"{text[:limit]}..."

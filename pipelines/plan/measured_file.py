@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 from pipelines.errors import UserError
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.section import Section
-from pipelines.yaml_text import parse, shown
+from pipelines.yaml_text import parse, reason, shown
 
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -104,7 +104,7 @@ def from_yaml(text: str, where: Path) -> Measured:
     try:
         read = _File.model_validate(parse(text))
     except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{where} is not valid YAML: {reason(error)}.") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))

@@ -123,7 +123,19 @@ def _key() -> st.SearchStrategy[str]:
     return st.one_of(
         st.sampled_from(sorted(FITTING)),
         st.sampled_from(named),
-        st.sampled_from([*SECTIONS, "trian.epochs", "run.seed.x", "model.x.y.z", "adapter.options.r", ".", "a..b", ""]),
+        st.sampled_from(
+            [
+                *SECTIONS,
+                "trian.epochs",
+                "run.seed.x",
+                "model.x.y.z",
+                "adapter.options.r",
+                ".",
+                "a..b",
+                "",
+                "run.seed" + ".x" * 3000,
+            ]
+        ),
     )
 
 

@@ -107,9 +107,22 @@ def test_a_wrong_config_is_refused_with_the_place_and_the_remedy(
 
 
 def test_a_refusal_is_short_whatever_it_is_about(tmp_path: Path) -> None:
-    with pytest.raises(UserError) as caught:
-        load_config(write(tmp_path, f"run: {{seed: {'x' * 100_000}}}"))
-    assert len(str(caught.value)) < 1000
+    long = "x" * 100_000
+    for text in (f"run: {{seed: {long}}}", f"run: !{long} 1", f"run: {{seed: 1, {long}: 1}}", f"{long}: 1"):
+        with pytest.raises(UserError) as caught:
+            load_config(write(tmp_path, text))
+        assert len(str(caught.value)) < 1000
+    for override in (
+        long,
+        f"run.seed={long}",
+        f"run.{long}.x={{",
+        f"run.seed.{long}=1",
+        f"run.seed.x.{long}=1",
+        "run.seed" + ".x" * 5000 + "=1",
+    ):
+        with pytest.raises(UserError) as caught:
+            load_config(write(tmp_path, "run: {seed: 1}"), [override])
+        assert len(str(caught.value)) < 1000
 
 
 def test_an_override_changes_no_section_that_an_alias_shares_with_it(tmp_path: Path) -> None:
