@@ -136,7 +136,7 @@ def _within_the_limit() -> Iterator[None]:
 
 _watching: tuple[str, list[str]] | None = None
 """The folder that may be read, and what else was done. An audit hook cannot be taken away again, so it is one."""
-_CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
+_CHANGES = {"os.remove", "os.rename", "os.rmdir", "os.link", "os.symlink", "os.chmod"}
 _ELSEWHERE = {"subprocess.Popen", "os.system", "os.exec", "socket.connect", "pickle.find_class"}
 _LIBRARIES = tuple({sys.prefix, sys.base_prefix, str(Path(__file__).resolve().parents[2]), "/proc", "/sys", "/dev"})
 
