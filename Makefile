@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 DATA ?= .data/addresses
+FUZZ_CASES ?= 10000
+FUZZ_SEED ?= $(shell date +%s)
 
 # Tests use a Ray of their own on this machine, no hub, and report nothing to anyone.
 TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
@@ -13,7 +15,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 1800
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint census chaos gpu bench install clean
+.PHONY: help demo test lint fuzz census chaos gpu bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -24,13 +26,16 @@ demo: $(INSTALLED) ## train, track, register and serve an address parser; at mos
 
 # What needs no cluster runs on both cores, a thread each; what starts one has the machine to itself.
 test: lint ## the checks and the whole test suite; about 17 minutes on 2 cores
-	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit tests/fuzz --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster tests/e2e --session-timeout=$(TEST_LIMIT)
 
 lint: $(INSTALLED) ## style, format and types
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
+
+fuzz: $(INSTALLED) ## hostile configs, data and checkpoints, FUZZ_CASES=10000 of each; some minutes; FUZZ_SEED=N for the same again
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) FUZZ_CASES=$(FUZZ_CASES) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz --exitfirst --timeout=$(TEST_LIMIT) --numprocesses=2 --dist=worksteal
 
 census: $(INSTALLED) ## cut every architecture of transformers and write docs/models.md; some minutes
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m tests.census

@@ -16,11 +16,13 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.section import Section
+from pipelines.yaml_text import parse, reason, shown
 
 
 class RunConfig(Section):
@@ -123,13 +125,6 @@ class TrainConfig(Section):
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
 
 
-class AdapterConfig(Section):
-    method: str
-    """lora, adalora, ia3, prefix-tuning, prompt-tuning or bottleneck; see pipelines/adapt/methods.py."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Fields of its configuration, which is PEFT's, for example `r`, `lora_alpha`, `use_dora`, `target_modules`."""
-
-
 class CheckpointConfig(Section):
     every_steps: int | None = Field(default=None, ge=1)
     """Steps between checkpoints; one at the end of every epoch when left out."""
@@ -174,6 +169,9 @@ class ServeConfig(Section):
     """Longest text in one request."""
 
 
+MOST_PROBLEMS = 10
+"""How many are told at once."""
+
 _SHORT = {"model": "source", "adapter": "method"}
 """Sections that may be written as one word, and the key that it stands for."""
 
@@ -217,11 +215,11 @@ def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | 
     """
     path = _find(source, packaged)
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = parse(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
         raise UserError(f"The config {path} is not UTF-8 text (byte {error.start}). Save it as UTF-8.") from None
     except yaml.YAMLError as error:
-        raise UserError(f"The config {path} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"The config {path} is not valid YAML: {reason(error)}.") from None
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise UserError(
@@ -249,20 +247,25 @@ def _find(source: str, packaged: Path | None) -> Path:
 def _apply(tree: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
-        raise UserError(f"{override!r} is not an override. Write key=value, for example train.epochs=3.")
+        raise UserError(f"{shown(override)} is not an override. Write key=value, for example train.epochs=3.")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"The value of the override {override!r} is not valid YAML; put it in quotes.") from None
+        value = parse(text)
+    except yaml.YAMLError as error:
+        raise UserError(
+            f"The value of the override {shown(override)} is not valid YAML ({reason(error)}); put it in quotes."
+        ) from None
     *parents, leaf = key.split(".")
     node = tree
     for parent in parents:
-        child = node.setdefault(parent, {})
+        child = node.get(parent, {})
         if isinstance(child, str) and parent in _SHORT:
-            child = node[parent] = {_SHORT[parent]: child}
+            child = {_SHORT[parent]: child}
         if not isinstance(child, dict):
-            raise UserError(f"The override {override!r} goes below {parent!r}, which is a value and not a section.")
-        node = child
+            raise UserError(
+                f"The override {shown(override)} goes below {shown(parent)}, which is a value and not a section."
+            )
+        # A copy: in the file, an alias may stand for the same section elsewhere.
+        node[parent] = node = dict(child)
     node[leaf] = value
 
 
@@ -279,12 +282,15 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
 
 def _explain(error: ValidationError, path: str) -> str:
     parts = []
-    for problem in error.errors():
+    problems = error.errors()
+    for problem in problems[:MOST_PROBLEMS]:
         key = ".".join(str(step) for step in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = [*known_keys(), *Config.model_fields]
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)[0]
-            parts.append(f"there is no key {key!r}; did you mean {near!r}?")
+            parts.append(f"there is no key {shown(key)}; did you mean {near!r}?")
         else:
-            parts.append(f"{key!r} is {problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+            parts.append(f"{shown(key)} is {shown(problem['input'])}: {problem['msg'][0].lower()}{problem['msg'][1:]}.")
+    if len(problems) > MOST_PROBLEMS:
+        parts.append(f"There are {len(problems) - MOST_PROBLEMS} more faults.")
     return f"The config {path} cannot be used: " + " ".join(parts)

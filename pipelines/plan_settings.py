@@ -8,6 +8,11 @@ from pydantic import Field, model_validator
 
 from pipelines.section import Section
 
+MOST = 1 << 16
+"""Actors of one kind: more than any cluster has room for, and few enough to be listed."""
+
+_Count = Annotated[int, Field(ge=1, le=MOST)]
+
 
 def _whole_on_each(plan: object) -> object:
     """A worker of plain data parallel holds the whole model: one stage, unless something else is said (and refused)."""
@@ -17,11 +22,11 @@ def _whole_on_each(plan: object) -> object:
 class PlanConfig(Section):
     strategy: Literal["pipeline", "data"] = "pipeline"
     """`pipeline` cuts the model into stages; `data` puts all of it on every worker (docs/data-parallel.md)."""
-    workers: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    workers: _Count | tuple[_Count, _Count] | None = None
     """Of strategy `data`: how many workers, or [fewest, most] as the cluster has room for them; 2 when left out."""
     max_failures: int | None = Field(default=None, ge=0)
     """Of strategy `data`: how often lost workers are started again from the last checkpoint; 3 when left out."""
-    stages: Annotated[int, Field(ge=1)] | Literal["auto"] = "auto"
+    stages: _Count | Literal["auto"] = "auto"
     """How many actors hold the model, one stage each; `auto` measures the cluster's devices and plans for them."""
     devices: Literal["cpu", "gpu"] | tuple[Literal["cpu", "gpu"], ...] | None = None
     """Of a given number of stages: one word for all, or one for each, first stage first; `cpu` when left out. Of a plan
@@ -43,13 +48,13 @@ class PlanConfig(Section):
     1f1b where a number of stages is given."""
     minimise: Literal["time", "energy", "money"] = "time"
     """What a plan that is found makes least, of a step: see the section `energy` for watts and prices."""
-    replicas: Annotated[int, Field(ge=1)] | Literal["auto"] = 1
+    replicas: _Count | Literal["auto"] = 1
     """How many full sets of stages train the same model, each on a part of every step; `auto`, with `stages: auto` and
     parameter servers: as many as make a step shortest."""
     shares: tuple[Annotated[float, Field(gt=0)], ...] | None = None
     """For each replica, how much of a step it gets against the others, such as [3, 1]. When left out: what it manages,
     where `stages` and `sharing` are `auto` and `sync`, and else equal."""
-    servers: int = Field(default=0, ge=0)
+    servers: int = Field(default=0, ge=0, le=MOST)
     """How many parameter servers own and update the weights; with 0 each stage owns its own."""
     cpus_per_server: float = Field(default=1, gt=0)
     """CPUs reserved for each parameter server; torch uses as many threads (at least one)."""

@@ -99,8 +99,12 @@ def is_finished(folder: Path) -> bool:
 
 def is_free(folder: Path) -> bool:
     """Whether nothing is there, or only what a run leaves that is killed before it begins."""
-    if not folder.is_dir():
-        return not folder.exists()
+    try:
+        if not folder.is_dir():
+            return not folder.exists()
+    except OSError:
+        # Too long a name, say: whoever makes the folder is told.
+        return True
     names = {entry.name for entry in folder.iterdir()}
     killed_early = LOCK in names and names <= {LOCK, "checkpoints"}
     return not names or (killed_early and not any(folder.glob("checkpoints/*step-*")))

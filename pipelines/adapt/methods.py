@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.adapt.bottleneck import HEADS, BottleneckConfig
-from pipelines.config import AdapterConfig
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
+from pipelines.yaml_text import shown
 
 METHODS = {
     "lora": "LoraConfig",
@@ -31,6 +32,9 @@ TASK_TYPES = {
 }
 """PEFT's names. It trains and saves the new head of the first three beside the adapter."""
 
+_NAMES = ("target_modules", "exclude_modules", "feedforward_modules", "modules_to_save")
+"""Options that name modules. PEFT takes whatever they are and stumbles over it later."""
+
 _STARTS = (True, False, "gaussian", "orthogonal")
 _OURS = ("task_type", "peft_type", "auto_mapping", "base_model_name_or_path", "revision", "inference_mode",
          "total_step", "rank_pattern")  # fmt: skip
@@ -48,21 +52,27 @@ def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None =
     import peft
 
     if adapter.method not in METHODS:
-        raise UserError(f"There is no adapter {adapter.method!r} (adapter.method); known: {', '.join(METHODS)}.")
+        raise UserError(f"There is no adapter {shown(adapter.method)} (adapter.method); known: {', '.join(METHODS)}.")
     kind: Any = BottleneckConfig if adapter.method == "bottleneck" else getattr(peft, METHODS[adapter.method])
     known = [field.name for field in dataclasses.fields(kind) if field.init and field.name not in _OURS]
     for name in adapter.options:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise UserError(
-                f"There is no option {name!r} for the adapter {adapter.method} (adapter.options); "
+                f"There is no option {shown(name)} for the adapter {adapter.method} (adapter.options); "
                 f"did you mean {near!r}?"
+            )
+    for name in _NAMES:
+        value = adapter.options.get(name)
+        if not (value is None or isinstance(value, str) or _is_texts(value)):
+            raise UserError(
+                f"adapter.options.{name} is {shown(value)}: it should be the name of a module, or a list of names."
             )
     start = adapter.options.get("init_lora_weights", True)
     if start not in _STARTS:
         raise UserError(
-            f"adapter.options.init_lora_weights={start!r} changes the weights beneath the adapter, so that the saved "
-            f"adapter would not fit the model it came from. Choose one of {', '.join(map(str, _STARTS))}."
+            f"adapter.options.init_lora_weights={shown(start)} changes the weights beneath the adapter, so that the "
+            f"saved adapter would not fit the model it came from. Choose one of {', '.join(map(str, _STARTS))}."
         )
     options = _defaults(adapter.method) | dict(adapter.options)
     if task in TASK_TYPES and kind is not BottleneckConfig:
@@ -84,6 +94,10 @@ def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None =
 
 def _defaults(method: str) -> dict[str, Any]:
     return {"num_virtual_tokens": 20} if method in ("prefix-tuning", "prompt-tuning") else {}
+
+
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, (list, tuple, set)) and all(isinstance(part, str) for part in value)
 
 
 def _listed(value: Any) -> list[str]:

@@ -12,7 +12,7 @@ from torch import nn
 from pipelines.adapt.adapted import Adapted
 from pipelines.adapt.attach import attach
 from pipelines.adapt.methods import adapter_config
-from pipelines.config import AdapterConfig
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
 from pipelines.model.gguf_file import gguf_options
 from pipelines.model.load import DTYPES, load_model, quiet, resolve

@@ -47,7 +47,7 @@ def class_names(features: Mapping[str, object], column: str) -> list[str] | None
             feature = feature["feature"]
         else:
             break
-    if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel" and "names" in feature:
+    if isinstance(feature, Mapping) and feature.get("_type") == "ClassLabel" and isinstance(feature.get("names"), list):
         return [str(name) for name in feature["names"]]
     return None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pipelines.config import DataConfig
 from pipelines.data.examples import SPLITS, Table
 from pipelines.data.formats import format_of
@@ -11,7 +9,7 @@ from pipelines.data.hub import PREFIX, read_hub
 from pipelines.data.read_datasets import is_saved, read_saved
 from pipelines.data.rows import to_table
 from pipelines.data.sources import listing, sources, split_files
-from pipelines.data.textfile import missing
+from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
 __all__ = ["read_split", "sources"]
@@ -32,9 +30,7 @@ def read_split(source: str, *, split: str, data: DataConfig) -> Table:
         raise ValueError(f"no split {split!r}; the splits are {', '.join(SPLITS)}")
     if source.startswith(PREFIX):
         return to_table(read_hub(source, split, data), source=f"The {split} split of {source}", iob=data.iob)
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise missing(path)
+    path = existing(source)
     if path.is_dir() and is_saved(path):
         return to_table(read_saved(path, split, data), source=f"The {split} split of {path}", iob=data.iob)
     if path.is_dir():

@@ -14,6 +14,9 @@ from pipelines.data.rows import Row
 from pipelines.data.textfile import read_text
 from pipelines.errors import UserError
 
+LONGEST = 18
+"""Digits of what may be the number of a class; nothing has more classes than fit into 64 bits."""
+
 
 def read_csv(path: Path, data: DataConfig) -> Iterator[Row]:
     """Yield a row for every record that is not blank.
@@ -53,7 +56,7 @@ def read_csv(path: Path, data: DataConfig) -> Iterator[Row]:
 def _lists(words: str, tags: str, place: str) -> tuple[object, object]:
     # The tags decide: no tag opens with a bracket, while a sentence may.
     if not tags.lstrip().startswith("["):
-        return _split(words), [int(tag) if tag.isdecimal() else tag for tag in _split(tags)]
+        return _split(words), [int(tag) if tag.isdecimal() and len(tag) <= LONGEST else tag for tag in _split(tags)]
     try:
         return json.loads(words), json.loads(tags)
     except (ValueError, RecursionError):

@@ -9,12 +9,25 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig
 from pipelines.data.columns import choose_columns, class_names, column_row
-from pipelines.data.rows import Row
+from pipelines.data.rows import Row, quote
 from pipelines.data.splits import NAMES, find_split
 from pipelines.errors import UserError
 
 if TYPE_CHECKING:
     import datasets
+
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    NotImplementedError,
+    RecursionError,
+)
+"""Whatever `datasets` and Arrow meet where they take damaged text and bytes for features, files and rows."""
 
 
 def is_saved(folder: Path) -> bool:
@@ -34,7 +47,7 @@ def saved_splits(folder: Path) -> list[str]:
     try:
         there = json.loads(listing.read_text(encoding="utf-8"))["splits"]
         return [split for split in NAMES if find_split(there, split, place=str(folder)) is not None]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{listing} does not list the splits. Save the data set anew with save_to_disk.") from None
@@ -44,18 +57,50 @@ def read_saved(folder: Path, split: str, data: DataConfig) -> Iterator[Row]:
     """Yield the rows of one split; a folder that was saved without splits is any split that it is named for.
 
     Raises:
-        UserError: a folder that `datasets` cannot load, a split that it lacks, or a missing column.
+        UserError: a folder that `datasets` cannot load or that names files outside itself, a split that it lacks, or a
+            missing column.
     """
     import datasets
 
     try:
+        _stay_inside(folder)
         loaded = datasets.load_from_disk(str(folder))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        place = str(folder)
+        if not isinstance(loaded, datasets.Dataset):
+            loaded, place = pick_split(loaded, split, place=place), f"{folder}, {split}"
+        # What flipped bits made of offsets would be followed, out of the file.
+        loaded.data.validate(full=True)
+        yield from dataset_rows(loaded, place=place, data=data)
+    except UserError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:200] or "it is damaged"
         raise UserError(f"`datasets` cannot load {folder}: {reason}. Save it anew with save_to_disk.") from None
-    if isinstance(loaded, datasets.Dataset):
-        return dataset_rows(loaded, place=str(folder), data=data)
-    return dataset_rows(pick_split(loaded, split, place=str(folder)), place=f"{folder}, {split}", data=data)
+
+
+def _stay_inside(folder: Path) -> None:
+    """Refuse splits and files that are named by anything but their own name.
+
+    Raises:
+        UserError: names the file that says so.
+    """
+    listing, parts = folder / "dataset_dict.json", [folder]
+    if listing.is_file() and not (folder / "state.json").is_file():
+        names = json.loads(listing.read_bytes())["splits"]
+        _refuse_ways(names, listing)
+        parts = [folder / name for name in names]
+    for part in parts:
+        state = part / "state.json"
+        _refuse_ways([entry["filename"] for entry in json.loads(state.read_bytes())["_data_files"]], state)
+
+
+def _refuse_ways(names: list[str], said: Path) -> None:
+    for name in names:
+        if Path(name).name != name:
+            raise UserError(
+                f"{said} names {quote(name)}, which is no name of something in its own folder. Nothing else is read: "
+                "save the data set anew with save_to_disk."
+            )
 
 
 def pick_split(splits: Mapping[str, datasets.Dataset], split: str, *, place: str) -> datasets.Dataset:
@@ -82,8 +127,9 @@ def dataset_rows(dataset: datasets.Dataset, *, place: str, data: DataConfig) -> 
     words, tags = choose_columns(dataset.column_names, data, place=place)
     names = class_names(dataset.features.to_dict(), tags)
     number = 0
-    # A data set keeps the format it was saved with; plain lists are what is wanted here.
-    for batch in dataset.select_columns([words, tags]).with_format(None).iter(batch_size=1000):
+    # A data set keeps the format it was saved with, and decoding would open the files that a cell names.
+    for table in dataset.select_columns([words, tags]).with_format("arrow").iter(batch_size=1000):
+        batch = table.to_pydict()
         for row_words, row_tags in zip(batch[words], batch[tags], strict=True):
             number += 1
             yield column_row(row_words, row_tags, names, file=place, number=number, counted="row")

@@ -34,7 +34,7 @@ def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
                     yield column_row(row_words, row_tags, names, file=str(path), number=number, counted="row")
     except FileNotFoundError:
         raise missing(path) from None
-    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
             f"{path} cannot be read as Parquet (after {number} rows): {reason}. Write the file anew."
@@ -44,6 +44,11 @@ def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
 def _features(metadata: dict[bytes, bytes] | None) -> dict[str, object]:
     try:
         features = json.loads((metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-    except (ValueError, KeyError, TypeError):  # written by something else: the columns speak for themselves
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        RecursionError,
+    ):  # written by something else: the columns speak for themselves
         return {}
     return features if isinstance(features, dict) else {}

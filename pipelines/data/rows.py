@@ -33,7 +33,13 @@ class Row:
 
 def quote(value: object, limit: int = 40) -> str:
     """A short quotation: errors reach logs, and logs carry no long user text."""
-    text = value[: limit + 1] if isinstance(value, str) else str(value)[: limit + 1]
+    if isinstance(value, str):
+        text = value[: limit + 1]
+    else:
+        try:
+            text = str(value)[: limit + 1]
+        except (RecursionError, ValueError):  # nested too deep, or too large a number
+            text = f"<{type(value).__name__}>"
     return repr(text) if len(text) <= limit else repr(text[:limit]) + "..."
 
 

@@ -10,7 +10,7 @@ from pipelines.data.formats import ENDINGS
 from pipelines.data.hub import PREFIX, hub_splits
 from pipelines.data.read_datasets import is_saved, saved_splits
 from pipelines.data.splits import NAMES
-from pipelines.data.textfile import missing
+from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
 
@@ -28,7 +28,7 @@ def sources(data: DataConfig) -> dict[str, str]:
         found = _splits_in(data.path, data)
     for split, source in (("train", data.train), ("dev", data.dev), ("test", data.test)):
         if source is not None:
-            found[split] = source if source.startswith(PREFIX) else str(_existing(source))
+            found[split] = source if source.startswith(PREFIX) else str(existing(source).absolute())
     if "train" not in found and data.path is None:
         raise UserError(
             "There is no training data: neither data.path nor data.train is set. Set data.path to a folder or to "
@@ -72,7 +72,7 @@ def listing(folder: Path) -> str:
 def _splits_in(path: str, data: DataConfig) -> dict[str, str]:
     if path.startswith(PREFIX):
         return dict.fromkeys(hub_splits(path), path)
-    folder = _existing(path)
+    folder = existing(path).absolute()
     if not folder.is_dir():
         raise UserError(
             f"data.path is the file {path}: it must be a folder or hub:ID. Set data.train to a file instead."
@@ -80,13 +80,6 @@ def _splits_in(path: str, data: DataConfig) -> dict[str, str]:
     if is_saved(folder):
         return dict.fromkeys(saved_splits(folder), str(folder))
     return {split: str(file) for split, file in split_files(folder, data).items()}
-
-
-def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise missing(path)
-    return path.absolute()
 
 
 def _no_train(path: str) -> str:

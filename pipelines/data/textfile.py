@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipelines.data.rows import quote
 from pipelines.errors import UserError
 
 
@@ -28,6 +29,23 @@ def read_text(path: Path) -> str:
             f"{path}, line {line}: byte {error.start + 1} of the file (0x{raw[error.start]:02x}) is not UTF-8 text; "
             f"{guess}save the file as UTF-8."
         ) from None
+
+
+def existing(source: str) -> Path:
+    """The file or folder that a text names.
+
+    Raises:
+        UserError: nothing is there, or the text is none that a path can be.
+    """
+    try:
+        path = Path(source).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise missing(Path(source)) from None
+    except (OSError, ValueError, RuntimeError) as error:  # too long, NUL in it, ~ of nobody
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise UserError(f"{quote(source)} cannot be looked up: {reason}. Correct the path.") from None
+    return path
 
 
 def missing(path: Path) -> UserError:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pipelines.adapt.attach import attach
 from pipelines.data.packages import package_path
+from pipelines.data.rows import quote
 from pipelines.errors import UserError
 from pipelines.model.gguf_file import ENDING, check_gguf, forget_quantisation, gguf_options
 
@@ -29,12 +30,16 @@ def resolve(source: str) -> str:
     """
     inside = source.startswith("package:")
     path = package_path(source.removeprefix("package:")) if inside else Path(source)
-    if path.suffix == ENDING and path.is_file():
+    try:
+        file, folder = path.is_file(), path.is_dir()
+    except OSError as error:
+        raise UserError(f"{quote(source)} cannot be looked up: {error.strerror}. Correct model.source.") from None
+    if file and path.suffix == ENDING:
         check_gguf(path)
         return str(path)
     if inside:
         return str(path)
-    if path.is_dir():
+    if folder:
         if not (path / "config.json").is_file():
             raise UserError(
                 f"The folder {path} holds no config.json, so it is no model. Give a folder written by save_pretrained."

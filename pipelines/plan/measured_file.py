@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from pipelines.errors import UserError
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape, Times
 from pipelines.section import Section
+from pipelines.yaml_text import parse, reason, shown
 
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Bytes = Annotated[int, Field(ge=0)]
@@ -101,14 +102,14 @@ def from_yaml(text: str, where: Path) -> Measured:
         UserError: not such a file; says what is wrong.
     """
     try:
-        read = _File.model_validate(yaml.safe_load(text))
+        read = _File.model_validate(parse(text))
     except yaml.YAMLError as error:
-        raise UserError(f"{where} is not valid YAML: {' '.join(str(error).split())}.") from None
+        raise UserError(f"{where} is not valid YAML: {reason(error)}.") from None
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         raise UserError(
-            f"{where} is no measurement as `python -m jobs.profile` writes it: {key!r} is {problem['input']!r}: "
+            f"{where} is no measurement as `python -m jobs.profile` writes it: {key!r} is {shown(problem['input'])}: "
             f"{problem['msg'][0].lower()}{problem['msg'][1:]}. Mend it, or delete the file to measure again."
         ) from None
     names = tuple(read.held)

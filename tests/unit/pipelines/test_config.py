@@ -81,6 +81,21 @@ def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
         ("", "energy.price={cpu: -1}", "'energy.price.cpu' is -1: input should be greater than or equal to 0"),
         ("- a", "run.seed=1", "holds a list where sections (run, model, data, ...) belong"),
         ("a: [", "run.seed=1", "is not valid YAML"),
+        ("run: {seed: 1, seed: 2}", "run.name=x", "the key 'seed' is here a second time"),
+        ("", "run.seed=" + "9" * 5000, "is not valid YAML ('9999"),
+        ("", "run.name=2020-99-99", "'2020-99-99' cannot be read as timestamp"),
+        ("", "train.learning_rate=.inf", "'train.learning_rate' is inf: input should be a finite number"),
+        ("", "train.betas=[.nan, 0.9]", "'train.betas.0' is nan: input should be a finite number"),
+        ("", "plan.timeout=.inf", "'plan.timeout' is inf: input should be a finite number"),
+        (
+            "",
+            "adapter={method: lora, options: {r: .nan}}",
+            "nan (float) should be a text, a finite number, true, false",
+        ),
+        ("", "adapter={method: lora, options: {r: [2020-01-01]}}", "(date) should be a text, a finite number, true"),
+        ("", "adapter={method: lora, options: {r: {2: 3}}}", "the name 2 is not text; put it in quotes"),
+        ("", "plan.stages=1000000000", "input should be less than or equal to 65536"),
+        ("train: {freeze: [" + "1, " * 100 + "]}", "run.seed=1", "There are 90 more faults."),
     ],
 )
 def test_a_wrong_config_is_refused_with_the_place_and_the_remedy(
@@ -89,6 +104,31 @@ def test_a_wrong_config_is_refused_with_the_place_and_the_remedy(
     with pytest.raises(UserError) as caught:
         load_config(write(tmp_path, text), [override])
     assert message in str(caught.value)
+
+
+def test_a_refusal_is_short_whatever_it_is_about(tmp_path: Path) -> None:
+    long = "x" * 100_000
+    for text in (f"run: {{seed: {long}}}", f"run: !{long} 1", f"run: {{seed: 1, {long}: 1}}", f"{long}: 1"):
+        with pytest.raises(UserError) as caught:
+            load_config(write(tmp_path, text))
+        assert len(str(caught.value)) < 1000
+    for override in (
+        long,
+        f"run.seed={long}",
+        f"run.{long}.x={{",
+        f"run.seed.{long}=1",
+        f"run.seed.x.{long}=1",
+        "run.seed" + ".x" * 5000 + "=1",
+    ):
+        with pytest.raises(UserError) as caught:
+            load_config(write(tmp_path, "run: {seed: 1}"), [override])
+        assert len(str(caught.value)) < 1000
+
+
+def test_an_override_changes_no_section_that_an_alias_shares_with_it(tmp_path: Path) -> None:
+    source = write(tmp_path, "devices: {cpu: &both {threads: 1}, gpu: *both}")
+    devices = load_config(source, ["devices.cpu.threads=2"]).devices
+    assert (devices["cpu"].threads, devices["gpu"].threads) == (2, 1)
 
 
 def test_a_config_that_does_not_exist_is_refused_with_the_packaged_ones(tmp_path: Path) -> None:

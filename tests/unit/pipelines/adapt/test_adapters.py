@@ -12,7 +12,8 @@ from torch import Tensor
 from pipelines.adapt.attach import Adapted, attach
 from pipelines.adapt.methods import adapter_config
 from pipelines.adapt.ranks import ranks_left
-from pipelines.config import AdapterConfig, TrainConfig
+from pipelines.adapter_settings import AdapterConfig
+from pipelines.config import TrainConfig
 from pipelines.model.units import find_units
 from pipelines.model.verify import verify
 from pipelines.train.optimizers import learning_rate, make_optimizer

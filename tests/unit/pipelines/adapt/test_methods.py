@@ -9,7 +9,7 @@ import torch
 
 from pipelines.adapt.attach import attach
 from pipelines.adapt.methods import METHODS, adapter_config
-from pipelines.config import AdapterConfig
+from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
 from pipelines.model.freeze import trained
 from tests.unit.pipelines.one_process import tiny
@@ -53,6 +53,11 @@ def test_the_same_seed_draws_the_same_adapter_and_leaves_the_generator_alone() -
         (asked("adalora", tinit=6, tfinal=6), r"adalora cannot be made \(adapter.options\).* The run has 10 steps"),
         (asked("bottleneck", reduction=0), r"`reduction` must be at least 1"),
         (asked("bottleneck", activation="sine"), r"`activation` must be one of relu, gelu"),
+        (
+            asked("lora", target_modules="all-linear", exclude_modules=5),
+            r"options\.exclude_modules is 5: it should be the",
+        ),
+        (asked("ia3", feedforward_modules=["a", 1]), r"feedforward_modules is \['a', 1\]: .* or a list of names"),
         (asked("adalora", orth_reg_weight=-1.0), r"cannot be made .*orth_reg_weight"),
     ],
 )

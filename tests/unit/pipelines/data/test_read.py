@@ -1,10 +1,13 @@
 """Where splits come from: files, folders, folders saved by `datasets`."""
 
 import contextlib
+import json
 import re
+import struct
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 
 from pipelines.config import DataConfig
@@ -147,3 +150,51 @@ def test_a_saved_data_set_that_is_broken_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "d" / "data-00000-of-00001.arrow").write_bytes(b"")
     with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
         read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+
+
+@pytest.mark.parametrize(
+    "features",
+    ["train", {"tokens": 5}, {"tokens": {"_type": "Nothing"}}, {"tokens": {"_type": "Value", "dtype": "nothing"}}],
+)
+def test_a_saved_data_set_whose_columns_are_not_told_is_an_error(tmp_path: Path, features: object) -> None:
+    saved().save_to_disk(str(tmp_path / "d"))
+    path = tmp_path / "d" / "dataset_info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"features": features}))
+    with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+
+
+def test_a_saved_data_set_reads_nothing_outside_its_folder(tmp_path: Path) -> None:
+    for name in ("other", "d"):
+        datasets.DatasetDict(train=saved()).save_to_disk(str(tmp_path / name))
+    state = tmp_path / "d" / "train" / "state.json"
+    away = {"_data_files": [{"filename": "../../other/train/data-00000-of-00001.arrow"}]}
+    state.write_text(json.dumps(json.loads(state.read_text()) | away))
+    with pytest.raises(UserError, match=r"state\.json names '\.\./\.\./other/.*no name of something in its own folder"):
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+    (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train", "../other/train"]}')
+    with pytest.raises(UserError, match=r"dataset_dict\.json names '\.\./other/train'"):
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+
+
+def test_offsets_that_lead_out_of_a_saved_file_are_an_error(tmp_path: Path) -> None:
+    saved().save_to_disk(str(tmp_path / "d"))
+    path = tmp_path / "d" / "data-00000-of-00001.arrow"
+    with pa.memory_map(str(path)) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    offsets = bytearray(struct.pack("<ii", 0, 1))
+    kind = table.schema.field("tokens").type
+    tokens = pa.ListArray.from_buffers(kind, 1, [None, pa.py_buffer(offsets)], children=[pa.array(["Bob"])])
+    batch = pa.record_batch([tokens, table["ner_tags"].chunk(0)], schema=table.schema)
+    offsets[4:] = struct.pack("<i", 2**20)
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_batch(batch)
+    with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "~nobody-of-this-name/x"])
+def test_a_path_that_can_be_none_is_an_error(name: str) -> None:
+    for read in (lambda: read_split(name, split="train", data=DataConfig()), lambda: sources(DataConfig(train=name))):
+        with pytest.raises(UserError, match=r"cannot be looked up: .*Correct the path"):
+            read()

@@ -123,6 +123,7 @@ def test_csv_cells_keep_unicode_spaces_and_count_their_lines(tmp_path: Path) -> 
         ("Ada,1", r"line 2, word 1: the tag is the number 1, and nothing"),
         ("['Ada'],['B-PER']", r"line 2: the tags open like a list, but .* not valid JSON"),
         ('"Ada,O', r"line 2: this record is not valid CSV"),
+        ("Ada," + "9" * 5000, r"line 2, word 1: the tag '9{40}'... is not an IOB2 tag"),
     ],
 )
 def test_a_faulty_csv_record_is_an_error_that_names_it(tmp_path: Path, line: str, message: str) -> None:
@@ -166,6 +167,26 @@ def test_numbers_beyond_the_class_names_are_an_error(tmp_path: Path) -> None:
         UserError, match=r"row 2, word 1: the tag is the number -1, but the column names 2 classes \(0 to 1"
     ):
         read(path)
+
+
+@pytest.mark.parametrize("names", ["5", "null", '{"O": 0}', "[" * 100_000])
+def test_names_of_classes_that_are_no_list_are_none(tmp_path: Path, names: str) -> None:
+    said = f'{{"info": {{"features": {{"tags": {{"_type": "ClassLabel", "names": {names}}}}}}}}}'
+    table = pa.table({"tokens": [["Bob"]], "tags": [["B-PER"]]}).replace_schema_metadata({"huggingface": said})
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").rows == [BOB]
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [(pa.date32(), 2**31 - 1), (pa.timestamp("s"), 2**50), (pa.duration("ms"), 2**62)]
+)
+def test_a_date_beyond_all_calendars_is_an_error(tmp_path: Path, kind: pa.DataType, number: int) -> None:
+    tags = pa.array([[number]], pa.list_(kind))
+    pq.write_table(pa.table({"tokens": [["Bob"]], "tags": tags}), tmp_path / "a.parquet")
+    with pytest.raises(
+        UserError, match=r"a\.parquet cannot be read as Parquet \(after 0 rows\): .* Write the file anew"
+    ):
+        read(tmp_path / "a.parquet")
 
 
 def test_a_broken_parquet_file_is_an_error(tmp_path: Path) -> None:

@@ -126,3 +126,8 @@ def test_what_is_no_whole_gguf_file_that_transformers_knows_is_refused(tmp_path:
     ):
         with pytest.raises(UserError, match="architecture unheardof is not supported"):
             load()
+
+
+def test_a_source_that_no_file_could_be_named_is_refused() -> None:
+    with pytest.raises(UserError, match=r"'a{40}'\.\.\. cannot be looked up: .*Correct model\.source"):
+        resolve("a" * 300)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.config import AdapterConfig, Config, TrainConfig
+from pipelines.adapter_settings import AdapterConfig
+from pipelines.config import Config, TrainConfig
 from pipelines.errors import UserError
 from pipelines.train.checkpoint import open_checkpoint
 from pipelines.train.checkpoint_write import save_checkpoint

@@ -1,0 +1,13 @@
+"""What is told before anything is started."""
+
+import pytest
+
+from pipelines.config import Config
+from pipelines.errors import UserError
+from pipelines.preflight import preflight
+
+
+def test_an_output_folder_that_no_folder_could_be_named_is_refused() -> None:
+    config = Config.model_validate({"run": {"output": "a" * 300}})
+    with pytest.raises(UserError, match=r"The output folder .* cannot be .*Choose another run\.output"):
+        preflight(config)
