@@ -19,6 +19,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from pipelines.data.rows import quote
 from pipelines.errors import UserError
 from pipelines.train.checkpoint_index import INDEX, Damaged, Index, check_files, read_index
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
@@ -122,6 +123,13 @@ def candidates(path: str | Path) -> list[Path]:
         UserError: there is none, or it is something else (a pickle, for example).
     """
     place = Path(path)
+    try:
+        return _candidates(place)
+    except OSError as error:
+        raise UserError(f"There is no checkpoint at {quote(str(path))}: {error.strerror}.") from None
+
+
+def _candidates(place: Path) -> list[Path]:
     if place.is_file():
         raise UserError(
             f"{place} is a file; a checkpoint is a folder with a {INDEX} and safetensors files. "

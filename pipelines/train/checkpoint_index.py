@@ -99,8 +99,8 @@ def parse(text: bytes) -> Index:
             # A copy that is fetched must not write anywhere else.
             raise Damaged(f"its {INDEX} names the file {strange[0]!r}")
         return Index(int(body["step"]), body["facts"], files, body["score"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Damaged(f"its {INDEX} cannot be read ({type(error).__name__}: {error})") from None
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+        raise Damaged(f"its {INDEX} is no index of a checkpoint") from None
 
 
 def check_files(folder: Path, index: Index, *, digests: bool) -> None:

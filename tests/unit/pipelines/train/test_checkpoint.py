@@ -100,7 +100,7 @@ def test_a_flipped_bit_anywhere_in_the_index_is_found(tmp_path: Path) -> None:
         assert choose(tmp_path, digests=False).checkpoint.step == 1, path.read_bytes()
         flip(path, at, bit)
     flip(path, 0)
-    used_instead(tmp_path, "its checkpoint.json cannot be read")
+    used_instead(tmp_path, "its checkpoint.json is no index of a checkpoint")
 
 
 @pytest.mark.parametrize("left", [0, 1, 9, -1])
