@@ -43,8 +43,10 @@ def main(
     from cluster.chaos import attack, train_untouched
     from cluster.chaos_report import make_report, show
     from pipelines.preflight import preflight
+    from pipelines.report.journal import seconds_of_steps
 
-    preflight(settings)
+    # What cannot work is refused before anything is trained; the runs have folders of their own.
+    preflight(settings).folder.release()
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="motley-chaos-") as temporary:
         place = (folder or Path(temporary)).absolute()
@@ -57,7 +59,7 @@ def main(
         console.print("training untouched")
         seconds = train_untouched(command("untouched"), place / "untouched.log")
         console.print(f"untouched in {seconds:.0f} s; now with {kills} kills")
-        chaos, pace = place / "chaos", seconds / kills
+        chaos, pace = place / "chaos", seconds_of_steps(place / "untouched") / kills
         attacked = attack(command("chaos"), chaos, place, seed=seed, kills=kills, spacing=pace, tell=console.print)
         report = make_report(attacked, seconds, chaos, place / "untouched")
     if as_json:

@@ -11,6 +11,7 @@ import typer
 JOBS = {
     "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
     "check": "Cut a model over actors and compare it, step by step, with the plain model.",
+    "chaos": "Kill random parts of a run at random moments, and compare it with an untouched one.",
     "plan": "Plan the training of a model over the cluster's devices, without training.",
     "profile": "Measure the model's units on every type of device of the cluster.",
     "serve": "Serve a registered model over HTTP.",

@@ -23,7 +23,12 @@ class Journal:
     """The file of one run, open for appending."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = (folder / NAME).open("a", encoding="utf-8")
+        path = folder / NAME
+        torn = path.is_file() and not path.read_bytes().endswith(b"\n")
+        self._file = path.open("a", encoding="utf-8")
+        if torn:
+            # Of a process that was killed while it wrote.
+            self._file.write("\n")
 
     def write(self, what: What, **facts: Any) -> None:
         """One line."""
@@ -64,6 +69,12 @@ class Follower:
                     with suppress(ValueError):
                         self._step = json.loads(line).get("step", self._step)
         return self._step
+
+
+def seconds_of_steps(folder: Path) -> float:
+    """From the first step's end to the last one's."""
+    times = [line["at"] for line in read_journal(folder) if line["what"] == "step"]
+    return float(max(times) - min(times)) if times else 0.0
 
 
 def rows_by_epoch(folder: Path) -> dict[int, list[int]]:

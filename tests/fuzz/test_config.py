@@ -66,7 +66,7 @@ FITTING = {
     "energy.watts": ["{cpu: {idle: 1, busy: 2}}"],
     "run.output": ["runs/x", "data", "config.yaml", "config.yaml/x", "."],
     "run.name": ["x"],
-    "checkpoint.resume": ["data", "nowhere", "config.yaml"],
+    "checkpoint.resume": ["data", "nowhere", "config.yaml", "auto", "never"],
 }  # fmt: skip
 """By key: values that mean something there, as YAML."""
 
@@ -224,7 +224,8 @@ def test_a_config_is_read_or_refused_in_words(around: Trial, case: tuple[bytes, 
     # The hub is no part of this, and who names no data stops there.
     data = {} if config.data.path or config.data.train else {"data": config.data.model_copy(update={"path": "data"})}
     model = {"model": config.model.model_copy(update={"source": "model"})} if not _local(config.model.source) else {}
-    around.read("preflight", lambda: preflight(config.model_copy(update={**data, **model})))
+    meant = config.model_copy(update={**data, **model})
+    around.read("preflight", lambda: preflight(meant).folder.release(), holds=True)
     assert not os.path.exists("runs")
 
 
@@ -238,4 +239,6 @@ def test_the_values_that_fit_are_read(around: Trial) -> None:
         assert any(name.replace("NAME", kind).startswith(key) for name in KEYS for kind in ("cpu", "gpu"))
         assert values
     Path("config.yaml").write_text("data: {path: data}\nmodel: model\n", encoding="utf-8")
-    assert preflight(load_config("config.yaml")).is_relative_to(around.given)
+    place = preflight(load_config("config.yaml"))
+    place.folder.release()
+    assert place.path.is_relative_to(around.given)
