@@ -25,6 +25,8 @@ from cluster.waiting import wait_for
 from pipelines.train.parameter_shards import joined
 
 Named = Iterable[tuple[str, Tensor]]
+TRIES = 2
+"""How often a set of copies is taken that could not be used."""
 Made = tuple["ray.ObjectRef[int]", "ray.ObjectRef[Copy]"]
 """What making a copy gives: its version, when it is made, and the copy."""
 Make = Callable[[int], dict[str, Made]]
@@ -97,22 +99,34 @@ class Copies:
         """`every`: updates from one set to the next."""
         self.every = every
         self._sets: deque[tuple[int, dict[str, Made]]] = deque()
+        self._tried = 0
+        """How often the newest set was taken without success."""
 
     def start(self, version: int, make: Make, *, at_once: bool = False) -> None:
         """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it."""
         known = bool(self._sets) and self._sets[-1][0] == version
         if not known and (at_once or version % self.every == 0):
             self._sets.append((version, make(version)))
+            self._tried = 0
             self._forget()
 
     def newest(self) -> tuple[int, list[ray.ObjectRef[Copy]]] | None:
-        """Version and copies, one of each owner, of the newest set that is whole."""
+        """Version and copies, one of each owner, of the newest set that is whole; `trust` it when it could be used.
+
+        One that was taken in vain twice is let go: part of it may have been lost with a node.
+        """
         while self._sets:
             version, made = self._sets[-1]
-            if _is_whole(version, made):
+            if self._tried < TRIES and _is_whole(version, made):
+                self._tried += 1
                 return version, [copy for _, copy in made.values()]
             self._sets.pop()
+            self._tried = 0
         return None
+
+    def trust(self) -> None:
+        """The newest set could be used."""
+        self._tried = 0
 
     def now(self, version: int, make: Make, *, timeout: float) -> list[ray.ObjectRef[Copy]]:
         """A whole set of the weights as they are, after `version` updates; waits until it is made.
@@ -126,10 +140,6 @@ class Copies:
         assert set(versions) == {version}, f"copies of {versions} in the place of {version}"
         self._forget()
         return [copy for _, copy in made.values()]
-
-    def clear(self) -> None:
-        """Let all of them go."""
-        self._sets.clear()
 
     def _forget(self) -> None:
         """Let go of sets older than one that is whole."""

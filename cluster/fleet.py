@@ -86,14 +86,12 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Rejoined:
-    """What it took to put new actors in the place of lost ones."""
+    """What it took to let new actors go on in the place of lost ones."""
 
-    lost: tuple[str, ...]
-    """Who was replaced."""
     version: int
     """All weights have had so many updates now."""
     seconds: Mapping[str, float]
-    """By phase: until all were at rest, the new ones had started, they were built, their state was restored."""
+    """By phase: until the new ones had started, they were built, their state was restored."""
 
 
 class Fleet(Protocol):
@@ -111,13 +109,15 @@ class Fleet(Protocol):
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         """Run steps as they are asked for; when they end, wait for all that were begun."""
 
-    def rejoin(self, start: Start, seconds: float) -> Rejoined:
-        """Put new actors in the place of lost ones, and go back to the newest copies that all have, or to `start`.
+    def replace_lost(self, seconds: float) -> list[str]:
+        """Bring all to rest, and put new actors in the place of those that are dead or do not come to rest in time.
 
-        Args:
-            start: as for `build`, with the newest state on disk.
-            seconds: who does not come to rest in so many is lost.
+        Returns:
+            Who was lost. `rejoin` comes next.
         """
+
+    def rejoin(self, start: Start) -> Rejoined:
+        """Go back to the newest copies that all have, or to `start`: as for `build`, with the newest state on disk."""
 
     def start_evaluation(self, call: int, parts: Refs) -> list[ray.ObjectRef[Any]]:
         """Let a replica evaluate micro-batches with the newest weights. No step may run meanwhile."""

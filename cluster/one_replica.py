@@ -56,11 +56,12 @@ class OneReplica:
         self._version = start.version
         self._copies.start(self._version, self._crew.copy, at_once=True)
 
-    def rejoin(self, start: Start, seconds: float) -> Rejoined:
-        clock = Phases()
+    def replace_lost(self, seconds: float) -> list[str]:
         self._crew.interrupt()
-        lost = self._crew.replace_lost(seconds)
-        clock.end("found")
+        return self._crew.replace_lost(seconds)
+
+    def rejoin(self, start: Start) -> Rejoined:
+        clock = Phases()
         self._crew.meet()
         clock.end("started")
         found = self._copies.newest()
@@ -68,16 +69,14 @@ class OneReplica:
             self._crew.forget()
             self.build(start)
             clock.end("built")
-            return Rejoined(tuple(lost), start.version, clock.seconds)
+            return Rejoined(start.version, clock.seconds)
         self._version, copies = found
         self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
         clock.end("built")
-        # A lost node may have had some of them. Then the next try begins with what is on disk.
-        self._copies.clear()
         self._crew.restore([[copies[owner] for owner in (j, *spec.borrowed)] for j, spec in enumerate(self._specs)])
-        self._copies.start(self._version, self._crew.copy, at_once=True)
+        self._copies.trust()
         clock.end("restored")
-        return Rejoined(tuple(lost), self._version, clock.seconds)
+        return Rejoined(self._version, clock.seconds)
 
     def describe(self, stages: Sequence[Sequence[Mapping[str, Any]]], seats: Sequence[Seat]) -> dict[str, Any]:
         (own,) = stages

@@ -60,23 +60,27 @@ class Recovering:
                 self._recover(error)
 
     def _recover(self, error: Exception) -> None:
-        why = error
+        why, lost = error, list[str]()
+        clock = Phases()
         while True:
             self._count(error)
-            clock = Phases()
             try:
-                lost = self._data.replace_lost(self._config.silence)
-                rejoined = self._fleet.rejoin(self._start(), self._config.silence)
+                lost += self._data.replace_lost(self._config.silence)
+                lost += self._fleet.replace_lost(self._config.silence)
+                clock.end("found")
+                rejoined = self._fleet.rejoin(self._start())
                 clock.end("rejoined")
                 for _ in self._fleet.run(self._works(rejoined.version, self._done())):
                     pass
                 clock.end("replayed")
             except LOSSES as again:
+                # Begun again, with what it took until then counted as finding out.
+                clock.end("found")
                 error = again
                 continue
             break
-        seconds = dict(rejoined.seconds) | {"replayed": clock.seconds["replayed"]}
-        self._observer.recovered(Recovery(str(why), [*lost, *rejoined.lost], self._done(), rejoined.version, seconds))
+        seconds = {"found": clock.seconds["found"], **rejoined.seconds, "replayed": clock.seconds["replayed"]}
+        self._observer.recovered(Recovery(str(why), lost, self._done(), rejoined.version, seconds))
 
     def _count(self, error: Exception) -> None:
         done = self._done()

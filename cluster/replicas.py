@@ -90,31 +90,32 @@ class Replicas:
         owned = [start.state(list(dict.fromkeys(piece.name for piece in pieces))) for pieces in self._owners]
         self._join(start, owned)
 
-    def rejoin(self, start: Start, seconds: float) -> Rejoined:
-        clock = Phases()
+    def replace_lost(self, seconds: float) -> list[str]:
         for crew in self._crews:
             crew.interrupt()
         self._servers.interrupt()
         lost = [who for crew in self._crews for who in crew.replace_lost(seconds)]
-        lost += self._servers.replace_lost(seconds)
-        clock.end("found")
+        return lost + self._servers.replace_lost(seconds)
+
+    def rejoin(self, start: Start) -> Rejoined:
+        clock = Phases()
         self.meet()
         clock.end("started")
         found = self._copies.newest()
-        self._copies.clear()
         if found is None:
             for crew in self._crews:
                 crew.forget()
             self.build(start)
             clock.end("built")
-            return Rejoined(tuple(lost), self._version, clock.seconds)
+            return Rejoined(self._version, clock.seconds)
         self._version, copies = found
         self._join(start, copies)
         clock.end("built")
         for crew in self._crews:
             crew.restore([copies] * crew.num_stages)
+        self._copies.trust()
         clock.end("restored")
-        return Rejoined(tuple(lost), self._version, clock.seconds)
+        return Rejoined(self._version, clock.seconds)
 
     def _plan(self, start: Start) -> None:
         """Who owns which piece of the parameters: the same at every call."""

@@ -22,13 +22,16 @@ class Fleet:
         self.version, self._failures = 0, list(failures)
         self.copied = 0
 
-    def rejoin(self, start: Any, seconds: float) -> Rejoined:
-        assert start == "on disk"
+    def replace_lost(self, seconds: float) -> list[str]:
         assert seconds == 30
+        return [f"stage {len(self._failures) + 1}"]
+
+    def rejoin(self, start: Any) -> Rejoined:
+        assert start == "on disk"
         if self._failures:
             raise self._failures.pop(0)
         self.version = self.copied
-        return Rejoined(("stage 1",), self.version, {"found": 0.5})
+        return Rejoined(self.version, {"started": 0.5})
 
     def run(self, works: Iterator[int]) -> Iterator[int]:
         for work in works:
@@ -78,7 +81,7 @@ def test_steps_since_the_copy_are_run_again_and_the_part_goes_on() -> None:
     assert (run.done, fleet.version) == (8, 8)
     (recovery,) = run.watcher.recoveries
     assert (recovery.lost, recovery.back_to, recovery.step, recovery.replayed) == (["stage 1"], 3, 5, 2)
-    assert list(recovery.seconds) == ["found", "replayed"]
+    assert list(recovery.seconds) == ["found", "started", "replayed"]
     assert str(recovery).startswith("stage 1 died. Replaced: stage 1; 2 steps run again; ")
 
 
@@ -86,7 +89,8 @@ def test_a_loss_in_the_middle_of_a_recovery_begins_it_again() -> None:
     run = Run(Fleet(ActorLost("another died."), TimeoutError("a third hangs.")))
     run.steps(2, (1, ActorLost("the first died.")))
     assert run.done == 2
-    assert [recovery.why for recovery in run.watcher.recoveries] == ["the first died."]
+    (recovery,) = run.watcher.recoveries
+    assert (recovery.why, recovery.lost) == ("the first died.", ["stage 3", "stage 2", "stage 1"])
 
 
 def test_losses_in_a_row_with_no_step_between_them_end_the_run() -> None:
