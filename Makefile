@@ -24,10 +24,10 @@ help: ## list these targets
 demo: $(INSTALLED) ## train, track, register and serve an address parser; at most 5 minutes on 2 cores
 	@$(BIN)/python -m jobs.demo
 
-# What needs no cluster runs on both cores, a thread each; what starts one has the machine to itself.
+# Two at once: what needs no cluster a thread each, and of what starts one a file each, for they mostly wait.
 test: lint ## the checks and the whole test suite; about 17 minutes on 2 cores
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit tests/fuzz --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
-	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster tests/e2e --session-timeout=$(TEST_LIMIT)
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster tests/e2e --numprocesses=2 --dist=loadfile --session-timeout=$(TEST_LIMIT)
 
 lint: $(INSTALLED) ## style, format and types
 	@$(BIN)/ruff check --quiet .
