@@ -12,6 +12,7 @@ import torch
 from cluster.driver import Driver, StopRequest
 from cluster.waiting import ActorLost
 from pipelines.config import Config
+from pipelines.recovery_settings import RecoveryConfig
 from pipelines.train.checkpoint import open_checkpoint
 from tests.cluster.test_training import assert_bitwise_equal, config, run, weights
 from tests.cluster.watcher import Watcher
@@ -73,7 +74,8 @@ def test_without_waiting_for_each_other_they_still_learn_every_step(given: dict[
 
 def test_a_parameter_server_that_dies_ends_the_run_with_its_name(given: dict[str, str], tmp_path: Path) -> None:
     watcher = Watcher()
-    driver = Driver(replicated(given, stages=1), tmp_path, watcher, may_grow=False, stop=StopRequest())
+    settings = replicated(given, stages=1).model_copy(update={"recovery": RecoveryConfig(tries=0)})
+    driver = Driver(settings, tmp_path, watcher, may_grow=False, stop=StopRequest())
     assert driver._fleet is not None
     victim = driver._fleet._servers._servers[1]
     watcher.after = {2: lambda: ray.kill(victim)}

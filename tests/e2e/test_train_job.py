@@ -77,7 +77,7 @@ def test_the_model_folder_loads_with_from_pretrained_and_holds_no_pickle(place: 
     assert sorted(model.config.label2id) == sorted(summary["labels"])
     assert AutoTokenizer.from_pretrained(place / "run" / "model").is_fast
     kinds = {path.suffix for path in (place / "run").rglob("*") if path.is_file()}
-    assert kinds == {".json", ".safetensors", ".yaml", ".png"}
+    assert kinds == {".json", ".jsonl", ".safetensors", ".yaml", ".png"}
 
 
 def test_mlflow_holds_the_run_and_the_registered_champion(place: Path, summary: dict[str, Any]) -> None:
