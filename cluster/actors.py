@@ -90,7 +90,7 @@ class StageShell:
         _ = make_task(task).auto_class
         self._executor: Executor | None = None
         self._stage: Stage | None = None
-        self._padding: Mapping[str, int] = {}
+        self._padding: Mapping[str, float] = {}
 
     def seat(self) -> Seat:
         context = ray.get_runtime_context()
@@ -126,7 +126,7 @@ class StageShell:
     def build(
         self,
         spec: StageSpec,
-        padding: Mapping[str, int],
+        padding: Mapping[str, float],
         addresses: Mapping[int, Addresses],
         driver: str,
         servers: Mapping[int, str],

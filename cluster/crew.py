@@ -143,7 +143,7 @@ class StageCrew:
     def build(
         self,
         specs: Sequence[StageSpec],
-        padding: Mapping[str, int],
+        padding: Mapping[str, float],
         states: Sequence[tuple[Named, Named]],
         servers: Mapping[int, str] | None = None,
     ) -> list[tuple[str, ...]]:

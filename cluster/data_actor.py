@@ -19,9 +19,9 @@ from pipelines.tasks import make_task
 class DataShell:
     """Holds one data shard."""
 
-    def __init__(self, data: DataConfig, *, shard: int, num_shards: int) -> None:
+    def __init__(self, data: DataConfig, task: str, *, shard: int, num_shards: int) -> None:
         torch.set_num_threads(1)
-        self._shard = DataShard(data, shard=shard, num_shards=num_shards)
+        self._shard = DataShard(data, make_task(task), shard=shard, num_shards=num_shards)
 
     def ping(self) -> int:
         """Answers when all calls before are done, with the number of the process."""
@@ -30,8 +30,8 @@ class DataShell:
     def load(self) -> dict[str, SplitSummary]:
         return self._shard.load()
 
-    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
-        return self._shard.encode(make_task(task), tokenizer, labels, max_length)
+    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        return self._shard.encode(source, labels, max_length)
 
     def class_counts(self, split: str) -> Counter[int]:
         return self._shard.class_counts(split)
@@ -42,7 +42,7 @@ class DataShell:
     def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
         return self._shard.micro_batches(split, wanted)
 
-    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
+    def gold(self, split: str) -> list[Any]:
         return self._shard.gold(split)
 
 

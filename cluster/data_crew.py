@@ -21,15 +21,15 @@ Refs = Sequence["ray.ObjectRef[Any]"]
 class DataCrew:
     """The data shards. They take no CPU of the plan's: between steps they only hand out rows."""
 
-    def __init__(self, data: DataConfig, *, timeout: float) -> None:
-        self._config, self._timeout = data, timeout
+    def __init__(self, data: DataConfig, task: str, *, timeout: float) -> None:
+        self._config, self._task, self._timeout = data, task, timeout
         self._shards = [self._make(s) for s in range(data.shards)]
         self._encoding: tuple[Any, ...] | None = None
         """What `encode` was asked to do."""
 
     def _make(self, shard: int) -> Any:
         make = DataShardActor.options(num_cpus=0)
-        return make.remote(self._config, shard=shard, num_shards=self._config.shards)
+        return make.remote(self._config, self._task, shard=shard, num_shards=self._config.shards)
 
     def replace_lost(self, seconds: float) -> list[str]:
         """Put new ones in the place of those that are dead or do not answer in so many seconds; returns who they were.
@@ -48,16 +48,16 @@ class DataCrew:
         """Read all splits; the summaries are of whole splits."""
         return same_everywhere(self._all("load", to="read its data"))
 
-    def encode(self, task: str, tokenizer: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
-        """Tokenise; lengths and targets come in the order of the split's rows."""
-        self._encoding = task, tokenizer, labels, max_length
+    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        """Encode for the model of `source`; lengths and targets come in the order of the split's rows."""
+        self._encoding = source, labels, max_length
         answers = self._all("encode", *self._encoding, to="tokenise its data")
         return {
             split: Lengths(
                 interleave([answer[split].lengths for answer in answers]),
                 interleave([answer[split].num_targets for answer in answers]),
-                sum(answer[split].num_words_cut for answer in answers),
-                sum(answer[split].num_words_unseen for answer in answers),
+                sum(answer[split].num_cut for answer in answers),
+                sum(answer[split].num_unseen for answer in answers),
             )
             for split in answers[0]
         }
@@ -71,9 +71,9 @@ class DataCrew:
         """What the targets of each row weigh together, in the order of the split's rows."""
         return interleave(self._all("target_weights", split, weights, to=f"weigh the targets of {split}"))
 
-    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
-        """For each row of a split its true tags, and which of its words get an answer."""
-        return interleave(self._all("gold", split, to=f"give the tags of {split}"))
+    def gold(self, split: str) -> list[Any]:
+        """For each row of a split what its answer is compared with."""
+        return interleave(self._all("gold", split, to=f"give the true answers of {split}"))
 
     def hand_out(self, split: str, micro_batches: Sequence[MicroBatch]) -> Refs:
         """What each shard holds of these micro-batches; goes to the stages without passing through here."""

@@ -24,7 +24,6 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from cluster.data_worker import Errand
 from cluster.desk import Answered, DeskActor, Failed, Message, Noted, Saved, Started, Stepped
 from cluster.driver import Stopped, StopRequest
-from cluster.evaluation import tags_of
 from cluster.placement import Wanted, check_room
 from cluster.preparation import Preparation
 from cluster.ray_train import tidy, train_with_ray
@@ -296,10 +295,9 @@ class DataParallel:
             return
         del self._answers[key]
         answers = {row: found for part in parts.values() for row, found in part.items()}
-        gold, predicted = tags_of(self._run.data.gold(message.split), answers, self._run.labels)
+        report = self._run.report(message.split, answers)
         epoch = -(-message.step // self._run.steps_per_epoch)
-        report = self._run.report(gold, predicted)
-        self._scored[key] = report.micro.f1
+        self._scored[key] = report.score
         self._observer.scored(message.split, epoch=epoch, step=message.step, report=report)
         self._previous_end = 0.0
         if message.split == "dev":

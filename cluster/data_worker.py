@@ -56,7 +56,7 @@ class Errand:
     spec: StageSpec
     threads: int | None
     """Of a worker's CPU kernels; as many as CPUs when None."""
-    padding: Mapping[str, int]
+    padding: Mapping[str, float]
     state: ray.ObjectRef[State]
     """What to begin with; among the weights those that are not trained, and buffers."""
     first_step: int

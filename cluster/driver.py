@@ -151,7 +151,7 @@ class Driver:
         """Save a checkpoint of the steps done so far, while the next ones run.
 
         Args:
-            score: their micro F1 on dev, if it is known.
+            score: their score on dev, if it is known.
         """
         assert self._fleet is not None
         begin = time.monotonic()
@@ -218,12 +218,10 @@ class Driver:
     def _score(self, split: str) -> float | None:
         if split not in self._run.lengths:
             return None
-        gold, predicted = self._evaluation.tags(split, self._run.lengths[split].lengths, self._run.labels)
+        report = self._run.report(split, self._evaluation.answers(split, self._run.lengths[split].lengths))
         epoch = -(-self._done // self._run.steps_per_epoch)
-        report = self._run.report(gold, predicted)
         self._observer.scored(split, epoch=epoch, step=self._done, report=report)
-        score: float = report.micro.f1
-        return score
+        return report.score
 
     # -- getting ready --------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cluster.data_crew import DataCrew
@@ -24,20 +24,12 @@ class Evaluation:
         self._data, self._fleet, self._token_budget = data, fleet, token_budget
         self._calls = 0
 
-    def tags(
-        self, split: str, lengths: Sequence[int], labels: Sequence[str]
-    ) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
-        """True and predicted tags of every word of a split; a word that the model never saw counts as `O`.
+    def answers(self, split: str, lengths: Sequence[int]) -> dict[int, Any]:
+        """To each row of a split what the head answers.
 
         Args:
             lengths: of the split's rows, in sub-words.
-            labels: what the model's classes stand for.
         """
-        answers = self._answers(split, lengths)
-        return tags_of(self._data.gold(split), answers, labels)
-
-    def _answers(self, split: str, lengths: Sequence[int]) -> dict[int, Any]:
-        """For each row the classes of its targets."""
         batches = evaluation_batches(lengths, token_budget=self._token_budget)
         answers: dict[int, Any] = {}
         waiting: deque[tuple[list[Any], Any]] = deque()
@@ -57,21 +49,3 @@ class Evaluation:
         while waiting:
             land()
         return answers
-
-
-def tags_of(
-    gold: Sequence[tuple[tuple[str, ...], list[int]]], answers: Mapping[int, Any], labels: Sequence[str]
-) -> tuple[list[Sequence[str]], list[Sequence[str]]]:
-    """True and predicted tags of every word of a split.
-
-    Args:
-        gold: for each row its tags, and which of its words have an answer.
-        answers: by row, the classes of these words.
-    """
-    predicted: list[Sequence[str]] = []
-    for row, (tags, words) in enumerate(gold):
-        guess = ["O"] * len(tags)
-        for word, answer in zip(words, answers[row], strict=True):
-            guess[word] = labels[int(answer)]
-        predicted.append(guess)
-    return [tags for tags, _ in gold], predicted

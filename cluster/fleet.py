@@ -41,7 +41,7 @@ class Start:
     """All that actors get before the first step."""
 
     replicas: Sequence[ReplicaPlan]
-    padding: Mapping[str, int]
+    padding: Mapping[str, float]
     """What to fill each column of a batch with."""
     state: State
     shapes: Mapping[str, Shape]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,13 @@ from cluster.weighing import weigh
 from pipelines.adapt.ranks import ranks_left
 from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, padding_waste
-from pipelines.data.labels import check_labels, label_list
+from pipelines.data.labels import check_labels
 from pipelines.data.shard import Lengths, SplitSummary
 from pipelines.model.pretrained import Pretrained
 from pipelines.plan.left_open import decided
 from pipelines.plan.plan import Plan
 from pipelines.report.observer import Beginning
+from pipelines.report.report import Report
 from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
@@ -57,7 +58,8 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self.data = DataCrew(config.data, timeout=config.plan.timeout)
+        self._task = make_task(config.train.task)
+        self.data = DataCrew(config.data, config.train.task, timeout=config.plan.timeout)
 
     def read(self) -> None:
         """Read the data, find the labels, load the model.
@@ -67,11 +69,11 @@ class Preparation:
         """
         config = self.config
         self._summaries = self.data.load()
-        tags = {split: summary.labels for split, summary in self._summaries.items()}
-        check_labels(tags)
-        self.labels = label_list(tags)
+        labels = {split: summary.labels for split, summary in self._summaries.items()}
+        self.labels = self._task.labels(labels)
+        check_labels(labels, self.labels)
         check_class_weights(config.train.class_weights, self.labels)
-        self.model = Pretrained(config, make_task(config.train.task), self.labels)
+        self.model = Pretrained(config, self._task, self.labels)
 
     def encode(self) -> None:
         """Tokenise, weigh the targets, and count the steps.
@@ -80,9 +82,7 @@ class Preparation:
             UserError: the checkpoint is of another run, or behind the end of this one.
         """
         config = self.config
-        self.lengths: Mapping[str, Lengths] = self.data.encode(
-            config.train.task, config.model.source, self.labels, self.model.max_length
-        )
+        self.lengths: Mapping[str, Lengths] = self.data.encode(config.model.source, self.labels, self.model.max_length)
         self._loss, self.target_weights = weigh(config.train, self.labels, self.data, self.lengths["train"])
         # Any number of micro-batches makes as many steps.
         self.steps_per_epoch = len(self.epoch(0, micro_batches=1))
@@ -136,9 +136,14 @@ class Preparation:
         # Where there is no target there is nothing to divide: the loss is 0.
         return math.fsum(self.target_weights[row] for row in step.rows) or 1.0
 
-    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:
-        """The scores of a split."""
-        return make_task(self.config.train.task).report(gold, predicted)
+    def report(self, split: str, answers: Mapping[int, Any]) -> Report:
+        """The scores of a split.
+
+        Args:
+            answers: of the head, by row.
+        """
+        gold = self.data.gold(split)
+        return self._task.report(gold, [answers[row] for row in range(len(gold))], self.labels)
 
     def save_model(
         self, folder: Path, weights: Iterable[tuple[str, Tensor]], moments: Iterable[tuple[str, Tensor]]
@@ -149,7 +154,7 @@ class Preparation:
             moments: the optimizer's state; read for an adapter only.
         """
         ranks = {} if self.config.adapter is None else ranks_left(dict(moments))
-        self.model.save(folder, weights, ranks, punctuation=self._summaries["train"].punctuation)
+        self.model.save(folder, weights, ranks, facts=self._summaries["train"].facts)
 
     def beginning(self, plan: Mapping[str, Any]) -> Beginning:
         """What is known before the first step.
@@ -177,6 +182,6 @@ def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:
         "sub_words": sum(lengths.lengths),
         "targets": sum(lengths.num_targets),
         "longest": max(lengths.lengths),
-        "words_cut": lengths.num_words_cut,
-        "words_unseen": lengths.num_words_unseen,
+        "cut": lengths.num_cut,
+        "unseen": lengths.num_unseen,
     }

@@ -50,12 +50,11 @@ class DataConfig(Section):
     """The file evaluated after every epoch; wins over `path`."""
     test: str | None = None
     """The file evaluated once, at the end; wins over `path`."""
-    format: Literal["auto", "conll", "jsonl", "csv", "parquet"] = "auto"
+    format: Literal["auto", "conll", "jsonl", "csv", "tsv", "text", "parquet"] = "auto"
     """How files are read; `auto` goes by the file's ending."""
-    tokens_column: str = "tokens"
-    """The column that holds a row's words (JSON lines, CSV, Parquet, `datasets`)."""
-    tags_column: str | None = None
-    """The column that holds a row's tags; `ner_tags`, then `tags`, then `labels` when left out."""
+    columns: dict[str, str | int] = Field(default_factory=dict)
+    """Columns by what they hold, where they go by other names than usual: `{tokens: words, tags: iob}` for words and
+    tags, `{text: review, label: stars}` for texts and labels. Numbers, from 1, if a CSV or TSV file has no header."""
     iob: Literal["strict", "repair"] = "strict"
     """What to do with an I- tag that opens an entity: refuse it, or turn it into B- and count it."""
     shards: int = Field(default=2, ge=1)
@@ -131,7 +130,7 @@ class CheckpointConfig(Section):
     keep: int = Field(default=2, ge=1)
     """How many of the newest checkpoints stay."""
     keep_best: int = Field(default=1, ge=0)
-    """How many more stay: those with the best micro F1 on dev, which is known of those at the end of an epoch."""
+    """How many more stay: those with the best score on dev, which is known of those at the end of an epoch."""
     copy_to: str | None = None
     """An address (s3://, gs://, file:// and others of fsspec's) that each checkpoint is copied to when it is whole."""
     resume: str = "auto"

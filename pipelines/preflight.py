@@ -7,10 +7,10 @@ from pathlib import Path
 from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config
 from pipelines.data.hub import PREFIX
-from pipelines.data.labels import check_labels, label_list
+from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
 from pipelines.data.sources import sources
-from pipelines.model.load import load_tokenizer, require_safetensors, resolve
+from pipelines.model.load import require_safetensors, resolve
 from pipelines.plan.local import check_names, local_of
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.plan import stage_devices
@@ -20,6 +20,7 @@ from pipelines.plan.strategy import check_strategy
 from pipelines.take_up import Place, take_place
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
+from pipelines.tasks.task import Task
 from pipelines.train.checkpoint_copy import remote
 from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
@@ -37,7 +38,8 @@ def preflight(config: Config) -> Place:
     Raises:
         UserError: the first thing that cannot work; nothing is held then, and nothing was written.
     """
-    make_task(config.train.task)
+    task = make_task(config.train.task)
+    task.kind.columns(config.data).check()
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_sharing(config)
@@ -56,9 +58,9 @@ def preflight(config: Config) -> Place:
     place = take_place(config)
     try:
         if not (config.data.path or "").startswith(PREFIX):
-            _check_rows(config)
+            _check_rows(config, task)
         require_safetensors(resolve(config.model.source))
-        load_tokenizer(config.model.source)
+        task.load_processor(config.model.source)
         if config.checkpoint.copy_to is not None:
             remote(config.checkpoint.copy_to, "checkpoint.copy_to").check_writable("checkpoint.copy_to")
         return place.fetched()
@@ -67,13 +69,17 @@ def preflight(config: Config) -> Place:
         raise
 
 
-def _check_rows(config: Config) -> None:
+def _check_rows(config: Config, task: Task) -> None:
     """Read what is small enough to be read twice: the data shards read and check everything once more."""
     data = config.data
     found = {split: source for split, source in sources(data).items() if not source.startswith(PREFIX)}
     if all(Path(source).is_file() for source in found.values()):
         size = sum(Path(source).stat().st_size for source in found.values())
         if size <= READ_TWICE:
-            tags = {split: read_split(source, split=split, data=data).labels for split, source in found.items()}
-            check_labels(tags)
-            check_class_weights(config.train.class_weights, label_list(tags))
+            labels = {
+                split: read_split(source, split=split, data=data, kind=task.kind).labels
+                for split, source in found.items()
+            }
+            known = task.labels(labels)
+            check_labels(labels, known)
+            check_class_weights(config.train.class_weights, known)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 SPLITS = ("train", "dev", "test")
+IGNORE = -100
+"""Where there is nothing to be learnt."""
+
+Row = TypeVar("Row")
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,37 +26,57 @@ class TaggedSentence:
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
-    """One example as the model reads it.
+class LabelledText:
+    """A text, or two of which something is said together, with what is said: labels, or a number."""
 
-    `inputs` holds equally long lists of whole numbers by the model's own argument names
-    (`input_ids`, `attention_mask`, ...); `labels` is as long, with -100 where nothing is to be learnt.
-    """
-
-    inputs: dict[str, list[int]]
-    labels: list[int]
-    words: list[int]
-    """For each target (label that is not -100), in order, which word of the row it stands for."""
-    num_words_cut: int = 0
-    """Words behind the longest input that the model takes."""
-    num_words_unseen: int = 0
-    """Words of which the tokenizer leaves nothing, such as a lone control character."""
-
-    @property
-    def length(self) -> int:
-        return len(self.labels)
-
-    @property
-    def num_targets(self) -> int:
-        return len(self.words)
+    text: str
+    pair: str | None
+    labels: tuple[str, ...] = ()
+    value: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class Encoded:
+    """One example as the model reads it."""
+
+    columns: dict[str, Array]
+    """By the model's own argument names, and `labels`: int32 or float32, [own length, ...]. A micro-batch pads the own
+    length of each of its columns to the longest, and stacks the rows."""
+    length: int
+    """Sub-words that the example costs, without padding."""
+    num_targets: int
+    """How many predictions its loss is the sum of."""
+    words: Sequence[int] = ()
+    """Of words with tags: for each target, in order, which word of the row it stands for."""
+    num_cut: int = 0
+    """Words (of raw text: sub-words) behind the longest input that the model takes."""
+    num_unseen: int = 0
+    """Words of which the tokenizer leaves nothing, such as a lone control character."""
+
+    @property
+    def classes(self) -> Array:
+        """The class numbers among `labels` that are to be learnt."""
+        labels = self.columns["labels"]
+        classes: Array = labels[labels != IGNORE]
+        return classes
+
+
+def ints(values: Sequence[int]) -> Array:
+    """A column of whole numbers."""
+    return np.asarray(values, np.int32)
+
+
+def floats(values: Any) -> Array:
+    """A column of numbers."""
+    return np.asarray(values, np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Table(Generic[Row]):
     """The rows that were read from one source, and what had to be mended on the way."""
 
-    rows: list[TaggedSentence]
+    rows: list[Row]
     num_repaired: int = 0
     """I- tags that opened an entity and were turned into B- (only with `iob: repair`)."""
     labels: frozenset[str] = field(default_factory=frozenset)
-    """Every tag that occurs in `rows`."""
+    """Every tag, or label, that occurs in `rows`."""

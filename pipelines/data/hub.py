@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.config import DataConfig
+from pipelines.data.fields import Columns
 from pipelines.data.read_datasets import dataset_rows, pick_split
-from pipelines.data.rows import Row
+from pipelines.data.rows import Record
 from pipelines.data.splits import NAMES, find_split
 from pipelines.errors import UserError
 
@@ -52,14 +52,14 @@ def hub_splits(source: str, hub: Hub | None = None) -> list[str]:
     return [split for split in NAMES if find_split(there, split, place=source) is not None]
 
 
-def read_hub(source: str, split: str, data: DataConfig, hub: Hub | None = None) -> Iterator[Row]:
+def read_hub(source: str, split: str, columns: Columns, hub: Hub | None = None) -> Iterator[Record]:
     """Yield the rows of one split.
 
     Raises:
         UserError: see `load_hub`; a split or a column that it lacks.
     """
     dataset = pick_split(load_hub(source, hub), split, place=source)
-    return dataset_rows(dataset, place=f"{source}, {split}", data=data)
+    return dataset_rows(dataset, place=f"{source}, {split}", columns=columns)
 
 
 def load_hub(source: str, hub: Hub | None = None) -> Mapping[str, Any]:

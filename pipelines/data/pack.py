@@ -14,37 +14,43 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.data.examples import Encoded
+from pipelines.data.examples import Array, Encoded
 
-IGNORE = -100
 Ints = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of some rows, without padding."""
+
+    lengths: Ints
+    """Of each row."""
+    values: Array
+    """[sum of lengths, ...]: the rows one behind the other."""
+
+
+@dataclass(frozen=True, slots=True)
 class Packed:
-    """Some rows of one micro-batch, without padding: `columns[name]` holds them one behind the other."""
+    """Some rows of one micro-batch."""
 
     places: Ints
     """The rows' numbers within the micro-batch."""
-    lengths: Ints
-    columns: dict[str, Ints]
+    columns: dict[str, Column]
 
     @property
     def num_bytes(self) -> int:
-        return sum(int(column.nbytes) for column in self.columns.values())
+        return sum(int(column.values.nbytes) for column in self.columns.values())
 
 
 def pack(rows: Sequence[Encoded], places: Sequence[int]) -> Packed:
     """Pack rows (inputs and labels) for their places in a micro-batch."""
-    names = rows[0].inputs if rows else {}
-    columns = {name: _flat([row.inputs[name] for row in rows]) for name in names}
-    if rows:
-        columns["labels"] = _flat([row.labels for row in rows])
-    return Packed(np.asarray(places, np.int32), np.asarray([row.length for row in rows], np.int32), columns)
+    names = rows[0].columns if rows else {}
+    columns = {name: _column([row.columns[name] for row in rows]) for name in names}
+    return Packed(np.asarray(places, np.int32), columns)
 
 
-def merge(parts: Sequence[Packed], padding: Mapping[str, int]) -> dict[str, Tensor]:
-    """One micro-batch from all shards' parts: int64 tensors [rows, longest], padded at the end.
+def merge(parts: Sequence[Packed], padding: Mapping[str, float]) -> dict[str, Tensor]:
+    """One micro-batch from all shards' parts: tensors [rows, longest, ...], padded at the end; whole numbers as int64.
 
     Args:
         parts: what every shard packed; together they fill the places 0, 1, 2, ...
@@ -56,18 +62,20 @@ def merge(parts: Sequence[Packed], padding: Mapping[str, int]) -> dict[str, Tens
     places = np.concatenate([part.places for part in parts])
     if sorted(places.tolist()) != list(range(len(places))):
         raise ValueError(f"the rows of a micro-batch came for the places {sorted(places.tolist())}")
-    width = max(int(part.lengths.max()) for part in parts if len(part.lengths))
-    names = next(iter(part.columns for part in parts if part.columns))
+    filled = [part for part in parts if part.columns]
     merged = {}
-    for name in names:
-        out = np.full((len(places), width), padding[name], np.int64)
-        for part in parts:
-            ends = np.cumsum(part.lengths)
-            for place, length, end in zip(part.places, part.lengths, ends, strict=True):
-                out[place, :length] = part.columns[name][end - length : end]
+    for name, first in filled[0].columns.items():
+        width = max(int(part.columns[name].lengths.max()) for part in filled)
+        kind = np.int64 if first.values.dtype.kind == "i" else first.values.dtype
+        out = np.full((len(places), width, *first.values.shape[1:]), padding[name], kind)
+        for part in filled:
+            column = part.columns[name]
+            ends = np.cumsum(column.lengths)
+            for place, length, end in zip(part.places, column.lengths, ends, strict=True):
+                out[place, :length] = column.values[end - length : end]
         merged[name] = torch.from_numpy(out)
     return merged
 
 
-def _flat(rows: Sequence[Sequence[int]]) -> Ints:
-    return np.fromiter((value for row in rows for value in row), np.int32)
+def _column(rows: Sequence[Array]) -> Column:
+    return Column(np.asarray([len(row) for row in rows], np.int32), np.concatenate(rows))

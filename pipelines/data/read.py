@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pipelines.config import DataConfig
 from pipelines.data.examples import SPLITS, Table
 from pipelines.data.formats import format_of
 from pipelines.data.hub import PREFIX, read_hub
+from pipelines.data.kind import ExampleKind
 from pipelines.data.read_datasets import is_saved, read_saved
-from pipelines.data.rows import to_table
 from pipelines.data.sources import listing, sources, split_files
 from pipelines.data.textfile import existing
 from pipelines.errors import UserError
@@ -15,24 +17,25 @@ from pipelines.errors import UserError
 __all__ = ["read_split", "sources"]
 
 
-def read_split(source: str, *, split: str, data: DataConfig) -> Table:
+def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> Table[Any]:
     """Read one split of a source: a file, a folder of files, a folder saved by `datasets`, or `hub:ID`.
 
     No row is left out: an unreadable one is an error.
 
     Raises:
         UserError: what was found, where, what is needed, and what to change: a missing file, column or
-            split, an unknown format, text that is not UTF-8, a row whose words and tags do not match, a
-            tag that is not IOB2, a set without rows, or a hub that cannot be reached.
+            split, an unknown format, text that is not UTF-8, a row that is not what the kind of example
+            needs, a set without rows, or a hub that cannot be reached.
         ValueError: `split` is not train, dev or test.
     """
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}; the splits are {', '.join(SPLITS)}")
+    columns = kind.columns(data)
     if source.startswith(PREFIX):
-        return to_table(read_hub(source, split, data), source=f"The {split} split of {source}", iob=data.iob)
+        return kind.table(read_hub(source, split, columns), source=f"The {split} split of {source}", data=data)
     path = existing(source)
     if path.is_dir() and is_saved(path):
-        return to_table(read_saved(path, split, data), source=f"The {split} split of {path}", iob=data.iob)
+        return kind.table(read_saved(path, split, columns), source=f"The {split} split of {path}", data=data)
     if path.is_dir():
         files = split_files(path, data)
         if split not in files:
@@ -41,4 +44,5 @@ def read_split(source: str, *, split: str, data: DataConfig) -> Table:
                 "file that is meant."
             )
         path = files[split]
-    return to_table(format_of(path, data).read(path, data), source=f"The {split} file {path}", iob=data.iob)
+    records = format_of(path, data, kind).read(path, columns)
+    return kind.table(records, source=f"The {split} file {path}", data=data)

@@ -8,22 +8,26 @@ a sentence and is not a word.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from pipelines.config import DataConfig
+from pipelines.data.fields import Columns
 from pipelines.data.iob import is_tag
-from pipelines.data.rows import Row, quote
+from pipelines.data.rows import Record, quote
 from pipelines.data.textfile import lines_of, read_text
 from pipelines.errors import UserError
 
+COLUMNS = ("tokens", "tags")
 
-def read_conll(path: Path, _data: DataConfig) -> Iterator[Row]:
+
+def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
     """Yield a row for every sentence.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, or a line without a word or without a tag.
+        UserError: a file that is missing or not UTF-8, a line without a word or without a tag, or examples that
+            are not words with tags.
     """
+    chosen = columns.choose(COLUMNS, place=f"{path} (CoNLL, whose columns are {COLUMNS[0]!r} and {COLUMNS[1]!r})")
     lines = lines_of(read_text(path))
     width = _width(lines)
     words: list[str] = []
@@ -33,7 +37,7 @@ def read_conll(path: Path, _data: DataConfig) -> Iterator[Row]:
         cells = _cells(line)
         if not cells or cells[0] == "-DOCSTART-":
             if words:
-                yield Row(words, tags, str(path), first, "line", word_a_line=True)
+                yield _sentence(chosen, words, tags, path, first)
                 words, tags = [], []
             continue
         if not words and _is_comment(line, cells, width):
@@ -50,7 +54,12 @@ def read_conll(path: Path, _data: DataConfig) -> Iterator[Row]:
         words.append(cells[0])
         tags.append(cells[-1])
     if words:
-        yield Row(words, tags, str(path), first, "line", word_a_line=True)
+        yield _sentence(chosen, words, tags, path, first)
+
+
+def _sentence(chosen: Mapping[str, str], words: list[str], tags: list[str], path: Path, first: int) -> Record:
+    found = dict(zip(COLUMNS, (words, tags), strict=True))
+    return Record({role: found[name] for role, name in chosen.items()}, str(path), first, "line", word_a_line=True)
 
 
 def _cells(line: str) -> list[str]:

@@ -1,70 +1,70 @@
-"""CSV with a header: the words' and the tags' cell hold JSON lists, or both are separated by spaces."""
+"""Cells separated by commas (CSV, in double quotes where needed) or by tabs (TSV, never in quotes)."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from pipelines.config import DataConfig
-from pipelines.data.columns import choose_columns, column_row
-from pipelines.data.rows import Row
+from pipelines.data.fields import Columns
+from pipelines.data.rows import Record
 from pipelines.data.textfile import read_text
 from pipelines.errors import UserError
 
-LONGEST = 18
-"""Digits of what may be the number of a class; nothing has more classes than fit into 64 bits."""
 
+def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
+    """Yield a record for every line, or lines in quotes, that is not blank.
 
-def read_csv(path: Path, data: DataConfig) -> Iterator[Row]:
-    """Yield a row for every record that is not blank.
+    The first line names the columns, unless `data.columns` gives numbers: they count from 1, in a file without names.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a broken record, or a column that is missing or
-            holds neither a JSON list nor entries separated by spaces.
+        UserError: a file that is missing or not UTF-8, a broken record, or a column that is missing.
     """
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    header: list[str] | None = None
-    places = (0, 0)
+    # A cell may be as long as the file; csv would refuse one of 128 KiB.
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    yield from _records(reader, path, columns, "Put cells that hold commas or quotes in double quotes.")
+
+
+def read_tsv(path: Path, columns: Columns) -> Iterator[Record]:
+    """Yield a record for every line that is not blank; columns are named as in CSV.
+
+    Raises:
+        UserError: a file that is missing or not UTF-8, a line with more or fewer cells than the first, or a column that
+            is missing.
+    """
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
+    # As lines_of: only \n and \r\n end a line.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+    yield from _records(reader, path, columns, "A cell of a TSV file holds no tab.")
+
+
+def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[Record]:
+    names: Sequence[str] | None = None
+    places: dict[str, int] = {}
     while True:
         number = reader.line_num + 1
-        try:
-            record = next(reader, None)
-        except csv.Error as error:
-            raise UserError(f"{path}, line {number}: this record is not valid CSV ({error}). Correct it.") from None
-        if record is None:
-            return
-        if not record:
-            continue
-        if header is None:
-            header = record
-            words, tags = choose_columns(header, data, place=f"{path}, line {number}")
-            places = (header.index(words), header.index(tags))
-            continue
         place = f"{path}, line {number}"
-        if len(record) != len(header):
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise UserError(f"{place}: this record is not valid CSV ({error}). Correct it.") from None
+        if cells is None:
+            return
+        if not cells:
+            continue
+        if names is None:
+            nameless = bool(columns.named) and all(name.isdecimal() for name in columns.named.values())
+            names = [str(n + 1) for n in range(len(cells))] if nameless else cells
+            places = {role: names.index(name) for role, name in columns.choose(names, place=place).items()}
+            if not nameless:
+                continue
+        if len(cells) != len(names):
             raise UserError(
-                f"{place}: this record has {len(record)} cells, but the header names {len(header)} columns. "
-                "Put cells that hold commas or quotes in double quotes."
+                f"{place}: this record has {len(cells)} cells, but the first line has {len(names)} columns. {hint}"
             )
-        word_list, tag_list = _lists(record[places[0]], record[places[1]], place)
-        yield column_row(word_list, tag_list, None, file=str(path), number=number, counted="line")
-
-
-def _lists(words: str, tags: str, place: str) -> tuple[object, object]:
-    # The tags decide: no tag opens with a bracket, while a sentence may.
-    if not tags.lstrip().startswith("["):
-        return _split(words), [int(tag) if tag.isdecimal() and len(tag) <= LONGEST else tag for tag in _split(tags)]
-    try:
-        return json.loads(words), json.loads(tags)
-    except (ValueError, RecursionError):
-        raise UserError(
-            f"{place}: the tags open like a list, but the words or the tags are not valid JSON. Write both as JSON "
-            'lists (["B-PER", "O"], in double quotes), or both as entries separated by spaces.'
-        ) from None
-
-
-def _split(cell: str) -> list[str]:
-    return [part for part in cell.split(" ") if part]
+        yield Record({role: cells[at] for role, at in places.items()}, str(path), number, "line", written=True)

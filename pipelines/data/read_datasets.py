@@ -7,9 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.config import DataConfig
-from pipelines.data.columns import choose_columns, class_names, column_row
-from pipelines.data.rows import Row, quote
+from pipelines.data.fields import Columns, names_of
+from pipelines.data.rows import Record, quote
 from pipelines.data.splits import NAMES, find_split
 from pipelines.errors import UserError
 
@@ -53,7 +52,7 @@ def saved_splits(folder: Path) -> list[str]:
         raise UserError(f"{listing} does not list the splits. Save the data set anew with save_to_disk.") from None
 
 
-def read_saved(folder: Path, split: str, data: DataConfig) -> Iterator[Row]:
+def read_saved(folder: Path, split: str, columns: Columns) -> Iterator[Record]:
     """Yield the rows of one split; a folder that was saved without splits is any split that it is named for.
 
     Raises:
@@ -70,7 +69,7 @@ def read_saved(folder: Path, split: str, data: DataConfig) -> Iterator[Row]:
             loaded, place = pick_split(loaded, split, place=place), f"{folder}, {split}"
         # What flipped bits made of offsets would be followed, out of the file.
         loaded.data.validate(full=True)
-        yield from dataset_rows(loaded, place=place, data=data)
+        yield from dataset_rows(loaded, place=place, columns=columns)
     except UserError:
         raise
     except _DAMAGE as error:
@@ -118,18 +117,19 @@ def pick_split(splits: Mapping[str, datasets.Dataset], split: str, *, place: str
     return splits[name]
 
 
-def dataset_rows(dataset: datasets.Dataset, *, place: str, data: DataConfig) -> Iterator[Row]:
-    """Yield every row, class numbers as their names.
+def dataset_rows(dataset: datasets.Dataset, *, place: str, columns: Columns) -> Iterator[Record]:
+    """Yield every row.
 
     Raises:
-        UserError: a column that is missing or holds no lists.
+        UserError: a column that is missing.
     """
-    words, tags = choose_columns(dataset.column_names, data, place=place)
-    names = class_names(dataset.features.to_dict(), tags)
+    chosen = columns.choose(dataset.column_names, place=place)
+    names = names_of(dataset.features.to_dict(), chosen)
     number = 0
+    needed = dataset.select_columns(list(dict.fromkeys(chosen.values())))
     # A data set keeps the format it was saved with, and decoding would open the files that a cell names.
-    for table in dataset.select_columns([words, tags]).with_format("arrow").iter(batch_size=1000):
-        batch = table.to_pydict()
-        for row_words, row_tags in zip(batch[words], batch[tags], strict=True):
+    for table in needed.with_format("arrow").iter(batch_size=1000):
+        cells = table.to_pydict()
+        for row in zip(*(cells[name] for name in chosen.values()), strict=True):
             number += 1
-            yield column_row(row_words, row_tags, names, file=place, number=number, counted="row")
+            yield Record(dict(zip(chosen, row, strict=True)), place, number, "row", names)

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line, with a list of words and a list of tags."""
+"""JSON lines: one object a line."""
 
 from __future__ import annotations
 
@@ -6,19 +6,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.config import DataConfig
-from pipelines.data.columns import choose_columns, column_row
-from pipelines.data.rows import Row
+from pipelines.data.fields import Columns
+from pipelines.data.rows import Record
 from pipelines.data.textfile import lines_of, read_text
 from pipelines.errors import UserError
 
 
-def read_jsonl(path: Path, data: DataConfig) -> Iterator[Row]:
+def read_jsonl(path: Path, columns: Columns) -> Iterator[Record]:
     """Yield a row for every line that is not blank.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a line that is not a JSON object, or a column
-            that is missing or does not hold a list.
+        UserError: a file that is missing or not UTF-8, a line that is not a JSON object, or a column that is missing.
     """
     for number, line in enumerate(lines_of(read_text(path)), 1):
         if line.strip() == "":
@@ -33,5 +31,5 @@ def read_jsonl(path: Path, data: DataConfig) -> Iterator[Row]:
                 f"{place}: this line is not a JSON object. JSON lines hold one object on each line, for example "
                 '{"tokens": ["Ada"], "ner_tags": ["B-PER"]}: correct the line, or write the file anew in this form.'
             )
-        words, tags = choose_columns(value, data, place=place)
-        yield column_row(value[words], value[tags], None, file=str(path), number=number, counted="line")
+        chosen = columns.choose(value, place=place)
+        yield Record({role: value[name] for role, name in chosen.items()}, str(path), number, "line")

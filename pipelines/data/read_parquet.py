@@ -1,4 +1,4 @@
-"""Parquet: a column of lists of words, and one of lists of tags or of class numbers with their names."""
+"""Parquet; class numbers have their names in what `datasets` writes beside them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipelines.config import DataConfig
-from pipelines.data.columns import choose_columns, class_names, column_row
-from pipelines.data.rows import Row
+from pipelines.data.fields import Columns, names_of
+from pipelines.data.rows import Record
 from pipelines.data.textfile import missing
 from pipelines.errors import UserError
 
 
-def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
+def read_parquet(path: Path, columns: Columns) -> Iterator[Record]:
     """Yield every row. Class names come from the features that `datasets` writes into its files.
 
     Raises:
-        UserError: a file that is missing or not Parquet, or a column that is missing or holds no lists.
+        UserError: a file that is missing or not Parquet, or a column that is missing.
     """
     import pyarrow
     import pyarrow.parquet
@@ -25,13 +24,13 @@ def read_parquet(path: Path, data: DataConfig) -> Iterator[Row]:
     number = 0
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            words, tags = choose_columns(file.schema_arrow.names, data, place=str(path))
-            names = class_names(_features(file.schema_arrow.metadata), tags)
-            for batch in file.iter_batches(batch_size=1000, columns=[words, tags]):
-                columns = batch.to_pydict()
-                for row_words, row_tags in zip(columns[words], columns[tags], strict=True):
+            chosen = columns.choose(file.schema_arrow.names, place=str(path))
+            names = names_of(_features(file.schema_arrow.metadata), chosen)
+            for batch in file.iter_batches(batch_size=1000, columns=list(dict.fromkeys(chosen.values()))):
+                cells = batch.to_pydict()
+                for row in zip(*(cells[name] for name in chosen.values()), strict=True):
                     number += 1
-                    yield column_row(row_words, row_tags, names, file=str(path), number=number, counted="row")
+                    yield Record(dict(zip(chosen, row, strict=True)), str(path), number, "row", names)
     except FileNotFoundError:
         raise missing(path) from None
     except (pyarrow.ArrowException, UnicodeDecodeError, OverflowError, OSError) as error:

@@ -6,17 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Encoded, TaggedSentence
-from pipelines.data.pack import IGNORE, Packed, pack
+from pipelines.data.examples import Encoded
+from pipelines.data.pack import Packed, pack
 from pipelines.data.read import read_split, sources
-from pipelines.model.load import load_tokenizer
 from pipelines.tasks.task import Task
 
 T = TypeVar("T")
-MARKS = frozenset(",;:!?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +24,8 @@ class SplitSummary:
     num_rows: int
     num_repaired: int
     labels: frozenset[str]
-    punctuation: str
-    """`attached` to its word or `separate`, as most of the rows have it."""
+    facts: Mapping[str, Any]
+    """What whoever uses the model must know of them; see `Task.facts`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +35,16 @@ class Lengths:
     lengths: list[int]
     """Sub-words of each row."""
     num_targets: list[int]
-    num_words_cut: int
-    num_words_unseen: int
+    num_cut: int
+    num_unseen: int
 
 
 class DataShard:
     """Holds rows `shard`, `shard + num_shards`, ... of each split."""
 
-    def __init__(self, data: DataConfig, *, shard: int, num_shards: int) -> None:
-        self._data, self._shard, self._num_shards = data, shard, num_shards
-        self._rows: dict[str, list[TaggedSentence]] = {}
+    def __init__(self, data: DataConfig, task: Task, *, shard: int, num_shards: int) -> None:
+        self._data, self._task, self._shard, self._num_shards = data, task, shard, num_shards
+        self._rows: dict[str, list[Any]] = {}
         self._encoded: dict[str, list[Encoded]] = {}
 
     def load(self) -> dict[str, SplitSummary]:
@@ -57,35 +55,37 @@ class DataShard:
         """
         summaries = {}
         for split, source in sources(self._data).items():
-            table = read_split(source, split=split, data=self._data)
+            table = read_split(source, split=split, data=self._data, kind=self._task.kind)
             self._rows[split] = table.rows[self._shard :: self._num_shards]
-            summaries[split] = SplitSummary(len(table.rows), table.num_repaired, table.labels, _punctuation(table.rows))
+            summaries[split] = SplitSummary(
+                len(table.rows), table.num_repaired, table.labels, self._task.facts(table.rows)
+            )
         return summaries
 
-    def encode(self, task: Task, tokenizer_source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
-        """Tokenise this shard's rows; the returned numbers are all that the driver learns of them."""
-        tokenizer = load_tokenizer(tokenizer_source)
+    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+        """Encode this shard's rows for the model of `source`; the returned numbers are all that the driver learns."""
+        processor = self._task.load_processor(source)
         for split, rows in self._rows.items():
-            self._encoded[split] = task.encode(rows, tokenizer, labels, max_length)
+            self._encoded[split] = self._task.encode(rows, processor, labels, max_length)
         return {
             split: Lengths(
                 [row.length for row in rows],
                 [row.num_targets for row in rows],
-                sum(row.num_words_cut for row in rows),
-                sum(row.num_words_unseen for row in rows),
+                sum(row.num_cut for row in rows),
+                sum(row.num_unseen for row in rows),
             )
             for split, rows in self._encoded.items()
         }
 
     def class_counts(self, split: str) -> Counter[int]:
         """How many targets of this shard's rows are of each class."""
-        return Counter(label for row in self._encoded[split] for label in row.labels if label != IGNORE)
+        return Counter(label for row in self._encoded[split] for label in row.classes.tolist())
 
     def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
         """What the targets of each of this shard's rows weigh together, with `weights` by class."""
         # Rounded once for a row and never for a shard: the step's sum does not depend on who holds a row.
         rows = self._encoded[split]
-        return [math.fsum(weights[label] for label in row.labels if label != IGNORE) for row in rows]
+        return [math.fsum(weights[label] for label in row.classes.tolist()) for row in rows]
 
     def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
         """For each micro-batch (row numbers of the whole split), this shard's rows with their places in it."""
@@ -96,20 +96,13 @@ class DataShard:
             packed.append(pack([rows[at] for _, at in mine], [place for place, _ in mine]))
         return packed
 
-    def gold(self, split: str) -> list[tuple[tuple[str, ...], list[int]]]:
-        """For each row its true tags, and which words the model gives an answer for."""
+    def gold(self, split: str) -> list[Any]:
+        """For each row what its answer is compared with."""
         pairs = zip(self._rows[split], self._encoded[split], strict=True)
-        return [(row.tags, encoded.words) for row, encoded in pairs]
+        return [self._task.gold(row, encoded) for row, encoded in pairs]
 
     def _is_mine(self, number: int) -> bool:
         return number % self._num_shards == self._shard
-
-
-def _punctuation(rows: Sequence[TaggedSentence]) -> str:
-    words = [word for row in rows for word in row.words]
-    alone = sum(word in MARKS for word in words)
-    attached = sum(len(word) > 1 and word[-1] in MARKS for word in words)
-    return "attached" if attached > alone else "separate"
 
 
 def interleave(parts: Sequence[Sequence[T]]) -> list[T]:

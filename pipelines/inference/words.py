@@ -15,8 +15,8 @@ from pipelines.errors import UserError
 Punctuation = Literal["attached", "separate"]
 """`attached`: a word keeps its comma (`Main St.,`); `separate`: the comma is a word (CoNLL)."""
 
-FILE = "words.json"
-"""The file in a model's folder that says how its training data treated punctuation."""
+FILE = "task.json"
+"""The file in a model's folder that says what it was trained for, and how its training data treated punctuation."""
 
 # Scripts written without spaces; Hangul is not among them, Korean has spaces.
 _IDEOGRAPH = re.compile(
@@ -53,7 +53,7 @@ def read_punctuation(folder: Path) -> Punctuation:
     """How the model in `folder` wants its words; `separate` when it does not say.
 
     Raises:
-        UserError: `words.json` is not JSON, or names neither of the two ways.
+        UserError: `task.json` is not JSON, or names neither of the two ways.
     """
     path = folder / FILE
     if not path.is_file():

@@ -18,7 +18,7 @@ from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.model.freeze import freeze, trained
-from pipelines.model.load import DTYPES, config_of, load_model, load_tokenizer, quiet
+from pipelines.model.load import DTYPES, config_of, load_model, quiet
 from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
@@ -28,7 +28,7 @@ from pipelines.train.sparse import SMALLEST
 
 
 class Pretrained:
-    """A checkpoint with a new head for `labels`, its tokenizer, and its units."""
+    """A checkpoint with a new head for `labels`, its tokenizer (or what a task has in its place), and its units."""
 
     def __init__(self, config: Config, task: Task, labels: Sequence[str]) -> None:
         """Load everything and find the units.
@@ -36,7 +36,8 @@ class Pretrained:
         Raises:
             UserError: no such model, no fast tokenizer, or a model that cannot be cut.
         """
-        self.tokenizer = load_tokenizer(config.model.source)
+        self._processor = task.load_processor(config.model.source)
+        self._probe = task.probe(self._processor)
         self._model = load_model(
             config.model.source,
             auto_class=task.auto_class,
@@ -69,14 +70,16 @@ class Pretrained:
                     "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
-        self.padding = task.padding(self.tokenizer)
+        self.padding = task.padding(self._processor)
         taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens
         self.max_length = min(
-            config.data.max_length, self.tokenizer.model_max_length - taken, _positions(self._model) - taken
+            config.data.max_length,
+            getattr(self._processor, "model_max_length", config.data.max_length) - taken,
+            _positions(self._model) - taken,
         )
 
     def _find_units(self) -> Units:
-        return find_units(self._model, self._probe())
+        return find_units(self._model, self._probe)
 
     def prove(self, cut: Sequence[int]) -> None:
         """Check that the model, cut before the units `cut`, answers as it does in one piece.
@@ -86,11 +89,7 @@ class Pretrained:
         """
         if cut:
             refuse_dropped_blocks(self._model)
-            verify(self._model, self.units, cut, self._probe())
-
-    def _probe(self) -> dict[str, Tensor]:
-        probe = self.tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True, padding=True, return_tensors="pt")
-        return dict(probe)
+            verify(self._model, self.units, cut, self._probe)
 
     def adapter(self, *, num_steps: int) -> Any:
         """PEFT's configuration of the adapter for a run of so many steps; None where the whole model is trained.
@@ -121,7 +120,12 @@ class Pretrained:
         return dict(self._model.named_buffers())
 
     def save(
-        self, folder: Path, weights: Iterable[tuple[str, Tensor]], ranks: Mapping[str, Tensor], *, punctuation: str
+        self,
+        folder: Path,
+        weights: Iterable[tuple[str, Tensor]],
+        ranks: Mapping[str, Tensor],
+        *,
+        facts: Mapping[str, Any],
     ) -> None:
         """Write the model with `weights` (what is not trained stays as it was) for `from_pretrained`.
 
@@ -131,7 +135,7 @@ class Pretrained:
         Args:
             weights: by fully qualified name, one by one.
             ranks: what AdaLoRA left of each `lora_E` [ranks, 1]; empty for others.
-            punctuation: how the training words had it, so that raw text is split the same way.
+            facts: what of the training data whoever uses the model must know; for `task.json`.
 
         The folder appears whole or not at all.
         """
@@ -149,8 +153,8 @@ class Pretrained:
                 if self._adapted.beside:
                     shutil.copytree(folder.parent / ADAPTER, beside / ADAPTER)
             plain.save_pretrained(beside)
-            self.tokenizer.save_pretrained(beside)
-        (beside / "words.json").write_text(json.dumps({"punctuation": punctuation}), encoding="utf-8")
+            self._processor.save_pretrained(beside)
+        (beside / "task.json").write_text(json.dumps({"task": self._task, **facts}), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         os.replace(beside, folder)
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 # The scorer's own walk over the tags: counting here gives every type's counts in one pass and leaves
@@ -49,6 +50,21 @@ class EntityReport:
     confusion: tuple[tuple[int, ...], ...]
     """`confusion[gold][predicted]`: tokens, whether they begin or continue an entity."""
 
+    @property
+    def score(self) -> float:
+        return self.micro.f1
+
+    @property
+    def score_name(self) -> str:
+        return "F1"
+
+    def draw(self, folder: Path) -> None:
+        """`confusion.png`."""
+        # Imported here: whoever only counts needs no matplotlib.
+        from pipelines.report.pictures import confusion_matrix
+
+        confusion_matrix(folder / "confusion.png", self.names, self.confusion)
+
     def metrics(self, prefix: str) -> dict[str, float]:
         """`PREFIX/f1` and `PREFIX/TYPE/f1`, the same for precision and recall, named as MLflow allows.
 
@@ -56,13 +72,9 @@ class EntityReport:
             ValueError: two types have names that differ only in what MLflow does not allow.
         """
         found = dict(_shares(prefix, self.micro))
-        taken: dict[str, str] = {}
+        safe = metric_names(self.types)
         for name, score in self.types.items():
-            safe = _safe(name)
-            if safe in taken:
-                raise ValueError(f"The entity types {taken[safe]!r} and {name!r} would share the metric name {safe!r}.")
-            taken[safe] = name
-            found.update(_shares(f"{prefix}/{safe}", score))
+            found.update(_shares(f"{prefix}/{safe[name]}", score))
         return found
 
     def table(self) -> str:
@@ -132,6 +144,21 @@ def _type(tag: str) -> str:
     if tag[2:] == OUTSIDE:
         raise ValueError(f"The tag {tag!r} names its type 'O', which stands for no entity.")
     return tag[2:]
+
+
+def metric_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name as MLflow allows it.
+
+    Raises:
+        ValueError: two names differ only in what MLflow does not allow.
+    """
+    taken: dict[str, str] = {}
+    for name in names:
+        safe = _safe(name)
+        if safe in taken:
+            raise ValueError(f"The labels {taken[safe]!r} and {name!r} would share the metric name {safe!r}.")
+        taken[safe] = name
+    return {name: safe for safe, name in taken.items()}
 
 
 def _safe(name: str) -> str:

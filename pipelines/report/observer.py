@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pipelines.config import Config
 from pipelines.plan.choose import Choice
+from pipelines.report.report import Report
 from pipelines.train.events import StageReport
 
 
@@ -123,7 +124,7 @@ class Observer(Protocol):
 
     def step(self, numbers: StepNumbers) -> None: ...
 
-    def scored(self, split: str, *, epoch: int, step: int, report: Any) -> None: ...
+    def scored(self, split: str, *, epoch: int, step: int, report: Report) -> None: ...
 
     def saved(self, checkpoint: Path, waited: float | None) -> None:
         """A checkpoint is written; steps waited for it so many seconds, if that is known."""

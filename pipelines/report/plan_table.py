@@ -15,8 +15,8 @@ def plan_table(beginning: Beginning) -> str:
         notes = [
             f"{facts[key]:,} {words}"
             for key, words in (
-                ("words_cut", "words cut off"),
-                ("words_unseen", "words the tokenizer dropped"),
+                ("cut", "cut off"),
+                ("unseen", "words the tokenizer dropped"),
                 ("tags_repaired", "I- tags repaired"),
             )
             if facts[key]

@@ -23,13 +23,13 @@ from pipelines.mlflow_store import without_password
 from pipelines.plan.choose import Choice
 from pipelines.report import pictures, sharing
 from pipelines.report.energy import Book, holdings
-from pipelines.report.entities import EntityReport
 from pipelines.report.journal import Journal
 from pipelines.report.measured_table import Measuring
 from pipelines.report.observer import Beginning, Recovery, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
+from pipelines.report.report import Report
 from pipelines.report.summary import write_json, write_whole
 from pipelines.run_folder import CONFIG, SUMMARY
 from pipelines.tracking import Status, Tracker
@@ -45,7 +45,7 @@ class Recorder:
         self._config, self.folder = config, folder
         self._steps: list[StepNumbers] = []
         self._recent: deque[StepNumbers] = deque(maxlen=50)
-        self._scores: dict[str, list[tuple[int, int, EntityReport]]] = {"dev": [], "test": []}
+        self._scores: dict[str, list[tuple[int, int, Report]]] = {"dev": [], "test": []}
         self._summary: dict[str, Any] = {}
         self._recoveries: list[Recovery] = []
         self._skipped = 0
@@ -148,7 +148,7 @@ class Recorder:
             },
         )
 
-    def scored(self, split: str, *, epoch: int, step: int, report: EntityReport) -> None:
+    def scored(self, split: str, *, epoch: int, step: int, report: Report) -> None:
         assert self.tracker is not None
         self._scores[split].append((epoch, step, report))
         self.tracker.metrics(step, report.metrics(split))
@@ -201,7 +201,8 @@ class Recorder:
                 [n.step for n in self._steps],
                 [n.loss for n in self._steps],
                 [n.learning_rate for n in self._steps],
-                {step: report.micro.f1 for _, step, report in self._scores["dev"]},
+                {step: report.score for _, step, report in self._scores["dev"]},
+                score_name="dev " + "".join(report.score_name for _, _, report in self._scores["dev"][:1]),
             )
             typical = sorted(self._recent, key=lambda n: n.seconds)[len(self._recent) // 2]
             pictures.timeline(place / "timeline.png", typical.reports)
@@ -209,7 +210,7 @@ class Recorder:
             save_plan_picture(place / "plan.png", self._choice)
         final = (self._scores["test"] or self._scores["dev"])[-1:]
         for _, _, report in final:
-            pictures.confusion_matrix(place / "confusion.png", report.names, report.confusion)
+            report.draw(place)
         for path in sorted(place.glob("*.png")):
             self.tracker.picture(path)
 

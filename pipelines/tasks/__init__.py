@@ -2,10 +2,16 @@
 
 from pipelines.errors import UserError
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
+from pipelines.tasks.sequence_classification import MultiLabelClassification, Regression, SequenceClassification
 from pipelines.tasks.task import Task
 from pipelines.tasks.token_classification import TokenClassification
 
-TASKS: dict[str, type[Task]] = {"token-classification": TokenClassification}
+TASKS: dict[str, type[Task]] = {
+    "token-classification": TokenClassification,
+    "sequence-classification": SequenceClassification,
+    "multi-label-classification": MultiLabelClassification,
+    "regression": Regression,
+}
 
 
 def make_task(name: str, loss: CrossEntropy = PLAIN) -> Task:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.data.pack import IGNORE
+from pipelines.data.examples import IGNORE
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, ClassVar
 
-from pipelines.data.examples import Encoded, TaggedSentence
+from torch import Tensor
+
+from pipelines.data.examples import Encoded
+from pipelines.data.kind import ExampleKind
+from pipelines.report.report import Report
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
-from pipelines.tasks.head import Head
+from pipelines.tasks.head import Batch, Head
 
 
 class Task(Head):
     """A kind of learning: how an example is encoded, what is lost, and how good the answers are."""
 
+    kind: ClassVar[ExampleKind]
+    """What its rows are."""
+
     def __init__(self, loss: CrossEntropy = PLAIN) -> None:
         """`loss`: its settings, which only whoever computes the loss needs."""
         self.loss = loss
+
+    # -- the model ------------------------------------------------------------------------------
 
     @property
     @abstractmethod
@@ -24,19 +33,56 @@ class Task(Head):
         """The `AutoModelFor...` class that gives the model its head."""
 
     @abstractmethod
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:
+        """What the model's classes stand for, from the labels of each split; empty where it has no classes."""
+
+    @abstractmethod
     def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
         """What the model's configuration must know of the labels."""
 
+    def load_processor(self, source: str) -> Any:
+        """What makes the model's input of a row; a tokenizer, if nothing else is said.
+
+        Raises:
+            UserError: there is none.
+        """
+        from pipelines.model.load import load_tokenizer
+
+        return load_tokenizer(source)
+
     @abstractmethod
-    def encode(
-        self, rows: Sequence[TaggedSentence], tokenizer: Any, labels: Sequence[str], max_length: int
-    ) -> list[Encoded]:
+    def probe(self, processor: Any) -> dict[str, Tensor]:
+        """A small micro-batch's `inputs`, two rows of unlike lengths, to try the model on."""
+
+    # -- examples -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def encode(self, rows: Sequence[Any], processor: Any, labels: Sequence[str], max_length: int) -> list[Encoded]:
         """The rows as the model reads them."""
 
     @abstractmethod
-    def padding(self, tokenizer: Any) -> dict[str, int]:
+    def padding(self, processor: Any) -> dict[str, float]:
         """What each column of a micro-batch, `labels` among them, is padded with."""
 
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        """All columns but the labels, if nothing else is said."""
+        return {name: column for name, column in batch.items() if name != "labels"}
+
+    def facts(self, rows: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG002
+        """What of the training rows whoever uses the model must know; JSON. Nothing, if nothing else is said."""
+        return {}
+
+    # -- scores ---------------------------------------------------------------------------------
+
     @abstractmethod
-    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Any:
-        """The scores of a split."""
+    def gold(self, row: Any, encoded: Encoded) -> Any:
+        """What the answer to a row is compared with."""
+
+    @abstractmethod
+    def report(self, gold: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]) -> Report:
+        """The scores of a split.
+
+        Args:
+            gold: of each row.
+            answers: to each row, as `answers` of the head gave it.
+        """

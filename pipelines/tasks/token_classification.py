@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,10 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.data.examples import Encoded, TaggedSentence
-from pipelines.data.pack import IGNORE
+from pipelines.data.examples import IGNORE, Encoded, TaggedSentence, ints
+from pipelines.data.iob import OUTSIDE
+from pipelines.data.labels import tag_list
+from pipelines.data.tagged import TAGGED
 from pipelines.tasks.head import Batch
 from pipelines.tasks.task import Task
+from pipelines.tasks.text_inputs import text_padding, text_probe
+
+MARKS = frozenset(",;:!?")
 
 if TYPE_CHECKING:
     from pipelines.report.entities import EntityReport
@@ -22,11 +27,16 @@ if TYPE_CHECKING:
 class TokenClassification(Task):
     """The first sub-word of a word carries its label; the other sub-words and the special ones carry none."""
 
+    kind = TAGGED
+
     @property
     def auto_class(self) -> Any:
         from transformers import AutoModelForTokenClassification
 
         return AutoModelForTokenClassification
+
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:
+        return tag_list(splits)
 
     def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
         return {
@@ -35,13 +45,16 @@ class TokenClassification(Task):
             "label2id": {label: i for i, label in enumerate(labels)},
         }
 
+    def probe(self, processor: Any) -> dict[str, Tensor]:
+        return text_probe(processor)
+
     def encode(
-        self, rows: Sequence[TaggedSentence], tokenizer: Any, labels: Sequence[str], max_length: int
+        self, rows: Sequence[TaggedSentence], processor: Any, labels: Sequence[str], max_length: int
     ) -> list[Encoded]:
         if not rows:
             return []
         number = {label: i for i, label in enumerate(labels)}
-        batch = tokenizer(
+        batch = processor(
             [list(row.words) for row in rows], is_split_into_words=True, truncation=True, max_length=max_length
         )
         return [
@@ -68,18 +81,19 @@ class TokenClassification(Task):
             before = word
         seen = words[-1] + 1 if words else 0
         cut = len(row.words) - seen if len(marks) == max_length else 0
-        return Encoded(inputs, marks, words, num_words_cut=cut, num_words_unseen=len(row.words) - len(words) - cut)
+        columns = {name: ints(column) for name, column in inputs.items()} | {"labels": ints(marks)}
+        unseen = len(row.words) - len(words) - cut
+        return Encoded(columns, len(marks), len(words), words, num_cut=cut, num_unseen=unseen)
 
-    def padding(self, tokenizer: Any) -> dict[str, int]:
-        return {
-            "input_ids": tokenizer.pad_token_id or 0,
-            "token_type_ids": tokenizer.pad_token_type_id,
-            "attention_mask": 0,
-            "labels": IGNORE,
-        }
+    def padding(self, processor: Any) -> dict[str, float]:
+        return {**text_padding(processor), "labels": IGNORE}
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        return {name: column for name, column in batch.items() if name != "labels"}
+    def facts(self, rows: Sequence[TaggedSentence]) -> dict[str, Any]:
+        """`punctuation`: whether it is `attached` to its word or `separate`, as most of the rows have it."""
+        words = [word for row in rows for word in row.words]
+        alone = sum(word in MARKS for word in words)
+        attached = sum(len(word) > 1 and word[-1] in MARKS for word in words)
+        return {"punctuation": "attached" if attached > alone else "separate"}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
@@ -91,11 +105,24 @@ class TokenClassification(Task):
         valid = batch["labels"] != IGNORE
         return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
 
-    def report(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> EntityReport:
+    def gold(self, row: TaggedSentence, encoded: Encoded) -> tuple[tuple[str, ...], Sequence[int]]:
+        """Its tags, and which of its words the model gives an answer for."""
+        return row.tags, encoded.words
+
+    def report(
+        self, gold: Sequence[tuple[tuple[str, ...], Sequence[int]]], answers: Sequence[Any], labels: Sequence[str]
+    ) -> EntityReport:
+        """Of all words; one that the model never saw counts as `O`."""
         # Imported here: seqeval brings scikit-learn, which no stage and no data shard should have to load.
         from pipelines.report.entities import entity_report
 
-        return entity_report(gold, predicted)
+        predicted = []
+        for (tags, words), classes in zip(gold, answers, strict=True):
+            guess = [OUTSIDE] * len(tags)
+            for word, number in zip(words, classes, strict=True):
+                guess[word] = labels[int(number)]
+            predicted.append(guess)
+        return entity_report([tags for tags, _ in gold], predicted)
 
 
 def _of_words(output: Any, batch: Batch) -> Tensor:

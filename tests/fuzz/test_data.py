@@ -18,8 +18,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Table
+from pipelines.data.examples import Table, TaggedSentence
+from pipelines.data.kind import ExampleKind
 from pipelines.data.read import read_split, sources
+from pipelines.data.tagged import TAGGED
+from pipelines.tasks import TASKS
 from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CANARY, Trial, fuzzed, lay
 
@@ -185,21 +188,30 @@ def _files(draw: st.DrawFn) -> tuple[str, bytes]:
 
 _settings = st.builds(
     DataConfig,
-    format=st.sampled_from(["auto"] * 6 + ["conll", "jsonl", "csv", "parquet"]),
-    tokens_column=st.sampled_from(["tokens"] * 8 + ["tags", "a.b", "", "tokens.list"]),
-    tags_column=st.sampled_from([None] * 8 + ["tags", "tokens", "a.b", ""]),
+    format=st.sampled_from(["auto"] * 6 + ["conll", "jsonl", "csv", "tsv", "text", "parquet"]),
+    columns=st.one_of(
+        st.just({}),
+        st.dictionaries(
+            st.sampled_from(["tokens", "tags", "text", "label"]),
+            st.sampled_from(["tokens", "tags", "a.b", "", "tokens.list", 1, 2, 9]),
+        ),
+    ),
     iob=st.sampled_from(["strict", "repair"]),
 )
 
+_kinds = st.sampled_from([*[TAGGED] * 4, *dict.fromkeys(task.kind for task in TASKS.values())])
+
 
 @fuzzed
-@given(_files(), _settings)
-def test_a_file_is_read_or_refused_in_words(trial: Trial, file: tuple[str, bytes], data: DataConfig) -> None:
+@given(_files(), _settings, _kinds)
+def test_a_file_is_read_or_refused_in_words(
+    trial: Trial, file: tuple[str, bytes], data: DataConfig, kind: ExampleKind
+) -> None:
     ending, raw = file
     path = trial.given / f"train.{ending}"
     path.write_bytes(raw)
     try:
-        _check(trial.read(f"data: {ending}", lambda: read_split(str(path), split="train", data=data)))
+        _check(trial.read(f"data: {ending}", lambda: read_split(str(path), split="train", data=data, kind=kind)))
         found = trial.read("data: sources", lambda: sources(data.model_copy(update={"path": str(trial.given)})))
         assert found == {"train": str(path)}
     finally:
@@ -208,8 +220,10 @@ def test_a_file_is_read_or_refused_in_words(trial: Trial, file: tuple[str, bytes
 
 def _check(table: object) -> None:
     if isinstance(table, Table):
-        assert any(row.words for row in table.rows)
-        assert all(len(row.words) == len(row.tags) for row in table.rows)
+        assert table.rows
+        tagged = [row for row in table.rows if isinstance(row, TaggedSentence)]
+        assert not tagged or any(row.words for row in tagged)
+        assert all(len(row.words) == len(row.tags) for row in tagged)
         assert CANARY not in table.labels
 
 
@@ -263,7 +277,7 @@ def test_a_saved_folder_is_read_or_refused_in_words(saved: Trial, harms: list[tu
     lay(folder, {name: (saved.place / "good" / name).read_bytes() for name in SAVED})
     for name, harm in harms:
         _do(folder / name, harm)
-    _check(saved.read("data: saved", lambda: read_split(str(folder), split=split, data=DataConfig())))
+    _check(saved.read("data: saved", lambda: read_split(str(folder), split=split, data=DataConfig(), kind=TAGGED)))
     saved.read("data: sources of saved", lambda: sources(DataConfig(path=str(folder))))
 
 

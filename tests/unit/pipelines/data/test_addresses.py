@@ -16,6 +16,7 @@ from pipelines.data.addresses import (
 )
 from pipelines.data.examples import TaggedSentence
 from pipelines.data.read import read_split, sources
+from pipelines.data.tagged import TAGGED
 from pipelines.errors import UserError
 
 XML = """<AddressCollection>
@@ -88,7 +89,8 @@ def test_written_addresses_read_back(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["LICENSE", "dev.conll", "test.conll", "train.conll"]
     assert [path.name for path in folder.parent.iterdir()] == ["addresses"]
     data = DataConfig(path=str(folder))
-    rows = [row for split, source in sources(data).items() for row in read_split(source, split=split, data=data).rows]
+    tables = [read_split(source, split=split, data=data, kind=TAGGED) for split, source in sources(data).items()]
+    rows = [row for table in tables for row in table.rows]
     assert sorted(int(row.words[0]) for row in rows) == list(range(20))
 
 

@@ -13,7 +13,7 @@ from huggingface_hub.errors import RevisionNotFoundError
 from pipelines.config import DataConfig
 from pipelines.data.examples import TaggedSentence
 from pipelines.data.hub import Hub, hub_splits, read_hub
-from pipelines.data.rows import to_table
+from pipelines.data.tagged import TAGGED
 from pipelines.errors import UserError
 
 BOB = TaggedSentence(("Bob",), ("B-PER",))
@@ -58,7 +58,9 @@ def one_row() -> datasets.Dataset:
 
 
 def rows(source: str, split: str, fake: FakeHub) -> list[TaggedSentence]:
-    return to_table(read_hub(source, split, DataConfig(), fake.hub), source=source, iob="strict").rows
+    return TAGGED.table(
+        read_hub(source, split, TAGGED.columns(DataConfig()), fake.hub), source=source, data=DataConfig()
+    ).rows
 
 
 def test_hub_splits_go_by_our_names_and_class_numbers_by_theirs() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pipelines.config import DataConfig
 from pipelines.data.examples import TaggedSentence
 from pipelines.data.read import read_split, sources
+from pipelines.data.tagged import TAGGED
 from pipelines.errors import UserError
 
 BOB = TaggedSentence(("Bob",), ("B-PER",))
@@ -95,7 +96,7 @@ def test_a_missing_path_is_an_error_that_says_where_it_was_looked_for(tmp_path: 
 
 def test_reading_a_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"There is no file or folder .*gone\.conll"):
-        read_split(str(tmp_path / "gone.conll"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "gone.conll"), split="train", data=DataConfig(), kind=TAGGED)
 
 
 @pytest.mark.parametrize("name", ["train.pkl", "train.pt", "train.bin", "train.conll.gz"])
@@ -103,53 +104,55 @@ def test_an_unknown_ending_is_an_error_that_lists_the_known_ones(tmp_path: Path,
     fill(tmp_path, name)
     message = rf"The ending '{Path(name).suffix}' of .* Known endings: \.conll, \.iob2, \.bio, .*\.jsonl.*\.parquet"
     with pytest.raises(UserError, match=message):
-        read_split(str(tmp_path / name), split="train", data=DataConfig())
+        read_split(str(tmp_path / name), split="train", data=DataConfig(), kind=TAGGED)
 
 
 def test_a_named_format_wins_over_the_ending(tmp_path: Path) -> None:
     fill(tmp_path, "train.ner")
     data = DataConfig(path=str(tmp_path), format="conll")
-    assert read_split(sources(data)["train"], split="train", data=data).rows == [BOB]
+    assert read_split(sources(data)["train"], split="train", data=data, kind=TAGGED).rows == [BOB]
 
 
 def test_an_unknown_format_is_an_error_that_lists_the_known_ones(tmp_path: Path) -> None:
     data = DataConfig().model_copy(update={"format": "xml"})
-    with pytest.raises(UserError, match=r"no format 'xml': data\.format is auto, conll, jsonl, csv, parquet"):
-        read_split(str(fill(tmp_path, "a.conll") / "a.conll"), split="train", data=data)
+    with pytest.raises(
+        UserError, match=r"no format 'xml': data\.format is auto, conll, jsonl, csv, tsv, text, parquet"
+    ):
+        read_split(str(fill(tmp_path, "a.conll") / "a.conll"), split="train", data=data, kind=TAGGED)
 
 
 def test_a_folder_can_be_read_by_its_splits(tmp_path: Path) -> None:
     fill(tmp_path, "train.conll", "valid.conll")
-    assert read_split(str(tmp_path), split="dev", data=DataConfig()).rows == [BOB]
+    assert read_split(str(tmp_path), split="dev", data=DataConfig(), kind=TAGGED).rows == [BOB]
     with pytest.raises(UserError, match=r"has no test file; it holds: train\.conll, valid\.conll\. Set data\.test"):
-        read_split(str(tmp_path), split="test", data=DataConfig())
+        read_split(str(tmp_path), split="test", data=DataConfig(), kind=TAGGED)
 
 
 def test_an_unknown_split_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"no split 'validation'; the splits are train, dev, test"):
-        read_split("a.conll", split="validation", data=DataConfig())
+        read_split("a.conll", split="validation", data=DataConfig(), kind=TAGGED)
 
 
 def test_a_saved_data_set_is_read_by_its_splits(tmp_path: Path) -> None:
     datasets.DatasetDict({"train": saved(), "validation": saved()}).save_to_disk(str(tmp_path / "d"))
     data = DataConfig(path=str(tmp_path / "d"))
     assert sources(data) == {"train": str(tmp_path / "d"), "dev": str(tmp_path / "d")}
-    assert read_split(str(tmp_path / "d"), split="dev", data=data).rows == [BOB]
+    assert read_split(str(tmp_path / "d"), split="dev", data=data, kind=TAGGED).rows == [BOB]
     with pytest.raises(UserError, match=r"has no test split; there are: train, validation"):
-        read_split(str(tmp_path / "d"), split="test", data=data)
+        read_split(str(tmp_path / "d"), split="test", data=data, kind=TAGGED)
 
 
 def test_a_data_set_saved_without_splits_is_what_it_is_named_for(tmp_path: Path) -> None:
     saved().with_format("numpy").save_to_disk(str(tmp_path / "d"))
     assert sources(DataConfig(path=str(tmp_path / "d"))) == {"train": str(tmp_path / "d")}
-    assert read_split(str(tmp_path / "d"), split="dev", data=DataConfig()).rows == [BOB]
+    assert read_split(str(tmp_path / "d"), split="dev", data=DataConfig(), kind=TAGGED).rows == [BOB]
 
 
 def test_a_saved_data_set_that_is_broken_is_an_error(tmp_path: Path) -> None:
     saved().save_to_disk(str(tmp_path / "d"))
     (tmp_path / "d" / "data-00000-of-00001.arrow").write_bytes(b"")
     with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
-        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig(), kind=TAGGED)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_a_saved_data_set_whose_columns_are_not_told_is_an_error(tmp_path: Path,
     path = tmp_path / "d" / "dataset_info.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"features": features}))
     with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
-        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig(), kind=TAGGED)
 
 
 def test_a_saved_data_set_reads_nothing_outside_its_folder(tmp_path: Path) -> None:
@@ -171,10 +174,10 @@ def test_a_saved_data_set_reads_nothing_outside_its_folder(tmp_path: Path) -> No
     away = {"_data_files": [{"filename": "../../other/train/data-00000-of-00001.arrow"}]}
     state.write_text(json.dumps(json.loads(state.read_text()) | away))
     with pytest.raises(UserError, match=r"state\.json names '\.\./\.\./other/.*no name of something in its own folder"):
-        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig(), kind=TAGGED)
     (tmp_path / "d" / "dataset_dict.json").write_text('{"splits": ["train", "../other/train"]}')
     with pytest.raises(UserError, match=r"dataset_dict\.json names '\.\./other/train'"):
-        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig(), kind=TAGGED)
 
 
 def test_offsets_that_lead_out_of_a_saved_file_are_an_error(tmp_path: Path) -> None:
@@ -190,11 +193,13 @@ def test_offsets_that_lead_out_of_a_saved_file_are_an_error(tmp_path: Path) -> N
     with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
         writer.write_batch(batch)
     with pytest.raises(UserError, match=r"`datasets` cannot load .*Save it anew"):
-        read_split(str(tmp_path / "d"), split="train", data=DataConfig())
+        read_split(str(tmp_path / "d"), split="train", data=DataConfig(), kind=TAGGED)
 
 
 @pytest.mark.parametrize("name", ["a" * 300, "a\0b", "~nobody-of-this-name/x"])
 def test_a_path_that_can_be_none_is_an_error(name: str) -> None:
-    for read in (lambda: read_split(name, split="train", data=DataConfig()), lambda: sources(DataConfig(train=name))):
-        with pytest.raises(UserError, match=r"cannot be looked up: .*Correct the path"):
-            read()
+    message = r"cannot be looked up: .*Correct the path"
+    with pytest.raises(UserError, match=message):
+        read_split(name, split="train", data=DataConfig(), kind=TAGGED)
+    with pytest.raises(UserError, match=message):
+        sources(DataConfig(train=name))

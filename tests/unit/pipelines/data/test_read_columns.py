@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -11,14 +12,15 @@ import pytest
 from pipelines.config import DataConfig
 from pipelines.data.examples import Table, TaggedSentence
 from pipelines.data.read import read_split
+from pipelines.data.tagged import TAGGED
 from pipelines.errors import UserError
 
 ADA = TaggedSentence(("Ada", "wrote"), ("B-PER", "O"))
 BOB = TaggedSentence(("Bob",), ("B-PER",))
 
 
-def read(path: Path, **settings: str) -> Table:
-    return read_split(str(path), split="train", data=DataConfig.model_validate(settings))
+def read(path: Path, **settings: Any) -> Table[TaggedSentence]:
+    return read_split(str(path), split="train", data=DataConfig.model_validate(settings), kind=TAGGED)
 
 
 def write(path: Path, *lines: str) -> Path:
@@ -57,7 +59,7 @@ def test_json_text_may_hold_raw_line_separators(tmp_path: Path) -> None:
 
 def test_columns_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", '{"words": ["Bob"], "iob": ["B-PER"], "tags": ["NN"]}')
-    assert read(path, tokens_column="words", tags_column="iob").rows == [BOB]
+    assert read(path, columns={"tokens": "words", "tags": "iob"}).rows == [BOB]
 
 
 def test_a_row_without_words_is_kept(tmp_path: Path) -> None:
@@ -71,8 +73,11 @@ def test_a_row_without_words_is_kept(tmp_path: Path) -> None:
         ("Ada wrote", r"line 2: this line is not a JSON object"),
         ('["Ada"]', r"line 2: this line is not a JSON object"),
         ("[" * 100_000, r"line 2: this line is not a JSON object"),
-        ('{"tokens": ["a"], "pos": ["O"]}', r"no column 'ner_tags', 'tags' or 'labels'.*'tokens', 'pos'.*tags_column"),
-        ('{"text": ["a"], "tags": ["O"]}', r"line 2: there is no column 'tokens'.*'text', 'tags'.*tokens_column"),
+        (
+            '{"tokens": ["a"], "pos": ["O"]}',
+            r"no column 'ner_tags', 'tags' or 'labels'.*'tokens', 'pos'.*data.columns.tags",
+        ),
+        ('{"text": ["a"], "tags": ["O"]}', r"line 2: there is no column 'tokens'.*'text', 'tags'.*data.columns.tokens"),
         ('{"tokens": "Ada wrote", "tags": ["O", "O"]}', r"line 2: the words are 'Ada wrote' \(str\), where a list"),
         ('{"tokens": ["a"], "tags": null}', r"line 2: the tags are 'None' \(nothing\), where a list"),
         ('{"tokens": ["a", "b"], "tags": ["O"]}', r"line 2: found 2 words but 1 tags\. Every word needs one tag"),
@@ -118,8 +123,8 @@ def test_csv_cells_keep_unicode_spaces_and_count_their_lines(tmp_path: Path) -> 
     ("line", "message"),
     [
         ("Ada wrote,B-PER", r"line 2: found 2 words but 1 tags"),
-        ("Ada,wrote,B-PER O", r"line 2: this record has 3 cells, but the header names 2"),
-        ("Ada", r"line 2: this record has 1 cells, but the header names 2"),
+        ("Ada,wrote,B-PER O", r"line 2: this record has 3 cells, but the first line has 2"),
+        ("Ada", r"line 2: this record has 1 cells, but the first line has 2"),
         ("Ada,1", r"line 2, word 1: the tag is the number 1, and nothing"),
         ("['Ada'],['B-PER']", r"line 2: the tags open like a list, but .* not valid JSON"),
         ('"Ada,O', r"line 2: this record is not valid CSV"),

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pipelines.config import DataConfig
 from pipelines.data.examples import Table, TaggedSentence
 from pipelines.data.read import read_split
+from pipelines.data.tagged import TAGGED
 from pipelines.data.write_conll import to_conll
 from pipelines.errors import UserError
 
@@ -15,7 +16,7 @@ ADA = TaggedSentence(("Ada", "Lovelace", "wrote"), ("B-PER", "I-PER", "O"))
 
 def read(path: Path, content: str | bytes, *, repair: bool = False) -> Table:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_split(str(path), split="train", data=DataConfig(iob="repair" if repair else "strict"))
+    return read_split(str(path), split="train", data=DataConfig(iob="repair" if repair else "strict"), kind=TAGGED)
 
 
 @pytest.mark.parametrize("ending", ["conll", "iob2", "txt", "tsv", "bio", "CONLL"])

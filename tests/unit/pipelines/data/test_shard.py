@@ -21,11 +21,11 @@ WEIGHTS = (0.1, 2.0, 0.7)
 def shards(request: pytest.FixtureRequest, tmp_path: Path) -> list[DataShard]:
     (tmp_path / "train.conll").write_text(TRAIN, encoding="utf-8")
     source = str(write_model(tmp_path / "model", layers=1))
-    made = []
+    made, task = [], make_task("token-classification")
     for shard in range(request.param):
-        made.append(DataShard(DataConfig(path=str(tmp_path)), shard=shard, num_shards=request.param))
+        made.append(DataShard(DataConfig(path=str(tmp_path)), task, shard=shard, num_shards=request.param))
         made[-1].load()
-        made[-1].encode(make_task("token-classification"), source, LABELS, 64)
+        made[-1].encode(source, LABELS, 64)
     return made
 
 

@@ -23,7 +23,7 @@ MakeModel = Callable[..., Path]
 def make_model_folder(folder: Path, labels: tuple[str, ...] | None = LABELS, **words: str) -> Path:
     """A 2-layer BERT over single characters (so that most words have several sub-words) in `folder`.
 
-    `labels=None` leaves the labels as transformers names them; `words` is the content of words.json.
+    `labels=None` leaves the labels as transformers names them; `words` is the content of task.json.
     """
     characters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'-()北京上海東大我住在你好😀👍"
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *characters, *(f"##{c}" for c in characters)]
@@ -60,7 +60,7 @@ def make_model_folder(folder: Path, labels: tuple[str, ...] | None = LABELS, **w
     BertForTokenClassification(config).save_pretrained(folder)
     fast.save_pretrained(folder)
     if words:
-        (folder / "words.json").write_text(json.dumps(words), encoding="utf-8")
+        (folder / "task.json").write_text(json.dumps(words), encoding="utf-8")
     return folder
 
 

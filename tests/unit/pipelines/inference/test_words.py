@@ -77,12 +77,12 @@ def test_time_grows_with_the_length_and_not_its_square(text: str) -> None:
 
 def test_the_model_folder_says_how_it_wants_its_words(tmp_path: Path) -> None:
     assert read_punctuation(tmp_path) == "separate"
-    (tmp_path / "words.json").write_text('{"punctuation": "attached"}')
+    (tmp_path / "task.json").write_text('{"punctuation": "attached"}')
     assert read_punctuation(tmp_path) == "attached"
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"punctuation": "none"}', '{"punctuation": []}'])
 def test_a_wrong_words_file_is_an_error_with_the_choices(tmp_path: Path, content: str) -> None:
-    (tmp_path / "words.json").write_text(content)
+    (tmp_path / "task.json").write_text(content)
     with pytest.raises(UserError, match=r"attached.*separate"):
         read_punctuation(tmp_path)

@@ -16,7 +16,7 @@ from pipelines.report.observer import Beginning, StepNumbers
 from pipelines.report.recorder import Recorder
 from pipelines.train.events import StageReport
 
-FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "words_cut": 0, "words_unseen": 0, "tags_repaired": 0}
+FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "cut": 0, "unseen": 0, "tags_repaired": 0}
 
 
 @pytest.fixture

@@ -1,0 +1,171 @@
+"""What is said of a whole text, or of a pair of texts: one label, several labels, or a number."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipelines.data.examples import IGNORE, Array, Encoded, LabelledText, floats, ints
+from pipelines.data.kind import ExampleKind
+from pipelines.data.labelled import ONE_LABEL, ONE_NUMBER, SEVERAL_LABELS
+from pipelines.tasks.head import Batch
+from pipelines.tasks.task import Task
+from pipelines.tasks.text_inputs import text_padding, text_probe
+
+if TYPE_CHECKING:
+    from pipelines.report.classes import ClassReport, LabelReport
+    from pipelines.report.numbers import NumberReport
+
+
+class SequenceClassification(Task):
+    """One label a text; cross entropy."""
+
+    kind: ClassVar[ExampleKind] = ONE_LABEL
+    problem = "single_label_classification"
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForSequenceClassification
+
+        return AutoModelForSequenceClassification
+
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:
+        """Those of train, by name."""
+        return sorted(splits["train"])
+
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
+        return {
+            "num_labels": len(labels),
+            "id2label": dict(enumerate(labels)),
+            "label2id": {label: i for i, label in enumerate(labels)},
+            "problem_type": self.problem,
+        }
+
+    def probe(self, processor: Any) -> dict[str, Tensor]:
+        return text_probe(processor)
+
+    def encode(
+        self, rows: Sequence[LabelledText], processor: Any, labels: Sequence[str], max_length: int
+    ) -> list[Encoded]:
+        """Texts, or pairs as the tokenizer joins them; of what is too long, the longer text loses its end."""
+        if not rows:
+            return []
+        number = {label: i for i, label in enumerate(labels)}
+        pairs = None if rows[0].pair is None else [row.pair or "" for row in rows]
+        whole = processor([row.text for row in rows], pairs, verbose=False)
+        encoded = []
+        for at, row in enumerate(rows):
+            inputs, full = {name: whole[name][at] for name in whole}, len(whole["input_ids"][at])
+            if full > max_length:
+                inputs = processor(row.text, row.pair, truncation=True, max_length=max_length)
+            columns = {name: ints(column) for name, column in inputs.items()} | {"labels": self._target(row, number)}
+            length = len(columns["input_ids"])
+            encoded.append(Encoded(columns, length, self._num_targets(number), num_cut=full - length))
+        return encoded
+
+    def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
+        return ints([number[row.labels[0]]])
+
+    def _num_targets(self, number: Mapping[str, int]) -> int:  # noqa: ARG002
+        return 1
+
+    def padding(self, processor: Any) -> dict[str, float]:
+        return {**text_padding(processor), "labels": IGNORE}
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """Cross entropy of `output.logits` [rows, classes] at `labels` [rows, 1]."""
+        return self.loss.sum(output.logits, batch["labels"][:, 0])
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """The probability of every class, [classes]."""
+        del batch
+        return list(output.logits.float().softmax(-1).cpu().numpy())
+
+    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+        return row.labels[0]
+
+    def report(self, gold: Sequence[str], answers: Sequence[Array], labels: Sequence[str]) -> ClassReport:
+        # Imported here: scores bring scikit-learn, which no stage and no data shard should have to load.
+        from pipelines.report.classes import class_report
+
+        return class_report(gold, np.stack(answers), labels)
+
+
+class MultiLabelClassification(SequenceClassification):
+    """Any number of labels a text; binary cross entropy of each, so that every text has as many targets as classes."""
+
+    kind = SEVERAL_LABELS
+    problem = "multi_label_classification"
+
+    def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
+        there = np.zeros(len(number), np.float32)
+        there[[number[label] for label in row.labels]] = 1
+        return there
+
+    def _num_targets(self, number: Mapping[str, int]) -> int:
+        return len(number)
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """Binary cross entropy of `output.logits` [rows, classes] at `labels` [rows, classes] of 0 and 1."""
+        logits = _wide(output.logits)
+        return F.binary_cross_entropy_with_logits(logits, batch["labels"].to(logits.dtype), reduction="sum")
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """The probability of every label, [classes]."""
+        del batch
+        return list(output.logits.float().sigmoid().cpu().numpy())
+
+    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+        return row.labels
+
+    def report(self, gold: Sequence[tuple[str, ...]], answers: Sequence[Array], labels: Sequence[str]) -> LabelReport:  # type: ignore[override]
+        from pipelines.report.classes import label_report
+
+        return label_report(gold, np.stack(answers), labels)
+
+
+class Regression(SequenceClassification):
+    """A number a text; squared error."""
+
+    kind = ONE_NUMBER
+    problem = "regression"
+
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002
+        return []
+
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
+        return {"num_labels": 1, "problem_type": self.problem}
+
+    def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:  # noqa: ARG002
+        return floats([row.value])
+
+    def _num_targets(self, number: Mapping[str, int]) -> int:  # noqa: ARG002
+        return 1
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """Squared error of `output.logits` [rows, 1] at `labels` [rows, 1]."""
+        logits = _wide(output.logits)
+        return F.mse_loss(logits, batch["labels"].to(logits.dtype), reduction="sum")
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """The number, [1]."""
+        del batch
+        return list(output.logits.float().cpu().numpy())
+
+    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+        return row.value
+
+    def report(self, gold: Sequence[float], answers: Sequence[Array], labels: Sequence[str]) -> NumberReport:  # type: ignore[override]  # noqa: ARG002
+        from pipelines.report.numbers import number_report
+
+        return number_report(gold, np.concatenate(answers))
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Half precision is computed in float32."""
+    return logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits

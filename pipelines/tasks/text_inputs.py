@@ -1,0 +1,28 @@
+"""What tasks over text share: how a tokenizer's columns are padded, and a text to try a model on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+
+def text_padding(tokenizer: Any) -> dict[str, float]:
+    """What the tokenizer's columns are padded with."""
+    return {
+        "input_ids": tokenizer.pad_token_id or 0,
+        "token_type_ids": tokenizer.pad_token_type_id,
+        "attention_mask": 0,
+    }
+
+
+def text_probe(tokenizer: Any) -> dict[str, Tensor]:
+    """Two texts, the second shorter and padded at the end, [2, length]."""
+    rows = tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True)
+    width = max(map(len, rows["input_ids"]))
+    padding = text_padding(tokenizer)
+    import torch
+
+    return {
+        name: torch.tensor([[*row, *[int(padding[name])] * (width - len(row))] for row in rows[name]]) for name in rows
+    }

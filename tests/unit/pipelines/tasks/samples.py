@@ -1,0 +1,73 @@
+"""For every task a few rows, a tiny model, and the form in which transformers takes its labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.data.examples import LabelledText, TaggedSentence
+from pipelines.tasks.task import Task
+from tests.tiny import write_model
+
+Batch = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    rows: Sequence[Any]
+    labels: Sequence[str] = ()
+    plain_labels: Callable[[Batch], Tensor] = lambda batch: batch["labels"]
+    """What the model of transformers takes as `labels`."""
+    write: Callable[[Path], Path] = lambda folder: write_model(folder, layers=2, dropout=0.0)
+    """Writes a model and its tokenizer."""
+    length: int = 64
+
+
+SAMPLES = {
+    "token-classification": Sample(
+        [
+            TaggedSentence(("Ann", "left", "Oslo"), ("B-PER", "O", "B-LOC")),
+            TaggedSentence(("it", "rains"), ("O", "O")),
+            TaggedSentence(("Bob", "Lee"), ("B-PER", "I-PER")),
+        ],
+        ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"],
+    ),
+    "sequence-classification": Sample(
+        [
+            LabelledText("Ann left", None, ("go",)),
+            LabelledText("it rains there", None, ("rain",)),
+            LabelledText("Bob", None, ("go",)),
+        ],
+        ["go", "rain", "stay"],
+        lambda batch: batch["labels"][:, 0],
+    ),
+    "multi-label-classification": Sample(
+        [
+            LabelledText("Ann left", None, ("go", "Ann")),
+            LabelledText("it rains", None, ()),
+            LabelledText("Ann", None, ("Ann",)),
+        ],
+        ["Ann", "go", "rain"],
+        lambda batch: batch["labels"].double(),
+    ),
+    "regression": Sample(
+        [
+            LabelledText("good", None, (), 4.5),
+            LabelledText("not so good", None, (), -1.0),
+            LabelledText("", None, (), 0.0),
+        ],
+        plain_labels=lambda batch: batch["labels"].double(),
+    ),
+}
+
+
+def model_of(task: Task, sample: Sample, folder: Path) -> nn.Module:
+    """The sample's model with a new head, in float64."""
+    torch.manual_seed(0)
+    model: nn.Module = task.auto_class.from_pretrained(folder, dtype=torch.float64, **task.model_options(sample.labels))
+    return model.eval()

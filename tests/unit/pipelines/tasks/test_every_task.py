@@ -1,0 +1,80 @@
+"""What holds of every task; a new one needs a sample of its own and no test of these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipelines.check.compare import BOUNDS, difference
+from pipelines.config import TrainConfig
+from pipelines.data.pack import merge, pack
+from pipelines.model.units import find_units
+from pipelines.tasks import TASKS, make_task
+from tests.unit.pipelines.one_process import OneProcess
+from tests.unit.pipelines.tasks.samples import SAMPLES, model_of
+
+
+@pytest.fixture(scope="module")
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return SAMPLES[request.param].write(tmp_path_factory.mktemp("model") / "model")
+
+
+every_task = pytest.mark.parametrize(("name", "folder"), [(name, name) for name in TASKS], indirect=["folder"])
+
+
+@every_task
+def test_its_loss_in_two_stages_and_any_pieces_is_that_of_transformers_at_once(name: str, folder: Path) -> None:
+    task, sample = make_task(name), SAMPLES[name]
+    processor = task.load_processor(str(folder))
+    rows = task.encode(sample.rows, processor, sample.labels, sample.length)
+    padding = task.padding(processor)
+    together = merge([pack(rows, range(len(rows)))], padding)
+    plain = model_of(task, sample, folder)
+    loss = plain(**task.inputs(together), labels=sample.plain_labels(together)).loss
+    loss.backward()
+    true = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
+
+    model = model_of(task, sample, folder)
+    units = find_units(model, task.probe(processor))
+    run = OneProcess(model, cut=[len(units) // 2], train=TrainConfig(), dtype="float64", head=task, units=units)
+    pieces = [merge([pack([row], [0])], padding) for row in rows]
+    found = run.step(0, pieces, num_targets=sum(row.num_targets for row in rows), update=False)
+    assert found == pytest.approx(loss.item(), rel=1e-10)
+    gradients = {name: gradient for stage in run.stages for name, gradient in stage.named_gradients()}
+    assert (same := difference("gradients", gradients, true, BOUNDS["float64"])).ok, same
+
+
+@every_task
+def test_its_answers_make_a_report(name: str, folder: Path, tmp_path: Path) -> None:
+    task, sample = make_task(name), SAMPLES[name]
+    processor = task.load_processor(str(folder))
+    rows = task.encode(sample.rows, processor, sample.labels, sample.length)
+    batch = merge([pack(rows, range(len(rows)))], task.padding(processor))
+    with torch.no_grad():
+        answers = task.answers(model_of(task, sample, folder)(**task.inputs(batch)), batch)
+    gold = [task.gold(row, encoded) for row, encoded in zip(sample.rows, rows, strict=True)]
+    report = task.report(gold, answers, sample.labels)
+    assert report.score_name
+    assert -1 <= report.score <= 1
+    assert all(figure.startswith("dev/") for figure in report.metrics("dev"))
+    assert report.table()
+    assert report.to_json()
+    report.draw(tmp_path)
+
+
+@every_task
+def test_what_is_too_long_is_cut_and_counted(name: str, folder: Path) -> None:
+    task, sample = make_task(name), SAMPLES[name]
+    processor = task.load_processor(str(folder))
+    whole = task.encode(sample.rows, processor, sample.labels, sample.length)
+    longest = max(row.length for row in whole)
+    cut = task.encode(sample.rows, processor, sample.labels, longest - 1)
+    assert max(row.length for row in cut) == longest - 1
+    assert sum(row.num_cut for row in cut) > 0
+    assert sum(row.num_cut for row in whole) == 0
+
+
+def test_every_task_has_a_sample() -> None:
+    assert list(SAMPLES) == list(TASKS)
