@@ -23,7 +23,7 @@ from pipelines.tracking import tracking_uri
 
 KEY_VARIABLE = "MOTLEY_API_KEY"
 APPLICATION = "motley"
-EXAMPLE = '{"text": "Ada moved to Berlin."}'
+EXAMPLE = '{"inputs": "Ada moved to Berlin."}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         cpus_per_replica=settings.cpus_per_replica,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
-        max_texts=settings.max_texts,
+        max_inputs=settings.max_inputs,
         max_characters=settings.max_characters,
     )
 
@@ -111,7 +111,7 @@ def how_to_ask(url: str, key: Key | None) -> str:
             lines += [f"  export {KEY_VARIABLE}={key.text}"]
         else:
             lines.append(f"Its key is the one in {KEY_VARIABLE}.")
-    lines += ["Ask it:", f"  curl {url}/predict{credential} -H 'Content-Type: application/json' -d '{EXAMPLE}'"]
+    lines += ["Ask it:", f"  curl {url}/v1/predict{credential} -H 'Content-Type: application/json' -d '{EXAMPLE}'"]
     return "\n".join(lines)
 
 

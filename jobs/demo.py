@@ -46,12 +46,10 @@ def main(
     with running(options(config, None, key=key), config.serve) as url:
         ready = wait_until_ready(url)
         typer.echo(f"{ready.model} version {ready.version} answers at {url}")
-        for text, entities in zip(ADDRESSES, predict_once(url, key, ADDRESSES), strict=True):
-            typer.echo(f"\nPOST {url}/predict  {json.dumps({'text': text})}")
-            for entity in entities:
-                typer.echo(
-                    f"  {entity.type:<26} {entity.start:>3}-{entity.end:<3} {entity.text:<14} {entity.score:.3f}"
-                )
+        for text, output in zip(ADDRESSES, predict_once(url, key, ADDRESSES), strict=True):
+            typer.echo(f"\nPOST {url}/v1/predict  {json.dumps({'inputs': text})}")
+            for entity in output["entities"]:
+                typer.echo("  {type:<26} {start:>3}-{end:<3} {text:<14} {score:.3f}".format(**entity))
     typer.echo("\nStopped. Serve it for yourself with: python -m jobs.serve addresses")
 
 

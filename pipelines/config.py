@@ -159,13 +159,13 @@ class ServeConfig(Section):
     replicas: int = Field(default=1, ge=1)
     cpus_per_replica: float = Field(default=1, gt=0)
     max_batch_size: int = Field(default=32, ge=1)
-    """Most texts in one pass through the model."""
+    """Most inputs in one pass through the model."""
     batch_wait_ms: float = Field(default=5, ge=0)
     """How long a request waits for others to share its pass."""
-    max_texts: int = Field(default=256, ge=1)
-    """Most texts in one request."""
+    max_inputs: int = Field(default=256, ge=1)
+    """Most inputs in one request."""
     max_characters: int = Field(default=20_000, ge=1)
-    """Longest text in one request."""
+    """Longest input in one request."""
 
 
 MOST_PROBLEMS = 10

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -10,66 +11,26 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from pipelines.inference.entities import Entity
 from pipelines.inference.guard import Guard
+from pipelines.inference.predictor import Predictor, num_characters, takes_text, texts_in
 
-Answer = Callable[[list[str]], Awaitable[list[list[Entity] | None]]]
-"""Reads texts; None for one that the model failed on."""
-
-HOW = 'Send Content-Type: application/json and {"text": "..."} or {"text": ["...", "..."]}'
-EXAMPLE: dict[str, JsonValue] = {"type": "LOC", "start": 14, "end": 20, "text": "Berlin", "score": 0.998}
+Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
+"""Reads inputs; None for one that the model failed on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    max_texts: int
+    max_inputs: int
     max_characters: int
+    """Of all texts of one input together."""
 
     @property
     def max_bytes(self) -> int:
-        """Room for one longest text as JSON escapes (12 bytes a character), or 16 MiB of shorter ones."""
-        return 65_536 + max(12 * self.max_characters, min(4 * self.max_texts * self.max_characters, 2**24))
-
-
-def _whole(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("the text holds half of a surrogate pair, which is no character") from None
-    return text
-
-
-Text = Annotated[str, AfterValidator(_whole)]
-
-
-class Question(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={"examples": [{"text": "Ada moved to Berlin."}, {"text": ["Ada moved to Berlin.", ""]}]},
-    )
-    text: Annotated[Text | list[Text], Field(description="One text, or a list of texts.")]
-
-
-class EntityOut(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [EXAMPLE]})
-    type: Annotated[str, Field(description="The entity's type, as in the training data.")]
-    start: Annotated[int, Field(description="Where it begins: Unicode code points from the text's beginning.")]
-    end: Annotated[int, Field(description="Where it ends; the character at `end` is not part of it.")]
-    text: Annotated[str, Field(description="The text between `start` and `end`.")]
-    score: Annotated[float, Field(description="Mean probability over the entity's words.")]
-
-
-class Reply(BaseModel):
-    model_config = ConfigDict(json_schema_extra={"examples": [{"model": "ner", "version": "3", "entities": [EXAMPLE]}]})
-    model: str
-    version: str
-    entities: Annotated[
-        list[EntityOut] | list[list[EntityOut]],
-        Field(description="For one text its entities; for a list of texts one list for each, in their order."),
-    ]
+        """Room for one longest input as JSON escapes (12 bytes a character), or 16 MiB of shorter ones."""
+        return 65_536 + max(12 * self.max_characters, min(4 * self.max_inputs * self.max_characters, 2**24))
 
 
 class Health(BaseModel):
@@ -83,39 +44,57 @@ class Problem(BaseModel):
     error: Annotated[str, Field(description="What is wrong with the request, and what to do about it.")]
 
 
-def create_api(answer: Answer, *, model: str, version: str, limits: Limits, key_sha256: str | None) -> FastAPI:
+def create_api(
+    answer: Answer, predictor: type[Predictor], *, model: str, version: str, limits: Limits, key_sha256: str | None
+) -> FastAPI:
     """The application; without `key_sha256` it asks for no credential."""
-    app = FastAPI(
-        title=f"Motley: {model}",
-        version=version,
-        description="Finds the entities in a text. Offsets count Unicode code points, as Python does.",
-    )
+    app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
     app.add_middleware(Guard, key_sha256=key_sha256, max_bytes=limits.max_bytes)
     app.add_exception_handler(StarletteHTTPException, _http_error)
-    app.add_exception_handler(RequestValidationError, _not_a_question)
+    question, reply = _forms(predictor, model, version)
 
+    async def not_a_question(_: Request, error: Exception) -> JSONResponse:
+        """FastAPI's own answer repeats the input, and so would every log of answers."""
+        assert isinstance(error, RequestValidationError)
+        reasons = sorted({str(problem["msg"]) for problem in error.errors()})
+        example = json.dumps({"inputs": [predictor.example[0]]}, ensure_ascii=False)
+        how = f"Send Content-Type: application/json and a body such as {example}"
+        return JSONResponse({"error": f"{how}. This request: {'; '.join(reasons)}."}, 422)
+
+    app.add_exception_handler(RequestValidationError, not_a_question)
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
     credential = (
         [] if key_sha256 is None else [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))]
     )
     problems: dict[int | str, dict[str, Any]] = {
         401: {"model": Problem, "description": "The key is missing or wrong."},
-        413: {"model": Problem, "description": "Too many texts, too long a text, or too large a body."},
+        413: {"model": Problem, "description": "Too many inputs, too long an input, or too large a body."},
         422: {"model": Problem, "description": "Not a question."},
+        500: {"model": Problem, "description": "The model failed on an input."},
     }
 
-    @app.post("/predict", response_model=Reply, responses=problems, dependencies=credential, summary="Find entities")
-    async def predict(question: Question) -> JSONResponse:
-        """Find the entities of one text or of several."""
-        texts = [question.text] if isinstance(question.text, str) else question.text
-        _check(texts, limits)
-        found = await answer(texts)
-        failed = [str(i) for i, entities in enumerate(found) if entities is None]
+    async def predict(asked: BaseModel) -> JSONResponse:
+        given: Any = asked.inputs  # type: ignore[attr-defined]
+        inputs = [predictor.takes(one) if isinstance(one, str) else one for one in _listed(given)]
+        _check(inputs, limits)
+        found = await answer(inputs)
+        failed = [str(i) for i, output in enumerate(found) if output is None]
         if failed:
-            raise HTTPException(500, f"The model failed on text {', '.join(failed)} (counted from 0); leave it out.")
-        rows = [[asdict(entity) for entity in entities or ()] for entities in found]
-        entities = rows[0] if isinstance(question.text, str) else rows
-        return JSONResponse({"model": model, "version": version, "entities": entities})
+            raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
+        outputs: Any = [asdict(output) for output in found if output is not None]
+        outputs = outputs if isinstance(given, list) else outputs[0]
+        return JSONResponse({"model": model, "version": version, "outputs": outputs})
+
+    # Not a postponed annotation: the body's form is made for this model.
+    predict.__annotations__["asked"] = question
+    app.post(
+        "/v1/predict",
+        response_model=reply,
+        responses=problems,
+        dependencies=credential,
+        summary="Ask the model",
+        description=predictor.asks,
+    )(predict)
 
     @app.get("/healthz", response_model=Health, summary="Is it up?")
     async def healthz() -> JSONResponse:
@@ -125,23 +104,53 @@ def create_api(answer: Answer, *, model: str, version: str, limits: Limits, key_
     return app
 
 
-def _check(texts: list[str], limits: Limits) -> None:
-    if len(texts) > limits.max_texts:
-        raise HTTPException(413, f"{len(texts)} texts in one request; send at most {limits.max_texts} and repeat.")
-    for i, text in enumerate(texts):
-        if len(text) > limits.max_characters:
+def _forms(predictor: type[Predictor], model: str, version: str) -> tuple[type[BaseModel], type[BaseModel]]:
+    """What a request and an answer look like."""
+    takes: Any = predictor.takes
+    gives: Any = predictor.gives
+    one: Any = takes | str if takes_text(predictor) else takes
+    given, found = (dict(part) for part in predictor.example)
+    short = " A text alone is an input, too." if takes_text(predictor) else ""
+    question = create_model(
+        "Question",
+        __config__=ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": [given]}, {"inputs": given}]}),
+        inputs=Annotated[one | list[one], Field(description=f"One input, or a list of inputs.{short}")],
+    )
+    example: JsonValue = {"model": model, "version": version, "outputs": [found]}
+    reply = create_model(
+        "Reply",
+        __config__=ConfigDict(json_schema_extra={"examples": [example]}),
+        model=str,
+        version=str,
+        outputs=Annotated[
+            gives | list[gives],
+            Field(description="For one input its output; for a list of inputs a list, in their order."),
+        ],
+    )
+    return question, reply
+
+
+def _listed(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+def _check(inputs: list[Any], limits: Limits) -> None:
+    if len(inputs) > limits.max_inputs:
+        raise HTTPException(413, f"{len(inputs)} inputs in one request; send at most {limits.max_inputs} and repeat.")
+    for i, given in enumerate(inputs):
+        if (length := num_characters(given)) > limits.max_characters:
             raise HTTPException(
-                413, f"Text {i} has {len(text)} characters; cut it into pieces of at most {limits.max_characters}."
+                413, f"Input {i} has {length} characters; cut it into pieces of at most {limits.max_characters}."
             )
+        for text in texts_in(given):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise HTTPException(
+                    422, f"Input {i} holds half of a surrogate pair, which is no character; leave it out."
+                ) from None
 
 
 async def _http_error(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, StarletteHTTPException)
     return JSONResponse({"error": str(error.detail)}, error.status_code, headers=error.headers)
-
-
-async def _not_a_question(_: Request, error: Exception) -> JSONResponse:
-    """FastAPI's own answer repeats the input, and so would every log of answers."""
-    assert isinstance(error, RequestValidationError)
-    reasons = sorted({str(problem["msg"]) for problem in error.errors()})
-    return JSONResponse({"error": f"{HOW}. This request: {'; '.join(reasons)}."}, 422)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 
 from pipelines.errors import UserError
-from pipelines.inference.entities import Entity
 
 SECONDS_BETWEEN_TRIES = 0.1
 
@@ -25,8 +24,10 @@ class Ready:
     version: str
 
 
-def predict_once(url: str, key: str | None, texts: Sequence[str], *, timeout: float = 30) -> list[list[Entity]]:
-    """The entities of every text, from the endpoint at `url` (`http://HOST:PORT`).
+def predict_once(
+    url: str, key: str | None, inputs: Sequence[str | Mapping[str, Any]], *, timeout: float = 30
+) -> list[dict[str, Any]]:
+    """The output for every input, from the endpoint at `url` (`http://HOST:PORT`).
 
     Raises:
         UserError: nobody answers there in `timeout` seconds, or the endpoint refuses (its reason is repeated).
@@ -34,15 +35,16 @@ def predict_once(url: str, key: str | None, texts: Sequence[str], *, timeout: fl
     headers = {"Content-Type": "application/json"}
     if key is not None:
         headers["Authorization"] = f"Bearer {key}"
-    body = json.dumps({"text": list(texts)}).encode()
+    body = json.dumps({"inputs": list(inputs)}).encode()
     try:
-        reply = _ask(Request(f"{url.rstrip('/')}/predict", data=body, headers=headers), timeout)
+        reply = _ask(Request(f"{url.rstrip('/')}/v1/predict", data=body, headers=headers), timeout)
     except HTTPError as error:
         with error:
             raise UserError(f"The endpoint {url} refused: {error.code}, {_reason(error)}") from None
     except (URLError, TimeoutError) as error:
         raise UserError(f"Nobody answered at {url} in {timeout:g} s: {_why(error)}. Is the model served?") from None
-    return [[Entity(**entity) for entity in entities] for entities in reply["entities"]]
+    outputs: list[dict[str, Any]] = reply["outputs"]
+    return outputs
 
 
 def wait_until_ready(url: str, *, timeout: float = 60) -> Ready:

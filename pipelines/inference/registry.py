@@ -26,8 +26,6 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
-from mlflow.models.signature import ModelSignature
-from mlflow.types.schema import Array, ColSpec, DataType, Object, Property, Schema
 
 import pipelines
 from pipelines.adapt.adapted import ADAPTER
@@ -37,11 +35,14 @@ from pipelines.inference.files import refuse_pickle
 # What predicting imports; MLflow would find out by loading the model in another process.
 REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
 # Enough of Motley to predict, so that a copy in front of `sys.path` hides nothing that has changed since.
+PREDICTING = (
+    "__init__", "class_predictor", "entities", "entity_predictor", "facts", "files", "predictor", "predictors", "words",
+)  # fmt: skip
 CODE = (
     "__init__.py",
     "errors.py",
     *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
-    *(f"inference/{name}.py" for name in ("__init__", "entities", "files", "predictor", "words")),
+    *(f"inference/{name}.py" for name in PREDICTING),
 )
 LOCAL = "local"
 """The version of a model that comes from a plain folder."""
@@ -142,6 +143,10 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
 
 def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
     """Write MLflow's form of the model to `saved`; `code` is where the code for it is laid out."""
+    # Imported here: whoever only resolves an address needs no torch.
+    from pipelines.inference.predictors import predictor_class
+    from pipelines.inference.signature import signature_of
+
     source = Path(pipelines.__file__).parent
     for name in CODE:
         (code / name).parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +160,7 @@ def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
         pip_requirements=[f"{name}=={installed(name).partition('+')[0]}" for name in _requirements(folder)],
     )
     # Given to save_model it would lose against the types of `predict`, which cannot say as much.
-    mlflow.models.set_signature(str(saved), _signature())
+    mlflow.models.set_signature(str(saved), signature_of(predictor_class(folder)))
 
 
 def _requirements(folder: Path) -> list[str]:
@@ -169,17 +174,6 @@ def _weights(root: Path, uri: str) -> Path:
     if path is None or not (root / path / "config.json").is_file():
         raise UserError(f"{uri} was not registered by Motley: it has no artifact {_ARTIFACT!r} with a config.json.")
     return root / str(path)
-
-
-def _signature() -> ModelSignature:
-    entity = Object([
-        Property("type", DataType.string),
-        Property("start", DataType.long),
-        Property("end", DataType.long),
-        Property("text", DataType.string),
-        Property("score", DataType.double),
-    ])  # fmt: skip
-    return ModelSignature(inputs=Schema([ColSpec(DataType.string)]), outputs=Schema([ColSpec(Array(entity))]))
 
 
 def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:

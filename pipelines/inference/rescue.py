@@ -1,12 +1,12 @@
-"""Texts of strangers share a pass through the model; one that it fails on must cost only its own request."""
+"""Inputs of strangers share a pass through the model; one that it fails on must cost only its own request."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
-from pipelines.inference.entities import Entity
+from pipelines.inference.predictor import num_characters
 
 logger = logging.getLogger(__name__)
 
@@ -14,16 +14,16 @@ logger = logging.getLogger(__name__)
 class Reader(Protocol):
     """What is served: a Predictor, or in a test something simpler."""
 
-    def predict(self, texts: Sequence[str]) -> list[list[Entity]]: ...
+    def predict(self, inputs: Sequence[Any]) -> list[Any]: ...
 
 
-def predict_each(reader: Reader, texts: list[str]) -> list[list[Entity] | None]:
-    """Predict together; if that fails, one by one. None for a text that fails alone too."""
+def predict_each(reader: Reader, inputs: list[Any]) -> list[Any | None]:
+    """Predict together; if that fails, one by one. None for an input that fails alone too."""
     try:
-        return list(reader.predict(texts))
+        return list(reader.predict(inputs))
     except Exception as error:
-        if len(texts) > 1:
-            return [predict_each(reader, [text])[0] for text in texts]
+        if len(inputs) > 1:
+            return [predict_each(reader, [given])[0] for given in inputs]
         # Neither the message nor the traceback: both may quote the text.
-        logger.error("The model failed on a text of %d characters: %s.", len(texts[0]), type(error).__name__)
+        logger.error("The model failed on %d characters: %s.", num_characters(inputs[0]), type(error).__name__)
         return [None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -11,12 +10,10 @@ from pathlib import Path
 from typing import Literal, cast, get_args
 
 from pipelines.errors import UserError
+from pipelines.inference.facts import FILE, read_facts
 
 Punctuation = Literal["attached", "separate"]
 """`attached`: a word keeps its comma (`Main St.,`); `separate`: the comma is a word (CoNLL)."""
-
-FILE = "task.json"
-"""The file in a model's folder that says what it was trained for, and how its training data treated punctuation."""
 
 # Scripts written without spaces; Hangul is not among them, Korean has spaces.
 _IDEOGRAPH = re.compile(
@@ -53,17 +50,11 @@ def read_punctuation(folder: Path) -> Punctuation:
     """How the model in `folder` wants its words; `separate` when it does not say.
 
     Raises:
-        UserError: `task.json` is not JSON, or names neither of the two ways.
+        UserError: `task.json` is not a JSON object, or names neither of the two ways.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return "separate"
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))["punctuation"]
-    except (ValueError, KeyError, TypeError):
-        value = None
+    value = read_facts(folder).get("punctuation", "separate")
     if value not in get_args(Punctuation):
-        raise UserError(f'{path} must hold {{"punctuation": "attached"}} or {{"punctuation": "separate"}}.')
+        raise UserError(f'{folder / FILE} must hold {{"punctuation": "attached"}} or {{"punctuation": "separate"}}.')
     return cast(Punctuation, value)
 
 

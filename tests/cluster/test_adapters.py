@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 
 from pipelines.adapt.bottleneck import load_bottleneck
 from pipelines.config import Config
-from pipelines.inference.predictor import Predictor
+from pipelines.inference.entity_predictor import EntityPredictor
+from pipelines.inference.predictor import Text
 from tests.cluster.test_training import run as train
 from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
@@ -80,7 +81,7 @@ def test_the_saved_adapter_is_whole_and_loads_onto_the_model_it_came_from(
         assert not (tmp_path / "cut" / "model" / "adapter").exists()
     expected = answers(whole)
     assert (answers(loaded) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    found = Predictor.load(tmp_path / "cut" / "model", threads=1).predict(TEXTS)
+    found = EntityPredictor.load(tmp_path / "cut" / "model", threads=1).predict([Text(text) for text in TEXTS])
     assert len(found) == len(TEXTS)
 
 

@@ -16,8 +16,9 @@ from ray import serve
 from cluster.serving import Served, ServeOptions, build
 from pipelines.errors import UserError
 from pipelines.inference.client import predict_once, wait_until_ready
+from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.guard import hash_key
-from pipelines.inference.predictor import Predictor
+from pipelines.inference.predictor import Text
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
@@ -45,7 +46,7 @@ def url(ray_session: None, folder: Path) -> Iterator[str]:  # noqa: ARG001
         max_batch_size=8,
         # Long enough for requests that start together to meet.
         batch_wait_ms=200,
-        max_texts=16,
+        max_inputs=16,
         max_characters=100,
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
@@ -69,26 +70,26 @@ def served() -> Served:
 def test_it_answers_what_the_predictor_says(url: str, folder: Path) -> None:
     ready = wait_until_ready(url)
     assert (ready.model, ready.version) == ("tiny", "local")
-    expected = Predictor.load(folder, threads=1).predict(TEXTS)
+    expected = EntityPredictor.load(folder, threads=1).predict([Text(text) for text in TEXTS])
     answered = predict_once(url, KEY, TEXTS)
-    assert [[(e.type, e.start, e.end, e.text) for e in row] for row in answered] == [
-        [(e.type, e.start, e.end, e.text) for e in row] for row in expected
+    assert [[(e["type"], e["start"], e["end"], e["text"]) for e in row["entities"]] for row in answered] == [
+        [(e.type, e.start, e.end, e.text) for e in row.entities] for row in expected
     ]
 
 
-def test_one_text_gets_one_list(client: httpx.Client) -> None:
-    one = client.post("/predict", json={"text": TEXTS[0]}).raise_for_status().json()
-    many = client.post("/predict", json={"text": [TEXTS[0]]}).raise_for_status().json()
-    assert one == {"model": "tiny", "version": "local", "entities": many["entities"][0]}
-    assert one["entities"]
-    for entity in one["entities"]:
+def test_one_input_gets_one_output(client: httpx.Client) -> None:
+    one = client.post("/v1/predict", json={"inputs": TEXTS[0]}).raise_for_status().json()
+    many = client.post("/v1/predict", json={"inputs": [TEXTS[0]]}).raise_for_status().json()
+    assert one == {"model": "tiny", "version": "local", "outputs": many["outputs"][0]}
+    assert one["outputs"]["entities"]
+    for entity in one["outputs"]["entities"]:
         assert entity["text"] == TEXTS[0][entity["start"] : entity["end"]]
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", "Bearer", KEY, f"Basic {KEY}", "Bearer \xff"])
 def test_without_the_key_nothing_is_read(url: str, header: str | None) -> None:
     headers = {} if header is None else {"Authorization": header.encode("latin-1")}
-    answer = httpx.post(f"{url}/predict", headers=headers, content=b"not even JSON", trust_env=False)
+    answer = httpx.post(f"{url}/v1/predict", headers=headers, content=b"not even JSON", trust_env=False)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert "Bearer KEY" in answer.json()["error"]
@@ -109,8 +110,8 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
         assert client.get("/healthz").json() == {"status": "ok", "model": "tiny", "version": "local"}
         assert client.get("/docs").status_code == 200
         description = client.get("/openapi.json").json()
-    predict = description["paths"]["/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "401", "413", "422"}
+    predict = description["paths"]["/v1/predict"]["post"]
+    assert set(predict["responses"]) == {"200", "401", "413", "422", "500"}
     assert predict["security"] == [{"HTTPBearer": []}]
     assert description["components"]["schemas"]["Question"]["examples"]
 
@@ -121,35 +122,35 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
         b"",
         b"{",
         SECRET.encode(),
-        b'{"texts": "x"}',
-        b'{"text": 3}',
-        b'{"text": ["x", null]}',
-        b'{"text": "x", "%s": 1}' % SECRET.encode(),
-        b'{"text": "\\ud800"}',
+        b'{"input": "x"}',
+        b'{"inputs": 3}',
+        b'{"inputs": ["x", null]}',
+        b'{"inputs": "x", "%s": 1}' % SECRET.encode(),
+        b'{"inputs": "\\ud800"}',
         b"\xff",
     ],
 )
 def test_what_is_no_question_is_told_how_to_ask(client: httpx.Client, body: bytes) -> None:
-    answer = client.post("/predict", content=body, headers={"Content-Type": "application/json"})
+    answer = client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
     assert set(answer.json()) == {"error"}
     assert SECRET not in answer.text
 
 
 def test_too_much_is_refused_with_the_limit(client: httpx.Client) -> None:
-    assert client.post("/predict", json={"text": ["x"] * 16}).status_code == 200
-    many = client.post("/predict", json={"text": ["x"] * 17})
-    assert (many.status_code, many.json()) == (413, {"error": "17 texts in one request; send at most 16 and repeat."})
-    long = client.post("/predict", json={"text": ["x", "y" * 101]})
+    assert client.post("/v1/predict", json={"inputs": ["x"] * 16}).status_code == 200
+    many = client.post("/v1/predict", json={"inputs": ["x"] * 17})
+    assert (many.status_code, many.json()) == (413, {"error": "17 inputs in one request; send at most 16 and repeat."})
+    long = client.post("/v1/predict", json={"inputs": ["x", "y" * 101]})
     assert long.status_code == 413
-    assert long.json()["error"] == "Text 1 has 101 characters; cut it into pieces of at most 100."
+    assert long.json()["error"] == "Input 1 has 101 characters; cut it into pieces of at most 100."
 
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_a_large_body_is_not_read_to_its_end(client: httpx.Client, chunked: bool) -> None:
-    body = json.dumps({"text": "x" * 100_000}).encode()
+    body = json.dumps({"inputs": "x" * 100_000}).encode()
     content = iter([body[:50_000], body[50_000:]]) if chunked else body
-    answer = client.post("/predict", content=content, headers={"Content-Type": "application/json"})
+    answer = client.post("/v1/predict", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert "bytes" in answer.json()["error"]
 
@@ -158,21 +159,22 @@ def test_requests_that_come_together_share_a_pass(client: httpx.Client) -> None:
     before = served()
     texts = [f"Text {i} of Berlin" for i in range(16)]
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda text: client.post("/predict", json={"text": text}).json()["entities"], texts))
+        answers = list(pool.map(lambda text: client.post("/v1/predict", json={"inputs": text}).json(), texts))
     after = served()
-    assert after.num_texts - before.num_texts == 16
+    assert after.num_inputs - before.num_inputs == 16
     assert after.num_passes - before.num_passes < 16
-    for text, entities in zip(texts, answers, strict=True):
+    for text, answer in zip(texts, answers, strict=True):
+        entities = answer["outputs"]["entities"]
         assert all(entity["text"] == text[entity["start"] : entity["end"]] for entity in entities)
 
 
 def test_no_log_holds_a_text(client: httpx.Client) -> None:
-    client.post("/predict", json={"text": f"{SECRET} lives in Berlin"}).raise_for_status()
-    client.post("/predict", json={"text": [SECRET], SECRET: 1})
-    client.post("/predict", content=SECRET.encode())
-    client.post(f"/predict?text={SECRET}", json={"text": SECRET * 100})
-    client.post(f"/{SECRET}", json={"text": "x"})
+    client.post("/v1/predict", json={"inputs": f"{SECRET} lives in Berlin"}).raise_for_status()
+    client.post("/v1/predict", json={"inputs": [SECRET], SECRET: 1})
+    client.post("/v1/predict", content=SECRET.encode())
+    client.post(f"/v1/predict?text={SECRET}", json={"inputs": SECRET * 100})
+    client.post(f"/{SECRET}", json={"inputs": "x"})
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # No public name for the folder of the logs.
     files = [path for path in logs.rglob("*") if path.is_file()]
-    assert any("replica" in path.name and b"POST /predict" in path.read_bytes() for path in files)
+    assert any("replica" in path.name and b"POST /v1/predict" in path.read_bytes() for path in files)
     assert not [path for path in files if SECRET.encode() in path.read_bytes() or KEY.encode() in path.read_bytes()]

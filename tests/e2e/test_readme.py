@@ -276,7 +276,7 @@ def test_the_serving_commands_answer_a_request(trained: Path, tmp_path: Path) ->
         wait_for_health(server, port, tmp_path / "serve.log")
         answer = run(text_of("ask", port), trained, tmp_path / "ask.log")
     assert '"model":"addresses"' in answer
-    assert '"entities":[' in answer
+    assert '"outputs":{"entities":[' in answer
 
 
 def free_port() -> int:

@@ -9,64 +9,110 @@ import httpx
 import pytest
 
 from pipelines.inference.api import Limits, create_api
+from pipelines.inference.class_predictor import Label, LabelPredictor, TextOrPair
 from pipelines.inference.entities import Entity
+from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.guard import hash_key
+from pipelines.inference.predictor import Predictor, Text
 
 pytestmark = pytest.mark.timeout(30)
 
 ENTITY = Entity("LOC", 0, 4, "Oslo", 0.5)
 
 
-async def answer(texts: list[str]) -> list[list[Entity] | None]:
+async def find(inputs: list[Text]) -> list[Entities | None]:
     """Finds Oslo, and fails on "bad"."""
-    return [None if text == "bad" else [ENTITY] if text.startswith("Oslo") else [] for text in texts]
+    return [
+        None if given.text == "bad" else Entities([ENTITY] if given.text.startswith("Oslo") else []) for given in inputs
+    ]
 
 
-def post(body: Any, *, key: str | None = None, headers: dict[str, str] | None = None, **request: Any) -> httpx.Response:
+async def compare(inputs: list[TextOrPair]) -> list[Label]:
+    return [Label("same" if given.text == given.pair else "other", 1.0, {}) for given in inputs]
+
+
+def post(
+    body: Any,
+    *,
+    key: str | None = None,
+    headers: dict[str, str] | None = None,
+    answer: Any = find,
+    predictor: type[Predictor] = EntityPredictor,
+    **request: Any,
+) -> httpx.Response:
     async def ask() -> httpx.Response:
-        limits = Limits(max_texts=2, max_characters=10)
-        app = create_api(answer, model="m", version="1", limits=limits, key_sha256=key and hash_key(key))
+        limits = Limits(max_inputs=2, max_characters=10)
+        app = create_api(answer, predictor, model="m", version="1", limits=limits, key_sha256=key and hash_key(key))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            return await client.post("/predict", json=body, headers=headers, **request)
+            return await client.post("/v1/predict", json=body, headers=headers, **request)
 
     return asyncio.run(ask())
 
 
-def test_one_text_and_several() -> None:
-    entity = {"type": "LOC", "start": 0, "end": 4, "text": "Oslo", "score": 0.5}
-    assert post({"text": "Oslo."}).json() == {"model": "m", "version": "1", "entities": [entity]}
-    assert post({"text": ["", "Oslo."]}).json()["entities"] == [[], [entity]]
-    assert post({"text": []}).json()["entities"] == []
+def test_one_input_and_several() -> None:
+    found = {"entities": [{"type": "LOC", "start": 0, "end": 4, "text": "Oslo", "score": 0.5}]}
+    assert post({"inputs": "Oslo."}).json() == {"model": "m", "version": "1", "outputs": found}
+    assert post({"inputs": {"text": "Oslo."}}).json()["outputs"] == found
+    assert post({"inputs": ["", {"text": "Oslo."}]}).json()["outputs"] == [{"entities": []}, found]
+    assert post({"inputs": []}).json()["outputs"] == []
 
 
-def test_the_failing_text_is_named_by_its_number() -> None:
-    response = post({"text": ["Oslo", "bad"]})
+def test_an_input_may_have_a_second_text() -> None:
+    body = {"inputs": [{"text": "a", "pair": "a"}, {"text": "a"}]}
+    outputs = post(body, answer=compare, predictor=LabelPredictor).json()["outputs"]
+    assert [output["label"] for output in outputs] == ["same", "other"]
+    assert post({"inputs": {"pair": "a"}}, answer=compare, predictor=LabelPredictor).status_code == 422
+
+
+def test_all_texts_of_an_input_count_for_its_length() -> None:
+    response = post({"inputs": {"text": "a" * 6, "pair": "b" * 6}}, answer=compare, predictor=LabelPredictor)
+    assert response.status_code == 413
+    assert response.json() == {"error": "Input 0 has 12 characters; cut it into pieces of at most 10."}
+
+
+def test_half_a_surrogate_pair_is_refused() -> None:
+    headers = {"Content-Type": "application/json"}
+    response = post(None, headers=headers, content=b'{"inputs": ["a", "\\ud800"]}')
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("Input 1 holds half of a surrogate pair")
+
+
+def test_the_failing_input_is_named_by_its_number() -> None:
+    response = post({"inputs": ["Oslo", "bad"]})
     assert response.status_code == 500
-    assert response.json() == {"error": "The model failed on text 1 (counted from 0); leave it out."}
+    assert response.json() == {"error": "The model failed on input 1 (counted from 0); leave it out."}
 
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer"])
 def test_the_key_opens(scheme: str) -> None:
-    assert post({"text": ""}, key="k", headers={"Authorization": f"{scheme} k"}).status_code == 200
-    assert post({"text": ""}, key="k", headers={"Authorization": f"{scheme} K"}).status_code == 401
-    assert post({"text": ""}, key="k").status_code == 401
+    assert post({"inputs": ""}, key="k", headers={"Authorization": f"{scheme} k"}).status_code == 200
+    assert post({"inputs": ""}, key="k", headers={"Authorization": f"{scheme} K"}).status_code == 401
+    assert post({"inputs": ""}, key="k").status_code == 401
 
 
 def test_without_a_key_everyone_may_ask() -> None:
-    assert post({"text": ""}).status_code == 200
+    assert post({"inputs": ""}).status_code == 200
 
 
 @pytest.mark.parametrize(
-    "body", [{"text": 17}, {"texts": "private"}, {"text": "a", "private": 1}, ["private"], "private"]
+    "body",
+    [
+        {"inputs": 17},
+        {"input": "private"},
+        {"inputs": "a", "private": 1},
+        {"inputs": {"text": "a", "private": 1}},
+        ["private"],
+        "private",
+    ],
 )
 def test_a_wrong_question_is_not_repeated(body: Any) -> None:
     response = post(body)
     assert response.status_code == 422
-    assert response.json()["error"].startswith('Send Content-Type: application/json and {"text": "..."}')
+    assert response.json()["error"].startswith("Send Content-Type: application/json and a body such as")
     assert "private" not in response.text
 
 
-@pytest.mark.parametrize("max_texts", [1, 10**6])
-def test_the_largest_body_holds_one_longest_text_whatever_its_escapes(max_texts: int) -> None:
-    limits = Limits(max_texts, max_characters=20_000)
-    assert len('{"text": "' + "\\ud83d\\ude00" * 20_000 + '"}') < limits.max_bytes < 2**25
+@pytest.mark.parametrize("max_inputs", [1, 10**6])
+def test_the_largest_body_holds_one_longest_input_whatever_its_escapes(max_inputs: int) -> None:
+    limits = Limits(max_inputs, max_characters=20_000)
+    assert len('{"inputs": "' + "\\ud83d\\ude00" * 20_000 + '"}') < limits.max_bytes < 2**25

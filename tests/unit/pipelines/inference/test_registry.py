@@ -14,7 +14,8 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
 from pipelines.errors import UserError
-from pipelines.inference.predictor import Predictor
+from pipelines.inference.entity_predictor import EntityPredictor
+from pipelines.inference.predictor import Text
 from pipelines.inference.registry import LOCAL, ModelRef, fetch, register, resolve
 
 pytestmark = pytest.mark.timeout(120)
@@ -72,10 +73,11 @@ def test_what_is_registered_can_be_fetched(
 
 @pytest.mark.usefixtures("version")
 def test_mlflow_alone_can_load_it_in_another_process(store: str, elsewhere: Path, tiny_model_folder: Path) -> None:
+    rows = [{"text": text} for text in TEXTS]
     script = (
         "import json, mlflow\n"
         "model = mlflow.pyfunc.load_model('models:/tiny@champion')\n"
-        f"print(json.dumps([model.predict({TEXTS!r}), str(model.metadata.signature.outputs)]))"
+        f"print(json.dumps([model.predict({rows!r}), str(model.metadata.signature.outputs)]))"
     )
     environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     environment.pop("PYTHONPATH", None)
@@ -91,9 +93,9 @@ def test_mlflow_alone_can_load_it_in_another_process(store: str, elsewhere: Path
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     found, outputs = json.loads(result.stdout)
-    expected = Predictor.load(tiny_model_folder, threads=1).predict(TEXTS)
-    assert [[(e["type"], e["start"], e["end"], e["text"]) for e in row] for row in found] == [
-        [(e.type, e.start, e.end, e.text) for e in row] for row in expected
+    expected = EntityPredictor.load(tiny_model_folder, threads=1).predict([Text(text) for text in TEXTS])
+    assert [[(e["type"], e["start"], e["end"], e["text"]) for e in row["entities"]] for row in found] == [
+        [(e.type, e.start, e.end, e.text) for e in row.entities] for row in expected
     ]
     assert "start: long" in outputs
 

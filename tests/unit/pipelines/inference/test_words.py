@@ -81,8 +81,15 @@ def test_the_model_folder_says_how_it_wants_its_words(tmp_path: Path) -> None:
     assert read_punctuation(tmp_path) == "attached"
 
 
-@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"punctuation": "none"}', '{"punctuation": []}'])
-def test_a_wrong_words_file_is_an_error_with_the_choices(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize("content", ["{", "[]", "[" * 100_000])
+def test_a_file_that_is_no_object_is_an_error(tmp_path: Path, content: str) -> None:
+    (tmp_path / "task.json").write_text(content)
+    with pytest.raises(UserError, match=r"task\.json is not a JSON object"):
+        read_punctuation(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"punctuation": "none"}', '{"punctuation": []}'])
+def test_a_wrong_way_with_punctuation_is_an_error_with_the_choices(tmp_path: Path, content: str) -> None:
     (tmp_path / "task.json").write_text(content)
     with pytest.raises(UserError, match=r"attached.*separate"):
         read_punctuation(tmp_path)
