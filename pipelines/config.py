@@ -205,6 +205,15 @@ def known_keys() -> list[str]:
     return list(_keys(Config))
 
 
+def from_overrides(overrides: Sequence[str]) -> Config:
+    """The defaults with `key=value` overrides.
+
+    Raises:
+        UserError: as `load_config`.
+    """
+    return _validated({}, overrides, "of these settings")
+
+
 def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | None = None) -> Config:
     """Read a YAML file (a path, or the name of one in the folder `packaged`) and apply `key=value` overrides.
 
@@ -224,12 +233,16 @@ def load_config(source: str, overrides: Sequence[str] = (), *, packaged: Path | 
         raise UserError(
             f"The config {path} holds a {type(tree).__name__} where sections (run, model, data, ...) belong."
         )
+    return _validated(tree, overrides, str(path))
+
+
+def _validated(tree: dict[str, Any], overrides: Sequence[str], path: str) -> Config:
     for override in overrides:
         _apply(tree, override)
     try:
         return Config.model_validate(tree)
     except ValidationError as error:
-        raise UserError(_explain(error, str(path))) from None
+        raise UserError(_explain(error, path)) from None
 
 
 def _find(source: str, packaged: Path | None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
@@ -21,6 +22,10 @@ class ExampleKind(ABC):
 
     def columns(self, data: DataConfig) -> Columns:
         return Columns(self.fields, {role: str(name) for role, name in data.columns.items()})
+
+    def shown(self, row: Any) -> str:
+        """A row for a person to read: its texts, if nothing else is said."""
+        return " | ".join(str(getattr(row, f.name)) for f in dataclasses.fields(row) if f.type == "str")
 
     @abstractmethod
     def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Any]:

@@ -23,6 +23,9 @@ class LabelledTexts(ExampleKind):
 
     fields = (TEXT, PAIR, Field("label", "the labels", ("label", "labels", "intent", "category")))
 
+    def shown(self, row: LabelledText) -> str:
+        return row.text if row.pair is None else f"{row.text} | {row.pair}"
+
     def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[LabelledText]:  # noqa: ARG002
         """Check rows and keep them all, also such with an empty text.
 

@@ -14,14 +14,14 @@ from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
 
-def sources(data: DataConfig) -> dict[str, str]:
-    """The source of each split that there is: an absolute path, or `hub:ID`; train is always there.
+def sources(data: DataConfig, *, needed: str = "train") -> dict[str, str]:
+    """The source of each split that there is: an absolute path, or `hub:ID`; the `needed` one is always there.
 
     `data.train`, `data.dev` and `data.test` win over `data.path`. Paths become absolute because the
     processes that read them may run in another folder.
 
     Raises:
-        UserError: a path that does not exist, or no training data.
+        UserError: a path that does not exist, or no source of the needed split.
     """
     found: dict[str, str] = {}
     if data.path is not None:
@@ -29,13 +29,14 @@ def sources(data: DataConfig) -> dict[str, str]:
     for split, source in (("train", data.train), ("dev", data.dev), ("test", data.test)):
         if source is not None:
             found[split] = source if source.startswith(PREFIX) else str(existing(source).absolute())
-    if "train" not in found and data.path is None:
+    if needed not in found and data.path is None:
+        what = "training data" if needed == "train" else f"{needed} split"
         raise UserError(
-            "There is no training data: neither data.path nor data.train is set. Set data.path to a folder or to "
-            "hub:ID, or data.train to a file; `python -m jobs.addresses .data/addresses` fetches a small set to try."
+            f"There is no {what}: neither data.path nor data.{needed} is set. Set data.path to a folder or to hub:ID, "
+            f"or data.{needed} to a file; `python -m jobs.addresses .data/addresses` fetches a small set to try."
         )
-    if "train" not in found:
-        raise UserError(_no_train(data.path or ""))
+    if needed not in found:
+        raise UserError(_not_there(data.path or "", needed))
     return {split: found[split] for split in SPLITS if split in found}
 
 
@@ -82,10 +83,10 @@ def _splits_in(path: str, data: DataConfig) -> dict[str, str]:
     return {split: str(file) for split, file in split_files(folder, data).items()}
 
 
-def _no_train(path: str) -> str:
+def _not_there(path: str, split: str) -> str:
     if path.startswith(PREFIX):
-        return f"{path} has no train split. Set data.train to another source."
+        return f"{path} has no {split} split. Set data.{split} to another source."
     return (
-        f"The folder {path} has no train file; it holds: {listing(Path(path).expanduser())}. Name the file train with "
-        f"one of the endings {', '.join(ENDINGS)}, or set data.train to it."
+        f"The folder {path} has no {split} file; it holds: {listing(Path(path).expanduser())}. Name the file {split} "
+        f"with one of the endings {', '.join(ENDINGS)}, or set data.{split} to it."
     )

@@ -28,6 +28,9 @@ class TaggedSentences(ExampleKind):
     # A word a line is what these endings mean for words.
     formats: ClassVar = {".txt": "conll", ".tsv": "conll"}
 
+    def shown(self, row: TaggedSentence) -> str:
+        return " ".join(row.words)
+
     def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[TaggedSentence]:
         """Check rows and keep them all, also ones without a word.
 

@@ -75,7 +75,7 @@ class Pretrained:
         self.max_length = min(
             config.data.max_length,
             getattr(self._processor, "model_max_length", config.data.max_length) - taken,
-            _positions(self._model) - taken,
+            positions(self._model) - taken,
         )
 
     def _find_units(self) -> Units:
@@ -159,7 +159,7 @@ class Pretrained:
         os.replace(beside, folder)
 
 
-def _positions(model: nn.Module) -> int:
+def positions(model: nn.Module) -> int:
     """How many sub-words the model has positions for."""
     longest = int(getattr(model.config, "max_position_embeddings", 0) or 2**31)
     for name, module in model.named_modules():

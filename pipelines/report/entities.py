@@ -131,9 +131,14 @@ def entity_report(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[st
     )
 
 
+def entities_in(tags: Sequence[str]) -> set[tuple[str, int, int]]:
+    """(type, first token, last token) of every entity of a row."""
+    return set(get_entities(list(tags)))
+
+
 def _entities(rows: Sequence[Sequence[str]]) -> set[tuple[int, str, int, int]]:
     """(row, type, first token, last token) of every entity."""
-    return {(row, *entity) for row, tags in enumerate(rows) for entity in get_entities(list(tags))}
+    return {(row, *entity) for row, tags in enumerate(rows) for entity in entities_in(tags)}
 
 
 def _type(tag: str) -> str:

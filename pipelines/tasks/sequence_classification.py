@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from pipelines.report.numbers import NumberReport
 
 
+SAID_FROM = 0.5
+"""The probability from which one of several labels is said."""
+
+
 class SequenceClassification(Task):
     """One label a text; cross entropy."""
 
@@ -89,6 +93,21 @@ class SequenceClassification(Task):
     def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.labels[0]
 
+    def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:
+        """Whether it is right, and 1."""
+        return float(labels[int(answer.argmax())] == gold), 1
+
+    def score_of(self, sums: Array) -> Array:
+        """Accuracy."""
+        accuracy: Array = sums[..., 0] / np.maximum(sums[..., 1], 1)
+        return accuracy
+
+    def confidences(self, gold: Any, answer: Array, labels: Sequence[str]) -> list[tuple[float, bool]]:
+        return [(float(answer.max()), labels[int(answer.argmax())] == gold)]
+
+    def told(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[str, str]:
+        return gold, f"{labels[int(answer.argmax())]} ({answer.max():.2f})"
+
     def report(self, gold: Sequence[str], answers: Sequence[Array], labels: Sequence[str]) -> ClassReport:
         # Imported here: scores bring scikit-learn, which no stage and no data shard should have to load.
         from pipelines.report.classes import class_report
@@ -122,6 +141,25 @@ class MultiLabelClassification(SequenceClassification):
 
     def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.labels
+
+    def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:
+        """Labels that are right, that are said, that are there."""
+        said = set(_said(answer, labels))
+        return len(said.intersection(gold)), len(said), len(gold)
+
+    def score_of(self, sums: Array) -> Array:
+        """Micro F1."""
+        f1: Array = 2 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+        return f1
+
+    def confidences(self, gold: Any, answer: Array, labels: Sequence[str]) -> list[tuple[float, bool]]:
+        """Of each label, whether it is said or not."""
+        return [
+            (float(max(p, 1 - p)), (p >= SAID_FROM) == (label in gold)) for label, p in zip(labels, answer, strict=True)
+        ]
+
+    def told(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[str, str]:
+        return ", ".join(gold) or "nothing", ", ".join(_said(answer, labels)) or "nothing"
 
     def report(self, gold: Sequence[tuple[str, ...]], answers: Sequence[Array], labels: Sequence[str]) -> LabelReport:  # type: ignore[override]
         from pipelines.report.classes import label_report
@@ -160,10 +198,37 @@ class Regression(SequenceClassification):
     def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.value
 
+    def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:  # noqa: ARG002
+        """1, both numbers, their squares and their product."""
+        x, y = float(gold), float(answer[0])
+        return 1, x, y, x * x, y * y, x * y
+
+    def score_of(self, sums: Array) -> Array:
+        """Pearson's correlation; 0 where one side does not vary."""
+        n, x, y, xx, yy, xy = np.moveaxis(sums, -1, 0)
+        spread = np.sqrt(np.maximum(n * xx - x * x, 0) * np.maximum(n * yy - y * y, 0))
+        correlation: Array = np.divide(n * xy - x * y, spread, out=np.zeros_like(spread), where=spread > 0)
+        return correlation
+
+    def confidences(self, gold: Any, answer: Array, labels: Sequence[str]) -> list[tuple[float, bool]]:  # noqa: ARG002
+        """A number has none."""
+        return []
+
+    def wrongness(self, gold: Any, answer: Array, labels: Sequence[str]) -> float:  # noqa: ARG002
+        """How far off it is."""
+        return abs(float(answer[0]) - float(gold))
+
+    def told(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002
+        return f"{gold:g}", f"{answer[0]:.3g}"
+
     def report(self, gold: Sequence[float], answers: Sequence[Array], labels: Sequence[str]) -> NumberReport:  # type: ignore[override]  # noqa: ARG002
         from pipelines.report.numbers import number_report
 
         return number_report(gold, np.concatenate(answers))
+
+
+def _said(answer: Array, labels: Sequence[str]) -> list[str]:
+    return [label for label, probability in zip(labels, answer, strict=True) if probability >= SAID_FROM]
 
 
 def _wide(logits: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from pipelines.data.examples import Encoded
+from pipelines.data.examples import Array, Encoded
 from pipelines.data.kind import ExampleKind
 from pipelines.report.report import Report
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
@@ -77,6 +77,34 @@ class Task(Head):
     @abstractmethod
     def gold(self, row: Any, encoded: Encoded) -> Any:
         """What the answer to a row is compared with."""
+
+    @abstractmethod
+    def tally(self, gold: Any, answer: Any, labels: Sequence[str]) -> tuple[float, ...]:
+        """What one row adds to the sums of which `score_of` makes the score."""
+
+    @abstractmethod
+    def score_of(self, sums: Array) -> Array:
+        """The score of a report, from sums of tallies.
+
+        Args:
+            sums: [..., figures of a tally]; the score has the shape before the last dimension.
+        """
+
+    def confidences(self, gold: Any, answer: Any, labels: Sequence[str]) -> list[tuple[float, bool]]:  # noqa: ARG002
+        """Of each of a row's predictions how probable the model found it, and whether it is right.
+
+        Nothing, if nothing else is said: not every answer has a probability.
+        """
+        return []
+
+    def wrongness(self, gold: Any, answer: Any, labels: Sequence[str]) -> float:
+        """How wrong an answer is, 0 for not at all; how sure the model was of what is wrong, unless told otherwise."""
+        wrong = [confidence for confidence, right in self.confidences(gold, answer, labels) if not right]
+        return sum(wrong) / max(1, len(wrong))
+
+    @abstractmethod
+    def told(self, gold: Any, answer: Any, labels: Sequence[str]) -> tuple[str, str]:
+        """What is true of a row and what the model said, for a person to read."""
 
     @abstractmethod
     def report(self, gold: Sequence[Any], answers: Sequence[Any], labels: Sequence[str]) -> Report:

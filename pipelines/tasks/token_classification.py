@@ -6,11 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipelines.data.examples import IGNORE, Encoded, TaggedSentence, ints
+from pipelines.data.examples import IGNORE, Array, Encoded, TaggedSentence, ints
 from pipelines.data.iob import OUTSIDE
 from pipelines.data.labels import tag_list
 from pipelines.data.tagged import TAGGED
@@ -19,6 +18,8 @@ from pipelines.tasks.task import Task
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
 MARKS = frozenset(",;:!?")
+Gold = tuple[tuple[str, ...], Sequence[int]]
+"""A row's tags, and which of its words the model gives an answer for."""
 
 if TYPE_CHECKING:
     from pipelines.report.entities import EntityReport
@@ -99,30 +100,62 @@ class TokenClassification(Task):
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
         return self.loss.sum(_of_words(output, batch), batch["labels"])
 
-    def answers(self, output: Any, batch: Batch) -> list[npt.NDArray[np.int32]]:
-        """The predicted class of every valid target."""
-        best = _of_words(output, batch).argmax(-1)
-        valid = batch["labels"] != IGNORE
-        return [row[keep].to("cpu", torch.int32).numpy() for row, keep in zip(best, valid, strict=True)]
+    def answers(self, output: Any, batch: Batch) -> list[Array]:
+        """Of every valid target the predicted class and its probability, [targets, 2]."""
+        logits = _of_words(output, batch).float()
+        best = logits.max(-1)
+        probability = (best.values - logits.logsumexp(-1)).exp()
+        found = torch.stack([best.indices.float(), probability], -1).cpu().numpy()
+        valid = (batch["labels"] != IGNORE).cpu().numpy()
+        return [row[keep] for row, keep in zip(found, valid, strict=True)]
 
-    def gold(self, row: TaggedSentence, encoded: Encoded) -> tuple[tuple[str, ...], Sequence[int]]:
-        """Its tags, and which of its words the model gives an answer for."""
+    def gold(self, row: TaggedSentence, encoded: Encoded) -> Gold:
         return row.tags, encoded.words
 
-    def report(
-        self, gold: Sequence[tuple[tuple[str, ...], Sequence[int]]], answers: Sequence[Any], labels: Sequence[str]
-    ) -> EntityReport:
+    def tally(self, gold: Gold, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:
+        """Entities that are right, that are predicted, that are there."""
+        from pipelines.report.entities import entities_in
+
+        true, said = entities_in(gold[0]), entities_in(_said(gold, answer, labels))
+        return len(true & said), len(said), len(true)
+
+    def score_of(self, sums: Array) -> Array:
+        """F1."""
+        f1: Array = 2 * sums[..., 0] / np.maximum(sums[..., 1] + sums[..., 2], 1)
+        return f1
+
+    def confidences(self, gold: Gold, answer: Array, labels: Sequence[str]) -> list[tuple[float, bool]]:
+        """Of each word."""
+        tags, words = gold
+        return [
+            (float(probability), labels[int(number)] == tags[word])
+            for word, (number, probability) in zip(words, answer, strict=True)
+        ]
+
+    def told(self, gold: Gold, answer: Array, labels: Sequence[str]) -> tuple[str, str]:
+        """The tags that are not `O`, with the numbers of their words."""
+        return _shown(gold[0]), _shown(_said(gold, answer, labels))
+
+    def report(self, gold: Sequence[Gold], answers: Sequence[Any], labels: Sequence[str]) -> EntityReport:
         """Of all words; one that the model never saw counts as `O`."""
         # Imported here: seqeval brings scikit-learn, which no stage and no data shard should have to load.
         from pipelines.report.entities import entity_report
 
-        predicted = []
-        for (tags, words), classes in zip(gold, answers, strict=True):
-            guess = [OUTSIDE] * len(tags)
-            for word, number in zip(words, classes, strict=True):
-                guess[word] = labels[int(number)]
-            predicted.append(guess)
-        return entity_report([tags for tags, _ in gold], predicted)
+        said = [_said(one, answer, labels) for one, answer in zip(gold, answers, strict=True)]
+        return entity_report([tags for tags, _ in gold], said)
+
+
+def _said(gold: Gold, answer: Array, labels: Sequence[str]) -> list[str]:
+    """A tag for every word; one that the model never saw gets `O`."""
+    tags, words = gold
+    guess = [OUTSIDE] * len(tags)
+    for word, number in zip(words, answer[:, 0], strict=True):
+        guess[word] = labels[int(number)]
+    return guess
+
+
+def _shown(tags: Sequence[str]) -> str:
+    return " ".join(f"{i + 1}:{tag}" for i, tag in enumerate(tags) if tag != OUTSIDE) or OUTSIDE
 
 
 def _of_words(output: Any, batch: Batch) -> Tensor:

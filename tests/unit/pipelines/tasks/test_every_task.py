@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -62,6 +63,13 @@ def test_its_answers_make_a_report(name: str, folder: Path, tmp_path: Path) -> N
     assert report.table()
     assert report.to_json()
     report.draw(tmp_path)
+    rows = list(zip(gold, answers, strict=True))
+    tallies = np.array([task.tally(*row, sample.labels) for row in rows])
+    assert task.score_of(tallies.sum(0)) == pytest.approx(report.score, abs=1e-6)
+    assert all(0 <= p <= 1 for row in rows for p, _ in task.confidences(*row, sample.labels))
+    assert all(task.wrongness(*row, sample.labels) >= 0 for row in rows)
+    assert all(all(task.told(*row, sample.labels)) for row in rows)
+    assert all(isinstance(task.kind.shown(row), str) for row in sample.rows)
 
 
 @every_task

@@ -1,0 +1,98 @@
+"""Ask a model's folder for its answers to some of a split's rows, in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipelines.config import DataConfig
+from pipelines.data.batches import evaluation_batches
+from pipelines.data.pack import merge, pack
+from pipelines.data.read import read_split
+from pipelines.errors import UserError
+from pipelines.evaluate.evaluation import Answered
+from pipelines.inference.files import refuse_pickle
+from pipelines.model.load import load_model
+from pipelines.model.pretrained import positions
+from pipelines.tasks import make_task
+from pipelines.train.device import Device
+
+
+def labels_of(folder: Path) -> list[str]:
+    """What the classes of the model in a folder stand for; empty where it has none."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if getattr(config, "problem_type", None) == "regression" or not config.id2label:
+        return []
+    names = {int(i): label for i, label in config.id2label.items()}
+    return [names[i] for i in range(len(names))]
+
+
+def answer(
+    folder: Path,
+    *,
+    task_name: str,
+    source: str,
+    split: str,
+    data: DataConfig,
+    token_budget: int,
+    device: Device,
+    part: int = 0,
+    num_parts: int = 1,
+) -> Answered:
+    """Every `num_parts`-th row from row `part` on, and the model's answers to them.
+
+    Args:
+        folder: as jobs.train writes it.
+        token_budget: most padded sub-words in one pass.
+
+    Raises:
+        UserError: model or data cannot be used.
+    """
+    task = make_task(task_name)
+    labels = labels_of(folder)
+    refuse_pickle(folder)
+    options = task.model_options(labels)
+    model = load_model(str(folder), auto_class=task.auto_class, dtype="float32", seed=0, **options).eval()
+    model.to(device.kind)
+    device.settle()
+    processor = task.load_processor(str(folder))
+    table = read_split(source, split=split, data=data, kind=task.kind)
+    if unknown := sorted(table.labels.difference(labels)) if labels else []:
+        raise UserError(
+            f"The {split} split of {source} holds labels that the model does not know: {', '.join(unknown[:10])} (it "
+            f"knows {', '.join(labels[:20])}). Correct or remove them, or give the data that belongs to the model."
+        )
+    rows = table.rows[part::num_parts]
+    longest = min(data.max_length, getattr(processor, "model_max_length", data.max_length), positions(model))
+    encoded = task.encode(rows, processor, labels, longest)
+    padding = task.padding(processor)
+    answers: dict[int, Any] = {}
+    for batch in evaluation_batches([row.length for row in encoded], token_budget=token_budget):
+        merged = merge([pack([encoded[n] for n in batch.rows], range(len(batch.rows)))], padding)
+        here = {name: device.take(column) for name, column in merged.items()}
+        with torch.inference_mode():
+            found = task.answers(model(**task.inputs(here)), here)
+        answers.update(zip(batch.rows, found, strict=True))
+    return Answered(
+        texts=[task.kind.shown(row) for row in rows],
+        lengths=[row.length for row in encoded],
+        gold=[task.gold(row, one) for row, one in zip(rows, encoded, strict=True)],
+        answers=[answers[n] for n in range(len(rows))],
+    )
+
+
+def together(parts: Sequence[Answered]) -> Answered:
+    """The split's rows in their own order, from the parts of all who answered."""
+    total = sum(len(part.texts) for part in parts)
+    places = [(n % len(parts), n // len(parts)) for n in range(total)]
+    return Answered(
+        [parts[p].texts[n] for p, n in places],
+        [parts[p].lengths[n] for p, n in places],
+        [parts[p].gold[n] for p, n in places],
+        [parts[p].answers[n] for p, n in places],
+    )
