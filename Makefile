@@ -15,7 +15,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 2700
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz census chaos gpu bench install clean
+.PHONY: help demo test lint fuzz census chaos gpu tasks bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -46,6 +46,9 @@ chaos: $(INSTALLED) ## 50 kills in one run, which then equals an untouched one; 
 
 gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu
+
+tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and write the table of docs/tasks.md; half an hour
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m tests.tasks
 
 bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)

@@ -17,6 +17,7 @@ JOBS = {
     "profile": "Measure the model's units on every type of device of the cluster.",
     "serve": "Serve a registered model over HTTP.",
     "addresses": "Fetch the demo data.",
+    "samples": "Write a small ready data set to try a task on.",
     "demo": "Train, track, register and serve an address parser.",
 }
 

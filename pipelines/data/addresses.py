@@ -43,7 +43,7 @@ def write_addresses(folder: Path, tarball: Path) -> Written:
     splits = split_rows(kept)
     texts = {f"{split}.conll": to_conll(splits[split]).encode() for split in SPLITS}
     try:
-        _write_all(folder, {**texts, LICENSE: take_file(tarball, LICENSE)})
+        write_all(folder, {**texts, LICENSE: take_file(tarball, LICENSE)})
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}. Give another folder.") from None
     return Written({split: len(splits[split]) for split in SPLITS}, len(rows) - len(kept))
@@ -142,7 +142,7 @@ def split_rows(rows: Sequence[TaggedSentence], seed: int = 0) -> dict[str, list[
     return {"train": first + rest[2 * tenth :], "dev": rest[:tenth], "test": rest[tenth : 2 * tenth]}
 
 
-def _write_all(folder: Path, files: dict[str, bytes]) -> None:
+def write_all(folder: Path, files: dict[str, bytes]) -> None:
     """All files or none: a new folder appears whole; in one that exists each file is replaced whole."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:

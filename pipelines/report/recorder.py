@@ -222,8 +222,8 @@ class Recorder:
             "seconds": round(time.time() - self._began, 1),
             "steps_run": len(self._steps),
             "mlflow": {"run_id": self.tracker.run_id, "experiment_id": self.tracker.experiment_id},
-            "dev": [{"epoch": e, "step": s} | report.to_json() for e, s, report in self._scores["dev"]],
-            "test": [{"epoch": e, "step": s} | report.to_json() for e, s, report in self._scores["test"]][-1:],
+            "dev": [_scored(*one) for one in self._scores["dev"]],
+            "test": [_scored(*one) for one in self._scores["test"]][-1:],
         }
         if warm:
             summary["loss"] = {"first": self._steps[0].loss, "last": self._steps[-1].loss}
@@ -266,6 +266,10 @@ class Recorder:
             self._journal.close()
         if self.tracker is not None:
             self.tracker.finish(status)
+
+
+def _scored(epoch: int, step: int, report: Report) -> dict[str, Any]:
+    return {"epoch": epoch, "step": step, "score": report.score, "score_name": report.score_name} | report.to_json()
 
 
 def _without_reports(numbers: StepNumbers) -> StepNumbers:

