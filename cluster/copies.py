@@ -102,13 +102,19 @@ class Copies:
         self._tried = 0
         """How often the newest set was taken without success."""
 
-    def start(self, version: int, make: Make, *, at_once: bool = False) -> None:
-        """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it."""
+    def start(self, version: int, make: Make, *, at_once: bool = False) -> bool:
+        """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it.
+
+        Returns:
+            Whether one is made.
+        """
         known = bool(self._sets) and self._sets[-1][0] == version
-        if not known and (at_once or version % self.every == 0):
-            self._sets.append((version, make(version)))
-            self._tried = 0
-            self._forget()
+        if known or not (at_once or version % self.every == 0):
+            return False
+        self._sets.append((version, make(version)))
+        self._tried = 0
+        self._forget()
+        return True
 
     def newest(self) -> tuple[int, list[ray.ObjectRef[Copy]]] | None:
         """Version and copies, one of each owner, of the newest set that is whole; `trust` it when it could be used.

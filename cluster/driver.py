@@ -237,7 +237,7 @@ class Driver:
             self._config.train.task,
             self._run.data,
             may_grow=may_grow,
-            copy_every=self._config.recovery.copy_every,
+            recovery=self._config.recovery,
         )
 
     def _build(self) -> None:

@@ -13,6 +13,7 @@ from cluster.actors import Seat
 from cluster.copies import Copy
 from cluster.data_crew import Refs
 from cluster.handover import Named
+from cluster.roll_call import Lost
 from pipelines.data.batches import Step
 from pipelines.plan.pipeline import Pipeline
 from pipelines.train.events import StageReport
@@ -109,8 +110,8 @@ class Fleet(Protocol):
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         """Run steps as they are asked for; when they end, wait for all that were begun."""
 
-    def replace_lost(self, seconds: float) -> list[str]:
-        """Bring all to rest, and put new actors in the place of those that are dead or do not come to rest in time.
+    def replace_lost(self, seconds: float) -> list[Lost]:
+        """Bring all to rest, and put others in the place of those that are dead or do not come to rest in time.
 
         Returns:
             Who was lost. `rejoin` comes next.

@@ -16,6 +16,8 @@ from cluster.crew import StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
 from cluster.phases import Phases
+from cluster.roll_call import Lost
+from cluster.spares import Spares
 from pipelines.plan.actions import Action
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
@@ -39,11 +41,15 @@ class _Flight:
 class OneReplica:
     """A crew that runs whole steps."""
 
-    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int, timeout: float) -> None:
-        """`copy_every`: updates from one copy of the weights to the next."""
+    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int, spares: Spares, timeout: float) -> None:
+        """
+        Args:
+            copy_every: updates from one copy of the weights to the next.
+            spares: who may take a lost stage's place; ended with all others.
+        """
         self._crew, self._data, self._timeout = crew, data, timeout
         self._version = 0
-        self._copies = Copies(copy_every)
+        self._copies, self._spares = Copies(copy_every), spares
 
     def meet(self) -> list[Seat]:
         return self._crew.meet()
@@ -56,7 +62,7 @@ class OneReplica:
         self._version = start.version
         self._copies.start(self._version, self._crew.copy, at_once=True)
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         self._crew.interrupt()
         return self._crew.replace_lost(seconds)
 
@@ -85,7 +91,8 @@ class OneReplica:
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         flights: deque[_Flight] = deque()
         for work in works:
-            self._copies.start(work.number, self._crew.copy)
+            if self._copies.start(work.number, self._crew.copy):
+                self._spares.fill()
             flights.append(self._send(work))
             if len(flights) == AHEAD:
                 yield self._land(flights.popleft())
@@ -109,6 +116,7 @@ class OneReplica:
 
     def close(self) -> None:
         self._crew.close()
+        self._spares.close()
 
     def _send(self, work: Work) -> _Flight:
         micro_batches = work.step.micro_batches

@@ -8,6 +8,7 @@ from typing import TypeVar
 from cluster.data_crew import DataCrew
 from cluster.fleet import Fleet, Start, Work
 from cluster.phases import Phases
+from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.report.observer import Observer, Recovery
@@ -60,7 +61,7 @@ class Recovering:
                 self._recover(error)
 
     def _recover(self, error: Exception) -> None:
-        why, lost = error, list[str]()
+        why, lost = error, list[Lost]()
         clock = Phases()
         while True:
             self._count(error)
@@ -80,7 +81,8 @@ class Recovering:
                 continue
             break
         seconds = {"found": clock.seconds["found"], **rejoined.seconds, "replayed": clock.seconds["replayed"]}
-        self._observer.recovered(Recovery(str(why), lost, self._done(), rejoined.version, seconds))
+        names, spared = [one.who for one in lost], [one.who for one in lost if one.by_spare]
+        self._observer.recovered(Recovery(str(why), names, spared, self._done(), rejoined.version, seconds))
 
     def _count(self, error: Exception) -> None:
         done = self._done()

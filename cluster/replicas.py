@@ -20,7 +20,9 @@ from cluster.handover import Named
 from cluster.leg import Leg, shares_of
 from cluster.phases import Phases
 from cluster.placement import Wanted, reserve
+from cluster.roll_call import Lost
 from cluster.server_crew import ServerCrew
+from cluster.spares import Spares
 from cluster.transport import Keys
 from pipelines.model.load import DTYPES
 from pipelines.plan_settings import PlanConfig
@@ -43,6 +45,7 @@ class Replicas:
         *,
         may_grow: bool,
         copy_every: int,
+        spares: Spares,
     ) -> None:
         """Reserve everything at once and start the actors, without waiting for them.
 
@@ -50,6 +53,7 @@ class Replicas:
             devices: of each replica's stages.
             servers: of each parameter server.
             copy_every: updates from one copy of the weights to the next.
+            spares: who may take a lost stage's place; ended with all others.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
@@ -65,11 +69,13 @@ class Replicas:
                 may_grow=may_grow,
                 timeout=config.timeout,
                 reserved=Reserved(r, self._group, first, keys),
+                spares=spares,
             )
             for r, (own, first) in enumerate(zip(devices, firsts, strict=True))
         ]
         self._servers = ServerCrew(servers, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
+        self._spares = spares
         self._copies = Copies(copy_every)
         self._shares = shares_of(config)
 
@@ -90,11 +96,11 @@ class Replicas:
         owned = [start.state(list(dict.fromkeys(piece.name for piece in pieces))) for pieces in self._owners]
         self._join(start, owned)
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         for crew in self._crews:
             crew.interrupt()
         self._servers.interrupt()
-        lost = [who for crew in self._crews for who in crew.replace_lost(seconds)]
+        lost = [one for crew in self._crews for one in crew.replace_lost(seconds)]
         return lost + self._servers.replace_lost(seconds)
 
     def rejoin(self, start: Start) -> Rejoined:
@@ -182,7 +188,8 @@ class Replicas:
         leg = Leg(self._config, self._start, self._crews, self._servers, self._data, self._version)
         for landed in leg.run(works):
             self._version = landed.version
-            self._copies.start(self._version, self._servers.copy)
+            if self._copies.start(self._version, self._servers.copy):
+                self._spares.fill()
             yield landed
 
     # -- evaluation and state -------------------------------------------------------------------
@@ -208,5 +215,6 @@ class Replicas:
     def close(self) -> None:
         for crew in self._crews:
             crew.close()
+        self._spares.close()
         self._servers.close()
         remove_placement_group(self._group)

@@ -14,7 +14,7 @@ from cluster.actors import Seat
 from cluster.copies import Copy, Made
 from cluster.handover import DriverEnd, Named
 from cluster.placement import Wanted
-from cluster.roll_call import lost_of
+from cluster.roll_call import Lost, lost_of
 from cluster.server_actor import ParameterServerActor
 from cluster.transport import Keys
 from cluster.waiting import wait_for
@@ -47,7 +47,7 @@ class ServerCrew:
         for server in self._servers:
             server.let_go.remote()
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         """Put new actors in the place of those that are dead or do not answer in so many seconds.
 
         To be called after `interrupt`; then `meet`, `listen` and `build` again. Returns who was lost.
@@ -55,7 +55,7 @@ class ServerCrew:
         lost = lost_of(self._servers, seconds)
         for k in lost:
             self._servers[k] = self._make(k)
-        return [who(server_number(k)) for k in lost]
+        return [Lost(who(server_number(k))) for k in lost]
 
     def copy(self, version: int) -> dict[str, Made]:
         """What every server owned after `version` updates."""

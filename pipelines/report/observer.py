@@ -91,6 +91,8 @@ class Recovery:
     """What was noticed."""
     lost: Sequence[str]
     """Who was replaced; nobody where all came to rest and answered."""
+    by_spares: Sequence[str]
+    """Those of them whose place a spare took, so that no new process had to start."""
     step: int
     """Steps that were done when it happened."""
     back_to: int
@@ -104,7 +106,7 @@ class Recovery:
         return self.step - self.back_to
 
     def __str__(self) -> str:
-        who = ", ".join(self.lost) or "nobody"
+        who = ", ".join(f"{one} by a spare" if one in self.by_spares else one for one in self.lost) or "nobody"
         phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in self.seconds.items())
         took = f"{sum(self.seconds.values()):.1f} s ({phases})"
         return f"{self.why} Replaced: {who}; {self.replayed} steps run again; {took}"
