@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ from cluster.actors import Role, Seat, StageActor
 from cluster.copies import Copy, Made
 from cluster.data_crew import Refs
 from cluster.handover import DriverEnd, Named
-from cluster.placement import Wanted, reserve
+from cluster.nodes import alive
+from cluster.placement import Wanted, reserve, stands
 from cluster.roll_call import Lost, lost_of
 from cluster.spares import Spares
 from cluster.transport import Keys
@@ -96,7 +97,7 @@ class StageCrew:
 
     def _spare(self, j: int) -> Any | None:
         """One that sits where stage `j` did and is it from now on, if there is any."""
-        if self._spares is None or not self._nodes or self._devices[j].kind == "gpu":
+        if self._spares is None or not self._nodes or self._devices[j].kind == "gpu" or self._nodes[j] not in alive():
             return None
         return self._spares.take(self._nodes[j], self._role(j))
 
@@ -116,6 +117,15 @@ class StageCrew:
             self._built.discard(j)
             lost.append(Lost(self._who(j), by_spare=spare is not None))
         return lost
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """The node of each stage, by who it is, when they were met."""
+        return {self._who(j): node for j, node in enumerate(self._nodes)}
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        """As placement.stands, of a crew that reserved for itself."""
+        return stands(self._group, self._devices, there, seconds)
 
     def forget(self) -> None:
         """Let every stage be built anew."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,11 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies, Copy
+from cluster.copies import Copies, Copy, Salvaged
 from cluster.crew import StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
+from cluster.keepers import Keepers
 from cluster.phases import Phases
 from cluster.roll_call import Lost
 from cluster.spares import Spares
@@ -49,10 +50,13 @@ class OneReplica:
         """
         self._crew, self._data, self._timeout = crew, data, timeout
         self._version = 0
-        self._copies, self._spares = Copies(copy_every), spares
+        self._keepers, self._spares = Keepers(), spares
+        self._copies = Copies(copy_every, self._keepers.keep)
 
     def meet(self) -> list[Seat]:
-        return self._crew.meet()
+        seats = self._crew.meet()
+        self._keepers.sit(self._crew.nodes)
+        return seats
 
     def build(self, start: Start) -> None:
         (plan,) = start.replicas
@@ -62,13 +66,23 @@ class OneReplica:
         self._version = start.version
         self._copies.start(self._version, self._crew.copy, at_once=True)
 
+    @property
+    def nodes(self) -> frozenset[str]:
+        return frozenset(self._crew.nodes.values())
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        return self._crew.stands(there, seconds)
+
+    def salvage(self) -> Salvaged | None:
+        return self._copies.salvage(self._timeout)
+
     def replace_lost(self, seconds: float) -> list[Lost]:
         self._crew.interrupt()
         return self._crew.replace_lost(seconds)
 
     def rejoin(self, start: Start) -> Rejoined:
         clock = Phases()
-        self._crew.meet()
+        self.meet()
         clock.end("started")
         found = self._copies.newest()
         if found is None:
@@ -117,6 +131,7 @@ class OneReplica:
     def close(self) -> None:
         self._crew.close()
         self._spares.close()
+        self._keepers.close()
 
     def _send(self, work: Work) -> _Flight:
         micro_batches = work.step.micro_batches

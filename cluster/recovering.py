@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from cluster.data_crew import DataCrew
 from cluster.fleet import Fleet, Start, Work
+from cluster.nodes import NodesLost, alive, gone
 from cluster.phases import Phases
 from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
@@ -53,6 +54,7 @@ class Recovering:
 
         Raises:
             ActorLost, TimeoutError: more losses in a row than `recovery.tries`, with no step between them.
+            NodesLost: nodes are gone, and the actors cannot be placed as they were: another plan is needed.
         """
         while True:
             try:
@@ -67,6 +69,7 @@ class Recovering:
             self._count(error)
             try:
                 lost += self._data.replace_lost(self._config.silence)
+                self._check_nodes()
                 lost += self._fleet.replace_lost(self._config.silence)
                 clock.end("found")
                 rejoined = self._fleet.rejoin(self._start())
@@ -83,6 +86,11 @@ class Recovering:
         seconds = {"found": clock.seconds["found"], **rejoined.seconds, "replayed": clock.seconds["replayed"]}
         names, spared = [one.who for one in lost], [one.who for one in lost if one.by_spare]
         self._observer.recovered(Recovery(str(why), names, spared, self._done(), rejoined.version, seconds))
+
+    def _check_nodes(self) -> None:
+        lost = gone(self._fleet.nodes)
+        if lost and not self._fleet.stands(alive() - set(lost), self._config.silence):
+            raise NodesLost(lost)
 
     def _count(self, error: Exception) -> None:
         done = self._done()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -12,14 +12,15 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies, Copy
+from cluster.copies import Copies, Copy, Salvaged
 from cluster.crew import Reserved, StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
 from cluster.handover import Named
+from cluster.keepers import Keepers
 from cluster.leg import Leg, shares_of
 from cluster.phases import Phases
-from cluster.placement import Wanted, reserve
+from cluster.placement import Wanted, reserve, stands
 from cluster.roll_call import Lost
 from cluster.server_crew import ServerCrew
 from cluster.spares import Spares
@@ -60,8 +61,8 @@ class Replicas:
         """
         self._config, self._data, self._timeout = config, data, config.timeout
         *firsts, behind = accumulate((len(own) for own in devices), initial=0)
-        wanted = [device for own in (*devices, servers) for device in own]
-        self._group, keys = reserve(wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
+        self._wanted = [device for own in (*devices, servers) for device in own]
+        self._group, keys = reserve(self._wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
         self._crews = [
             StageCrew(
                 own,
@@ -76,7 +77,8 @@ class Replicas:
         self._servers = ServerCrew(servers, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
         self._spares = spares
-        self._copies = Copies(copy_every)
+        self._keepers = Keepers()
+        self._copies = Copies(copy_every, self._keepers.keep)
         self._shares = shares_of(config)
 
     # -- getting ready --------------------------------------------------------------------------
@@ -84,6 +86,7 @@ class Replicas:
     def meet(self) -> list[Seat]:
         seats = [seat for crew in self._crews for seat in crew.meet()]
         self._server_seats = self._servers.meet()
+        self._keepers.sit(self._servers.nodes)
         together = len({seat.node for seat in [*seats, *self._server_seats]}) == 1
         room = f"motley-{secrets.token_hex(8)}" if together else None
         self._stage_ways = {n: way for crew in self._crews for n, way in crew.listen_to_servers(room).items()}
@@ -95,6 +98,17 @@ class Replicas:
         self._version = start.version
         owned = [start.state(list(dict.fromkeys(piece.name for piece in pieces))) for pieces in self._owners]
         self._join(start, owned)
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        of_stages = [crew.nodes for crew in self._crews]
+        return frozenset(node for nodes in (*of_stages, self._servers.nodes) for node in nodes.values())
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        return stands(self._group, self._wanted, there, seconds)
+
+    def salvage(self) -> Salvaged | None:
+        return self._copies.salvage(self._timeout)
 
     def replace_lost(self, seconds: float) -> list[Lost]:
         for crew in self._crews:
@@ -216,5 +230,6 @@ class Replicas:
         for crew in self._crews:
             crew.close()
         self._spares.close()
+        self._keepers.close()
         self._servers.close()
         remove_placement_group(self._group)

@@ -34,6 +34,8 @@ class ServerCrew:
         self._group, self._first_bundle = group, first_bundle
         self._hands = DriverEnd(keys=keys, timeout=timeout, number=server_number)
         self._servers = [self._make(k) for k in range(len(devices))]
+        self.nodes: dict[str, str] = {}
+        """The node of each server, by who it is, when they were met."""
 
     def _make(self, k: int) -> Any:
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._first_bundle + k)
@@ -68,6 +70,7 @@ class ServerCrew:
     def meet(self) -> list[Seat]:
         """Wait for the actors, and say where each one sits."""
         seats: list[Seat] = self._all("seat", to="start")
+        self.nodes = {who(server_number(k)): seat.node for k, seat in enumerate(seats)}
         self._driver = self._hands.meet(self._servers, [seat.node for seat in seats])
         return seats
 
