@@ -46,7 +46,7 @@ def settings(folder: Path, *, stages: int) -> Config:
     return Config.model_validate(
         {
             "model": str(folder / "model"),
-            "data": {"path": str(folder / "data"), "shards": 2},
+            "data": {"path": str(folder / "data"), "shards": 1},
             "train": {"batch_size": 8, "max_steps": 20, "epochs": 9, "learning_rate": 3e-3},
             # Each stage takes the whole CPU of a node.
             "plan": {"stages": stages, "cpus_per_stage": 1, "timeout": 60},
@@ -73,7 +73,6 @@ def test_a_run_goes_on_with_fewer_stages_when_a_node_is_lost_and_with_all_when_o
         nodes.wait_for_nodes()
 
     watcher = run(settings(tmp_path, stages=2), tmp_path / "moved", Watcher(after={7: kill, 11: join}))
-    print(*watcher.moves, *watcher.recoveries, sep="\n")
     lost, joined = watcher.moves
     assert [len(move.plan["stages"]) for move in (lost, joined)] == [1, 2]
     assert (len(lost.lost), len(lost.joined), len(joined.lost), len(joined.joined)) == (1, 0, 0, 1)
