@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,6 +21,8 @@ from pathlib import Path
 NETWORK, BRIDGE, PORT = "10.77.0", "motley0", 6399
 PATIENCE = 120.0
 """Seconds for Ray to start."""
+FILES = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray"
+"""Where Ray has its sockets and logs."""
 RAY = str(Path(sys.executable).with_name("ray"))
 
 
@@ -68,7 +71,9 @@ class Nodes:
             _ip("-n", name, "link", "set", device, "up")
         _ip("-n", name, "addr", "add", f"{NETWORK}.{number}/24", "dev", "inside")
         where = f"--node-ip-address={NETWORK}.{number}"
-        self._ray(["ip", "netns", "exec", name], f"--address={self.address}", where, f"--num-cpus={cpus}")
+        # `ip netns exec` mounts for itself: what Ray writes here is in no other node's way, as on another machine.
+        apart = ["ip", "netns", "exec", name, "sh", "-c", f'mount -t tmpfs none "{FILES}" && exec "$@"', "sh"]
+        self._ray(apart, f"--address={self.address}", where, f"--num-cpus={cpus}")
         return name
 
     def cut_off(self, name: str) -> None:
@@ -85,6 +90,8 @@ class Nodes:
         """End everything that was started here."""
         for name in self._names:
             self.kill(name)
+            # The kernel takes a namespace away some time after its last process, and its link with it.
+            subprocess.run(["ip", "link", "del", _end(name)], check=False)
             subprocess.run(["ip", "netns", "del", name], check=False)
         for process in self._started:
             with suppress(ProcessLookupError):
