@@ -43,6 +43,21 @@ class Seat:
         return {"assigned": self.device, "gpu": self.gpu, "node": self.node}
 
 
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one actor is in a run."""
+
+    stage: int
+    replica: int
+    cpus: float
+    """That Ray assigned for it."""
+    threads: int | None
+    """Of its CPU kernels; as many as CPUs when None."""
+    wants_gpu: bool
+    keys: Keys
+    timeout: float
+
+
 def _letting_go(instead: Any = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """A call that the driver interrupted ends without an error: nobody reads its answer, and Ray would print it."""
 
@@ -62,35 +77,30 @@ def _letting_go(instead: Any = None) -> Callable[[Callable[..., Any]], Callable[
 class StageShell:
     """Holds one stage, its transport, and the executor that joins them."""
 
-    def __init__(
-        self,
-        stage: int,
-        *,
-        task: str,
-        cpus: float,
-        threads: int | None,
-        wants_gpu: bool,
-        keys: Keys,
-        timeout: float,
-        replica: int = 0,
-    ) -> None:
-        gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
-        self._device = replace(Device.assigned(gpus, cpus, threads), slowdown=slowdown_here())
-        self._note = (
-            " in place of a GPU, which Ray assigned but this node has not"
-            if wants_gpu and self._device.kind.type == "cpu"
-            else ""
-        )
-        self._replica, self._number = replica, replica * SPAN + stage
-        self._keys, self._timeout = keys, timeout
+    def __init__(self, task: str, role: Role | None) -> None:
+        """`role`: None for one that is told later; see `play`."""
         self._transport: Ways | None = None
         self._driver: StageEnd | None = None
         self._servers: ZmqTransport | None = None
-        # Loads the library's model classes now, while the driver still reads the data.
-        _ = make_task(task).auto_class
         self._executor: Executor | None = None
         self._stage: Stage | None = None
         self._padding: Mapping[str, float] = {}
+        if role is not None:
+            self.play(role)
+        # Loads the library's model classes now, while the driver still reads the data.
+        _ = make_task(task).auto_class
+
+    def play(self, role: Role) -> None:
+        """Be this from now on, on the device that Ray assigned."""
+        gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
+        self._device = replace(Device.assigned(gpus, role.cpus, role.threads), slowdown=slowdown_here())
+        self._note = (
+            " in place of a GPU, which Ray assigned but this node has not"
+            if role.wants_gpu and self._device.kind.type == "cpu"
+            else ""
+        )
+        self._replica, self._number = role.replica, role.replica * SPAN + role.stage
+        self._keys, self._timeout = role.keys, role.timeout
 
     def seat(self) -> Seat:
         context = ray.get_runtime_context()

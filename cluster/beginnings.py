@@ -7,6 +7,7 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from cluster.copies import Salvaged
 from cluster.fleet import ReplicaPlan, Start
 from cluster.handover import Named
 from cluster.preparation import Preparation
@@ -38,8 +39,8 @@ class Beginnings:
             for cut, pipeline in zip(plan.replicas, pipelines, strict=True)
         ]
 
-    def at(self, checkpoint: Checkpoint | None) -> Start:
-        """Where a checkpoint is; the untrained model when None."""
+    def at(self, checkpoint: Checkpoint | Salvaged | None) -> Start:
+        """Where a checkpoint is, or what was salvaged; the untrained model when None."""
         model = self._run.model
 
         def state(names: Sequence[str]) -> tuple[Named, Named]:

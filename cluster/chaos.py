@@ -25,9 +25,14 @@ import psutil
 from pipelines.report.journal import Follower
 
 DRIVER = "driver"
-KINDS = {"ray::StageShell": "stage", "ray::DataShell": "data shard", "ray::ServerShell": "parameter server"}
+KINDS = {
+    "ray::StageShell": "stage",
+    "ray::SpareShell": "spare, or stage that was one",
+    "ray::DataShell": "data shard",
+    "ray::ServerShell": "parameter server",
+}
 """What Ray calls the processes of actors."""
-WEIGHTS = {"stage": 8, "data shard": 4, "parameter server": 6, DRIVER: 1}
+WEIGHTS = {"stage": 8, "spare, or stage that was one": 4, "data shard": 4, "parameter server": 6, DRIVER: 1}
 """How likely each kind is to be the next to lose one, where it has any. A lost driver costs the most time."""
 HASTE = 0.25
 """How many of the kills come soon after the one before, whether or not it has been recovered from."""

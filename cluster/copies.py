@@ -1,7 +1,8 @@
 """Copies of what every owner of weights holds, in the memory of the nodes: a lost owner is replaced from them.
 
     steps        0 · · · · 10 · · · · 20 · · 23 ✗
-    copies       ●         ●          ●               all owners' of one version; older ones are let go
+    copies       ●         ●          ●               all owners' of one version, each on two nodes where there are two;
+                                                      older ones are let go
     after a loss                      ●──▶ 20 21 22   everybody goes back to it, and these are run again
 
 A copy lies in the store of the node where it was made, outside the process that it was made of, and belongs to the
@@ -11,8 +12,10 @@ driver: it outlives that process. It is made between two steps; the driver does 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +25,20 @@ from ray.exceptions import RayError
 from torch import Tensor
 
 from cluster.waiting import wait_for
+from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.parameter_shards import joined
 
 Named = Iterable[tuple[str, Tensor]]
 TRIES = 2
 """How often a set of copies is taken that could not be used."""
+MOST = 3
+"""Sets that are kept while none is held on two nodes."""
 Made = tuple["ray.ObjectRef[int]", "ray.ObjectRef[Copy]"]
 """What making a copy gives: its version, when it is made, and the copy."""
 Make = Callable[[int], dict[str, Made]]
 """Has every owner make its copy, by who it is, when what it was told before is done."""
+Keep = Callable[[int, Mapping[str, Made]], Sequence["ray.ObjectRef[None]"]]
+"""Has copies of a version held on other nodes, too; gives calls that are done when they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +100,75 @@ def weights_of(copies: Sequence[Copy]) -> Iterator[tuple[str, Tensor]]:
     return joined(item for copy in copies for item in copy.named_weights())
 
 
+@dataclass(frozen=True, slots=True)
+class _Set:
+    """Copies of one version, of each owner one."""
+
+    version: int
+    made: Mapping[str, Made]
+    kept: Sequence[ray.ObjectRef[None]]
+    """Done when all are held on a second node."""
+
+    @property
+    def copies(self) -> list[ray.ObjectRef[Copy]]:
+        return [copy for _, copy in self.made.values()]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all are made: one of an owner that was lost first never will be."""
+        return _all_done([of for of, _ in self.made.values()], {self.version})
+
+    @property
+    def safe(self) -> bool:
+        """Whether all are made, and held twice."""
+        return self.whole and _all_done(self.kept, {None})
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """The newest state of a run whose actors are no more. To go on from, as a checkpoint is."""
+
+    step: int
+    """Updates of the weights that were done."""
+    copies: Sequence[Copy]
+
+    def weights(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """The named parameters as far as they are trained, each made when it is asked for."""
+        wanted = set(names)
+        return ((name, value) for name, value in weights_of(self.copies) if name in wanted)
+
+    def moments(self, names: Iterable[str]) -> Iterator[tuple[str, Tensor]]:
+        """The optimizer's state of the named parameters, and the loss scale, which belongs to none."""
+        wanted = {*names, LOSS_SCALE}
+        found = joined(item for copy in self.copies for item in copy.named_moments())
+        return ((key, value) for key, value in found if key.rpartition("/")[0] in wanted)
+
+
 class Copies:
     """The newest whole set of copies, and those on their way."""
 
-    def __init__(self, every: int) -> None:
+    def __init__(self, every: int, keep: Keep) -> None:
         """`every`: updates from one set to the next."""
         self.every = every
-        self._sets: deque[tuple[int, dict[str, Made]]] = deque()
+        self._keep = keep
+        self._sets: deque[_Set] = deque()
         self._tried = 0
         """How often the newest set was taken without success."""
 
-    def start(self, version: int, make: Make, *, at_once: bool = False) -> None:
-        """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it."""
-        known = bool(self._sets) and self._sets[-1][0] == version
-        if not known and (at_once or version % self.every == 0):
-            self._sets.append((version, make(version)))
-            self._tried = 0
-            self._forget()
+    def start(self, version: int, make: Make, *, at_once: bool = False) -> bool:
+        """Have a set made by `make(version)` when one is due (or `at_once`); nobody waits for it.
+
+        Returns:
+            Whether one is made.
+        """
+        known = bool(self._sets) and self._sets[-1].version == version
+        if known or not (at_once or version % self.every == 0):
+            return False
+        made = make(version)
+        self._sets.append(_Set(version, made, self._keep(version, made)))
+        self._tried = 0
+        self._forget()
+        return True
 
     def newest(self) -> tuple[int, list[ray.ObjectRef[Copy]]] | None:
         """Version and copies, one of each owner, of the newest set that is whole; `trust` it when it could be used.
@@ -116,10 +176,10 @@ class Copies:
         One that was taken in vain twice is let go: part of it may have been lost with a node.
         """
         while self._sets:
-            version, made = self._sets[-1]
-            if self._tried < TRIES and _is_whole(version, made):
+            last = self._sets[-1]
+            if self._tried < TRIES and last.whole:
                 self._tried += 1
-                return version, [copy for _, copy in made.values()]
+                return last.version, last.copies
             self._sets.pop()
             self._tried = 0
         return None
@@ -128,6 +188,15 @@ class Copies:
         """The newest set could be used."""
         self._tried = 0
 
+    def salvage(self, timeout: float) -> Salvaged | None:
+        """The newest set of which every copy can still be read, after nodes were lost; all are let go."""
+        while self._sets:
+            last = self._sets.pop()
+            if last.whole:
+                with suppress(RayError):
+                    return Salvaged(last.version, ray.get(last.copies, timeout=timeout))
+        return None
+
     def now(self, version: int, make: Make, *, timeout: float) -> list[ray.ObjectRef[Copy]]:
         """A whole set of the weights as they are, after `version` updates; waits until it is made.
 
@@ -135,28 +204,29 @@ class Copies:
             ActorLost, TimeoutError: somebody is not there to make its copy.
         """
         self.start(version, make, at_once=True)
-        made = self._sets[-1][1]
-        versions = wait_for({who: of for who, (of, _) in made.items()}, to="copy what it owns", timeout=timeout)
+        last = self._sets[-1]
+        versions = wait_for({who: of for who, (of, _) in last.made.items()}, to="copy what it owns", timeout=timeout)
         assert set(versions) == {version}, f"copies of {versions} in the place of {version}"
         self._forget()
-        return [copy for _, copy in made.values()]
+        return last.copies
 
     def _forget(self) -> None:
-        """Let go of sets older than one that is whole."""
+        """Let go of sets older than one that no single node can take with it, and of what is too old in any case."""
         for at in range(len(self._sets) - 1, 0, -1):
-            if _is_whole(*self._sets[at]):
+            if self._sets[at].safe:
                 for _ in range(at):
                     self._sets.popleft()
                 return
+        while len(self._sets) > MOST:
+            self._sets.popleft()
 
 
-def _is_whole(version: int, made: Mapping[str, Made]) -> bool:
-    """Whether all copies are made: one of an owner that was lost first never will be."""
-    versions = [of for of, _ in made.values()]
-    done, _ = ray.wait(versions, num_returns=len(versions), timeout=0)
-    if len(done) < len(versions):
+def _all_done(calls: Sequence[ray.ObjectRef[Any]], answers: Collection[object]) -> bool:
+    """Whether all calls are done, without an error, and each with one of these answers."""
+    done, _ = ray.wait(list(calls), num_returns=len(calls), timeout=0) if calls else ([], [])
+    if len(done) < len(calls):
         return False
     try:
-        return set(ray.get(versions)) == {version}
+        return all(answer in answers for answer in ray.get(list(calls)))
     except RayError:
         return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,14 @@ from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from torch import Tensor
 
-from cluster.actors import Seat, StageActor
+from cluster.actors import Role, Seat, StageActor
 from cluster.copies import Copy, Made
 from cluster.data_crew import Refs
 from cluster.handover import DriverEnd, Named
-from cluster.placement import Wanted, reserve
-from cluster.roll_call import lost_of
+from cluster.nodes import alive
+from cluster.placement import Wanted, reserve, stands
+from cluster.roll_call import Lost, lost_of
+from cluster.spares import Spares
 from cluster.transport import Keys
 from cluster.waiting import wait_for
 from pipelines.train.device import Peaks
@@ -50,11 +52,13 @@ class StageCrew:
         may_grow: bool,
         timeout: float,
         reserved: Reserved | None = None,
+        spares: Spares | None = None,
     ) -> None:
         """Reserve the devices and start an actor on each, without waiting for them.
 
         Args:
             reserved: the replicas that this one is one of, and what is reserved for it; one on its own when left out.
+            spares: who may take a lost stage's place.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
@@ -64,7 +68,9 @@ class StageCrew:
         if reserved is None:
             reserved = Reserved(0, reserve(devices, may_grow=may_grow, timeout=timeout), 0, Keys.new())
         self.replica, self._group, self._reserved = reserved.replica, reserved.group, reserved
-        self._devices, self._task = devices, task
+        self._devices, self._task, self._spares = devices, task, spares
+        self._nodes: list[str] = []
+        """Where the stages sit, when they were met."""
         self._hands = DriverEnd(keys=reserved.keys, timeout=timeout, number=self.number)
         self._stages = [self._make(j) for j in range(len(devices))]
         self._built: set[int] = set()
@@ -75,31 +81,51 @@ class StageCrew:
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
         on_gpu = device.kind == "gpu"
         make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
-        return make.remote(
-            j,
-            task=self._task,
+        return make.remote(self._task, self._role(j))
+
+    def _role(self, j: int) -> Role:
+        device = self._devices[j]
+        return Role(
+            stage=j,
+            replica=self.replica,
             cpus=device.cpus,
             threads=device.threads,
-            wants_gpu=on_gpu,
+            wants_gpu=device.kind == "gpu",
             keys=self._reserved.keys,
             timeout=self._timeout,
-            replica=self.replica,
         )
+
+    def _spare(self, j: int) -> Any | None:
+        """One that sits where stage `j` did and is it from now on, if there is any."""
+        if self._spares is None or not self._nodes or self._devices[j].kind == "gpu" or self._nodes[j] not in alive():
+            return None
+        return self._spares.take(self._nodes[j], self._role(j))
 
     def interrupt(self) -> None:
         """Tell the stages to let go of what they do: every call that is under way, or was made, fails."""
         self._hands.interrupt()
 
-    def replace_lost(self, seconds: float) -> list[str]:
-        """Put new actors in the place of those that are dead or do not come to rest in so many seconds.
+    def replace_lost(self, seconds: float) -> list[Lost]:
+        """Put spares or new ones in the place of those that are dead or do not come to rest in so many seconds.
 
         To be called after `interrupt`; then `meet` and `build` again. Returns who was lost.
         """
-        lost = lost_of(self._stages, seconds)
-        for j in lost:
-            self._stages[j] = self._make(j)
+        lost = []
+        for j in lost_of(self._stages, seconds):
+            spare = self._spare(j)
+            self._stages[j] = self._make(j) if spare is None else spare
             self._built.discard(j)
-        return [self._who(j) for j in lost]
+            lost.append(Lost(self._who(j), by_spare=spare is not None))
+        return lost
+
+    @property
+    def nodes(self) -> dict[str, str]:
+        """The node of each stage, by who it is, when they were met."""
+        return {self._who(j): node for j, node in enumerate(self._nodes)}
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        """As placement.stands, of a crew that reserved for itself."""
+        return stands(self._group, self._devices, there, seconds)
 
     def forget(self) -> None:
         """Let every stage be built anew."""
@@ -129,10 +155,11 @@ class StageCrew:
     def meet(self) -> list[Seat]:
         """Wait for the actors, let them listen for each other, and say where each one sits."""
         seats: list[Seat] = self._all("seat", to="start")
-        far = len({seat.node for seat in seats}) > 1
+        self._nodes = [seat.node for seat in seats]
+        far = len(set(self._nodes)) > 1
         addresses = self._all("bind", f"motley-{secrets.token_hex(8)}", far, to="listen")
         self._addresses = {self.number(j): address for j, address in enumerate(addresses)}
-        self._driver = self._hands.meet(self._stages, [seat.node for seat in seats])
+        self._driver = self._hands.meet(self._stages, self._nodes)
         return seats
 
     def listen_to_servers(self, room: str | None) -> dict[int, str]:
@@ -168,6 +195,9 @@ class StageCrew:
         self._hands.give("moments", {j: moments for j, (_, moments) in new.items()})
         self._all("settle", to="have its part of the model")
         self._built.update(new)
+        if self._spares is not None:
+            on_cpus = zip(self._nodes, specs, self._devices, strict=True)
+            self._spares.expect({node: spec for node, spec, device in on_cpus if device.kind == "cpu"})
         return tables
 
     def peaks(self) -> list[Peaks]:

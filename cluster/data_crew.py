@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from cluster.data_actor import DataShardActor
-from cluster.roll_call import lost_of
+from cluster.roll_call import Lost, lost_of
 from cluster.waiting import wait_for
 from pipelines.config import DataConfig
 from pipelines.data.batches import MicroBatch
@@ -31,7 +31,7 @@ class DataCrew:
         make = DataShardActor.options(num_cpus=0)
         return make.remote(self._config, self._task, shard=shard, num_shards=self._config.shards)
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         """Put new ones in the place of those that are dead or do not answer in so many seconds; returns who they were.
 
         They read and tokenise their part of the data again, which takes them as long as it did.
@@ -42,7 +42,7 @@ class DataCrew:
             shard.load.remote()
             if self._encoding is not None:
                 shard.encode.remote(*self._encoding)
-        return [f"data shard {s}" for s in lost]
+        return [Lost(f"data shard {s}") for s in lost]
 
     def load(self) -> Mapping[str, SplitSummary]:
         """Read all splits; the summaries are of whole splits."""

@@ -44,7 +44,7 @@ def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
         UserError: a label that makes no sense, or a cluster without a single such device.
         TimeoutError: a node did not answer.
     """
-    alive = _offering()
+    alive = offering()
     looks = {f"node {node['NodeID'][:8]}": _look.options(scheduling_strategy=on(node["NodeID"])) for node in alive}
     calls = {
         who: look.remote(node["Resources"].get("GPU", 0) >= 1)
@@ -68,13 +68,13 @@ def discover(cpus_per_stage: float, *, timeout: float) -> list[Device]:
 
 def spare_cpus(devices: Sequence[Device]) -> dict[str, float]:
     """CPUs of each node, by Ray's id, that none of its devices has."""
-    spare = {node["NodeID"]: float(node["Resources"].get("CPU", 0)) for node in _offering()}
+    spare = {node["NodeID"]: float(node["Resources"].get("CPU", 0)) for node in offering()}
     for device in devices:
         spare[device.node] = spare.get(device.node, 0.0) - device.cpus
     return spare
 
 
-def _offering() -> list[dict[str, Any]]:
+def offering() -> list[dict[str, Any]]:
     """The nodes, as Ray knows them, that are not kept for something else."""
     return [node for node in ray.nodes() if node["Alive"] and node["Labels"].get(TYPE_LABEL) != KEPT]
 

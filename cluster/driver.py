@@ -1,4 +1,8 @@
-"""The training loop: gets the crews ready, runs the steps, evaluates, saves.
+"""The training loop: plans, gets the crews ready, runs the steps, evaluates, saves.
+
+    plan ──▶ crew ──▶ steps ──▶ end
+      ▲                 │
+      └─────────────────┘  nodes are gone that the crew needs, or have joined that are worth a move
 
 Nothing that the model computes passes through here. Each stage gets one message a step, or a wave of it, and gives
 back numbers.
@@ -7,29 +11,30 @@ back numbers.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
 
 from cluster.beginnings import Beginnings, newest
+from cluster.copies import Salvaged
+from cluster.course import Course, offered, smaller
 from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, Work
-from cluster.make_fleet import make_fleet
-from cluster.placement import Wanted, seats_of, servers_of, wanted
-from cluster.planning import forecast_of, plan_run
+from cluster.nodes import NodesLost, named
+from cluster.phases import Phases
+from cluster.planning import plan_run
 from cluster.preparation import Preparation
 from cluster.profiling import shape_of
-from cluster.recovering import Recovering
+from cluster.recovering import LOSSES, Recovering, Result
 from cluster.saving import Saving
 from pipelines.config import Config
-from pipelines.plan.forecast import Forecast
-from pipelines.plan.local import local_of
-from pipelines.plan.plan import make_plan, with_local
-from pipelines.plan.sharing import settled
-from pipelines.plan_settings import PlanConfig
-from pipelines.report.observer import Observer, StepNumbers
+from pipelines.errors import UserError
+from pipelines.plan.choose import Choice
+from pipelines.plan.forecast import Expected
+from pipelines.plan.pace import Pace, gain_of
+from pipelines.report.observer import Move, Observer, StepNumbers
+from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.legs import legs
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.shelf import Shelf
@@ -66,15 +71,14 @@ class Driver:
         Raises:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
-        self._folder, self._observer, self._stop = folder, observer, stop
+        self._folder, self._observer, self._stop, self._may_grow = folder, observer, stop, may_grow
         self._previous_end = 0.0
-        self._forecast: Forecast | None = None
         self._run = Preparation(config, folder)
         self._saving = Saving(Shelf(folder, config.checkpoint, observer.note, self._run.start), observer.saved)
         for note in self._run.notes:
             observer.note(note)
         self._config = config = self._run.config
-        self._fleet: Fleet | None = None
+        self._course: Course | None = None
         try:
             if config.plan.stages == "auto":
                 self._run.read()
@@ -83,30 +87,19 @@ class Driver:
                 observer.planned(choice)
                 self._run.decide(choice.plan)
                 self._config = config = self._run.config
-                self.plan, self._forecast = choice.plan, choice.forecast
-                found = settled(config.plan, self.plan)
-                servers = servers_of(found, self.plan.server_nodes)
-                self._fleet = self._make_fleet(seats_of(self.plan), servers, found, may_grow=may_grow)
+                self._course = Course.found(self._run, choice, may_grow=may_grow)
             else:
                 # The actors start while data and model are read.
-                seats = [replace(seat, threads=local_of(config, seat.kind).threads) for seat in wanted(config.plan)]
-                assert config.plan.replicas != "auto"
-                replicas, servers = [seats] * config.plan.replicas, servers_of(config.plan, ())
-                self._fleet = self._make_fleet(replicas, servers, config.plan, may_grow=may_grow)
+                self._course = Course.given(self._run, config.plan, may_grow=may_grow)
                 self._run.read()
-                self.plan = with_local(make_plan(self._run.model.units, config.plan, self._run.model.trained), config)
+                self._course.cut()
                 self._run.encode()
-            for bounds in {tuple(cut.bounds) for cut in self.plan.replicas}:
-                self._run.model.prove(bounds[1:-1])
             self._done = self._run.first_step
-            self._evaluation = Evaluation(self._run.data, self._fleet, token_budget=config.train.token_budget)
-            sitting = self._fleet.meet()
-            if self._forecast is None and not config.plan.servers:
-                nodes = [seat.node for seat in sitting]
-                self._forecast = forecast_of(config, self._run, self.plan.replicas[0], nodes)
-            self._build()
-            stages = [[asdict(stage) for stage in cut.stages] for cut in self.plan.replicas]
-            observer.begin(self._run.beginning(self.plan.to_json() | self._fleet.describe(stages, sitting)))
+            clock = Phases()
+            self._follow(self._run.start)
+            clock.end("follow")
+            self._restart_seconds = clock.seconds["follow"]
+            observer.begin(self._run.beginning(self._course.describe()))
         except BaseException:
             self.close()
             raise
@@ -119,7 +112,7 @@ class Driver:
         Raises:
             Stopped: a stop was asked for; a checkpoint was saved.
         """
-        run, safely = self._run, self._recovering.run
+        run, safely = self._run, self._safely
         every = self._config.checkpoint.every_steps
         for _, end in legs(self._done, run.num_steps, every=every, epoch=run.steps_per_epoch):
             safely(partial(self._run_leg, end))
@@ -128,11 +121,20 @@ class Driver:
             scored = end % run.steps_per_epoch == 0 or end == run.num_steps
             score = safely(partial(self._score, "dev")) if scored else None
             safely(partial(self.save, score))
-        self._saving.finish()
+            if end < run.num_steps:
+                self._consider_joined()
+        safely(self._saving.finish)
         safely(partial(self._score, "test"))
 
+    def _safely(self, part: Callable[[], Result]) -> Result:
+        """What a part of the run returns, whatever is lost on the way."""
+        while True:
+            try:
+                return self._recovering.run(part)
+            except NodesLost as lost:
+                self._move(f"{lost}.", lost=lost.nodes)
+
     def _run_leg(self, end: int) -> None:
-        assert self._fleet is not None
         self._previous_end = 0.0
         for landed in self._fleet.run(takewhile(lambda _: self._stop.signal is None, self._works(self._done, end))):
             self._land(landed)
@@ -153,7 +155,6 @@ class Driver:
         Args:
             score: their score on dev, if it is known.
         """
-        assert self._fleet is not None
         begin = time.monotonic()
         copies = self._fleet.copies()
         waited = time.monotonic() - begin
@@ -161,23 +162,21 @@ class Driver:
 
     def _stopped(self, signal: int) -> Stopped:
         """After a checkpoint."""
-        self._recovering.run(self.save)
-        checkpoint = self._saving.finish()
+        self._safely(self.save)
+        checkpoint = self._safely(self._saving.finish)
         assert checkpoint is not None
         return Stopped(checkpoint, signal)
 
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
-        fleet = self._fleet
-        assert fleet is not None
-        self._recovering.run(lambda: self._run.save_model(folder, fleet.weights(), fleet.moments()))
+        self._safely(lambda: self._run.save_model(folder, self._fleet.weights(), self._fleet.moments()))
 
     def close(self) -> None:
         """End all actors."""
         self._saving.close()
-        if self._fleet is not None:
-            self._fleet.close()
-            self._fleet = None
+        if self._course is not None:
+            self._course.fleet.close()
+            self._course = None
         self._run.close()
 
     # -- steps ----------------------------------------------------------------------------------
@@ -186,6 +185,7 @@ class Driver:
         self._done = landed.version
         begin = self._previous_end or landed.begin
         self._previous_end = landed.end
+        expected = self._expected(landed.work)
         lengths = self._run.lengths["train"].lengths
         self._observer.step(
             StepNumbers(
@@ -202,16 +202,22 @@ class Driver:
                 reports=landed.reports,
                 staleness=landed.staleness,
                 waves=landed.waves,
-                predicted_seconds=self._predicted(landed.work),
+                predicted_seconds=None if expected is None else expected.seconds,
             )
         )
+        if expected is not None:
+            self._pace.add(landed.end - begin, expected.seconds)
+            busy = [report.busy for report in landed.reports]
+            for straggler in self._pace.stragglers(self._done, busy, expected.busy or busy):
+                self._observer.straggling(straggler)
 
-    def _predicted(self, work: Work) -> float | None:
-        micro_batches = work.step.micro_batches
-        chunks = max(len(cut.stage_of) for cut in self.plan.replicas)
-        if self._forecast is None or len(micro_batches) * chunks > PREDICTED:
+    def _expected(self, work: Work) -> Expected | None:
+        assert self._course is not None
+        micro_batches, forecast = work.step.micro_batches, self._course.forecast
+        chunks = max(len(cut.stage_of) for cut in self._course.plan.replicas)
+        if forecast is None or len(micro_batches) * chunks > PREDICTED:
             return None
-        return self._forecast.seconds([shape_of(one) for one in micro_batches])
+        return forecast.step([shape_of(one) for one in micro_batches])
 
     # -- evaluation -----------------------------------------------------------------------------
 
@@ -223,31 +229,100 @@ class Driver:
         self._observer.scored(split, epoch=epoch, step=self._done, report=report)
         return report.score
 
-    # -- getting ready --------------------------------------------------------------------------
+    # -- plans ----------------------------------------------------------------------------------
 
-    def _make_fleet(
-        self, devices: Sequence[Sequence[Wanted]], servers: Sequence[Wanted], config: PlanConfig, *, may_grow: bool
-    ) -> Fleet:
-        return make_fleet(
-            devices,
-            servers,
-            config,
-            self._config.train.task,
-            self._run.data,
-            may_grow=may_grow,
-            copy_every=self._config.recovery.copy_every,
-        )
+    @property
+    def _fleet(self) -> Fleet:
+        assert self._course is not None
+        return self._course.fleet
 
-    def _build(self) -> None:
-        assert self._fleet is not None
-        run, beginnings = self._run, Beginnings(self._run, self._config, self.plan, self._forecast)
-        self._fleet.build(beginnings.at(run.start))
+    def _follow(self, start: Checkpoint | Salvaged | None) -> None:
+        """Get the course's actors ready to go on from `start`."""
+        assert self._course is not None
+        run, course = self._run, self._course
+        course.meet()
+        beginnings = Beginnings(run, self._config, course.plan, course.forecast)
+        course.fleet.build(beginnings.at(start))
+        self._evaluation = Evaluation(run.data, course.fleet, token_budget=self._config.train.token_budget)
+        self._pace = Pace()
         self._recovering = Recovering(
-            self._fleet,
+            course.fleet,
             run.data,
             self._config.recovery,
             self._observer,
-            start=lambda: beginnings.at(newest(self._folder, self._observer.note) or run.start),
+            start=lambda: beginnings.at(self._on_disk()),
             works=self._works,
             done=lambda: self._done,
         )
+
+    def _on_disk(self) -> Checkpoint | None:
+        return newest(self._folder, self._observer.note) or self._run.start
+
+    def _move(
+        self, why: str, *, lost: Collection[str] = (), joined: Collection[str] = (), choice: Choice | None = None
+    ) -> None:
+        """Go on with another plan, from the newest state that is left.
+
+        Raises:
+            UserError: there is no plan for the nodes that are left.
+            ActorLost, TimeoutError: more was lost in the middle of it, more often than `recovery.tries`.
+        """
+        assert self._course is not None
+        before, clock = self._course.plan, Phases()
+        salvaged, saved = self._fleet.salvage(), self._on_disk()
+        state = saved if salvaged is None or (saved is not None and saved.step > salvaged.step) else salvaged
+        back_to = 0 if state is None else state.step
+        for left in range(self._config.recovery.tries, -1, -1):
+            self._fleet.close()
+            clock.end("left")
+            try:
+                self._run.data.replace_lost(self._config.recovery.silence)
+                self._course = self._another(choice)
+                clock.end("planned")
+                self._follow(state)
+                clock.end("built")
+                for _ in self._fleet.run(self._works(back_to, self._done)):
+                    pass
+                clock.end("replayed")
+                break
+            except LOSSES:
+                if left == 0:
+                    raise
+        self._restart_seconds = clock.seconds["built"]
+        plans = before.to_json(), self._course.describe()
+        self._observer.moved(Move(why, sorted(lost), sorted(joined), self._done, back_to, *plans, clock.seconds))
+
+    def _another(self, choice: Choice | None) -> Course:
+        if self._config.plan.stages == "auto":
+            choice = choice or plan_run(self._run)
+            self._observer.planned(choice)
+            return Course.found(self._run, choice, may_grow=self._may_grow)
+        config = smaller(self._config.plan, may_grow=self._may_grow)
+        course = Course.given(self._run, config, may_grow=self._may_grow)
+        course.cut()
+        return course
+
+    def _consider_joined(self) -> None:
+        """Between two parts of the run: whether nodes that have joined are worth a move."""
+        assert self._course is not None
+        course, joined = self._course, offered() - self._course.nodes
+        if not joined:
+            return
+        course.nodes |= joined
+        who = f"{named(joined)} joined"
+        if self._config.plan.stages != "auto":
+            if smaller(self._config.plan, may_grow=False) != course.config:
+                self._move(f"{who}: there is room for the plan as it was given.", joined=joined)
+            return
+        self._saving.finish()
+        try:
+            choice = plan_run(self._run)
+        except (*LOSSES, UserError) as error:
+            self._observer.note(f"{who}, and no plan could be made with what is there now: {error}")
+            return
+        gain = gain_of(course.plan, choice.plan, pace=self._pace.factor, steps=self._run.num_steps - self._done)
+        verdict = f"{who}: {gain}; a move takes {self._restart_seconds:.0f} s"
+        if gain.seconds > self._restart_seconds:
+            self._move(f"{verdict}.", joined=joined, choice=choice)
+        else:
+            self._observer.note(f"{verdict}, so the run stays where it is.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,9 +10,10 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copy
+from cluster.copies import Copy, Salvaged
 from cluster.data_crew import Refs
 from cluster.handover import Named
+from cluster.roll_call import Lost
 from pipelines.data.batches import Step
 from pipelines.plan.pipeline import Pipeline
 from pipelines.train.events import StageReport
@@ -109,8 +110,18 @@ class Fleet(Protocol):
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         """Run steps as they are asked for; when they end, wait for all that were begun."""
 
-    def replace_lost(self, seconds: float) -> list[str]:
-        """Bring all to rest, and put new actors in the place of those that are dead or do not come to rest in time.
+    @property
+    def nodes(self) -> frozenset[str]:
+        """Ray's ids of the nodes that its actors sit on, when they were met."""
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        """Whether all can sit as reserved with only the nodes `there` alive; waits so long for Ray to see to it."""
+
+    def salvage(self) -> Salvaged | None:
+        """The newest copies that can be read, also when actors and nodes are lost; nothing comes after but `close`."""
+
+    def replace_lost(self, seconds: float) -> list[Lost]:
+        """Bring all to rest, and put others in the place of those that are dead or do not come to rest in time.
 
         Returns:
             Who was lost. `rejoin` comes next.

@@ -10,7 +10,9 @@ from cluster.fleet import Fleet
 from cluster.one_replica import OneReplica
 from cluster.placement import Wanted
 from cluster.replicas import Replicas
+from cluster.spares import Spares
 from pipelines.plan_settings import PlanConfig
+from pipelines.recovery_settings import RecoveryConfig
 
 
 def make_fleet(
@@ -21,20 +23,20 @@ def make_fleet(
     data: DataCrew,
     *,
     may_grow: bool,
-    copy_every: int,
+    recovery: RecoveryConfig,
 ) -> Fleet:
     """Reserve the devices and start the actors, without waiting for them.
 
     Args:
         devices: of the stages of each replica.
-        copy_every: updates from one copy of the weights to the next.
         servers: of each parameter server.
 
     Raises:
         UserError: the cluster has not got what the plan asks for.
     """
+    every, spares = recovery.copy_every, Spares(recovery.spares if recovery.tries else 0, task)
     if servers:
-        return Replicas(config, devices, servers, task, data, may_grow=may_grow, copy_every=copy_every)
+        return Replicas(config, devices, servers, task, data, may_grow=may_grow, copy_every=every, spares=spares)
     (only,) = devices
-    crew = StageCrew(only, task, may_grow=may_grow, timeout=config.timeout)
-    return OneReplica(crew, data, copy_every=copy_every, timeout=config.timeout)
+    crew = StageCrew(only, task, may_grow=may_grow, timeout=config.timeout, spares=spares)
+    return OneReplica(crew, data, copy_every=every, spares=spares, timeout=config.timeout)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,14 @@ import ray
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies, Copy
+from cluster.copies import Copies, Copy, Salvaged
 from cluster.crew import StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
+from cluster.keepers import Keepers
 from cluster.phases import Phases
+from cluster.roll_call import Lost
+from cluster.spares import Spares
 from pipelines.plan.actions import Action
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
@@ -39,14 +42,21 @@ class _Flight:
 class OneReplica:
     """A crew that runs whole steps."""
 
-    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int, timeout: float) -> None:
-        """`copy_every`: updates from one copy of the weights to the next."""
+    def __init__(self, crew: StageCrew, data: DataCrew, *, copy_every: int, spares: Spares, timeout: float) -> None:
+        """
+        Args:
+            copy_every: updates from one copy of the weights to the next.
+            spares: who may take a lost stage's place; ended with all others.
+        """
         self._crew, self._data, self._timeout = crew, data, timeout
         self._version = 0
-        self._copies = Copies(copy_every)
+        self._keepers, self._spares = Keepers(), spares
+        self._copies = Copies(copy_every, self._keepers.keep)
 
     def meet(self) -> list[Seat]:
-        return self._crew.meet()
+        seats = self._crew.meet()
+        self._keepers.sit(self._crew.nodes)
+        return seats
 
     def build(self, start: Start) -> None:
         (plan,) = start.replicas
@@ -56,13 +66,23 @@ class OneReplica:
         self._version = start.version
         self._copies.start(self._version, self._crew.copy, at_once=True)
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    @property
+    def nodes(self) -> frozenset[str]:
+        return frozenset(self._crew.nodes.values())
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        return self._crew.stands(there, seconds)
+
+    def salvage(self) -> Salvaged | None:
+        return self._copies.salvage(self._timeout)
+
+    def replace_lost(self, seconds: float) -> list[Lost]:
         self._crew.interrupt()
         return self._crew.replace_lost(seconds)
 
     def rejoin(self, start: Start) -> Rejoined:
         clock = Phases()
-        self._crew.meet()
+        self.meet()
         clock.end("started")
         found = self._copies.newest()
         if found is None:
@@ -85,7 +105,8 @@ class OneReplica:
     def run(self, works: Iterator[Work]) -> Iterator[Landed]:
         flights: deque[_Flight] = deque()
         for work in works:
-            self._copies.start(work.number, self._crew.copy)
+            if self._copies.start(work.number, self._crew.copy):
+                self._spares.fill()
             flights.append(self._send(work))
             if len(flights) == AHEAD:
                 yield self._land(flights.popleft())
@@ -109,6 +130,8 @@ class OneReplica:
 
     def close(self) -> None:
         self._crew.close()
+        self._spares.close()
+        self._keepers.close()
 
     def _send(self, work: Work) -> _Flight:
         micro_batches = work.step.micro_batches

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import ray
@@ -78,6 +78,16 @@ def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> Pla
         remove_placement_group(group)
         raise UserError(_explain(len(devices), asked) + f" Waited {timeout:g} s (plan.timeout).")
     return group
+
+
+def stands(group: PlacementGroup, devices: Sequence[Wanted], there: Collection[str], seconds: float) -> bool:
+    """Whether a reservation is there, or Ray finds other nodes for what was lost of it within so many seconds.
+
+    Args:
+        there: Ray's ids of the nodes that are alive.
+    """
+    pinned = {device.node for device in devices if device.node is not None}
+    return pinned <= set(there) and bool(group.wait(timeout_seconds=seconds))
 
 
 def check_room(devices: Sequence[Wanted], *, may_grow: bool) -> None:

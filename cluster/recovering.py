@@ -7,7 +7,9 @@ from typing import TypeVar
 
 from cluster.data_crew import DataCrew
 from cluster.fleet import Fleet, Start, Work
+from cluster.nodes import NodesLost, alive, gone
 from cluster.phases import Phases
+from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.report.observer import Observer, Recovery
@@ -52,6 +54,7 @@ class Recovering:
 
         Raises:
             ActorLost, TimeoutError: more losses in a row than `recovery.tries`, with no step between them.
+            NodesLost: nodes are gone, and the actors cannot be placed as they were: another plan is needed.
         """
         while True:
             try:
@@ -60,12 +63,13 @@ class Recovering:
                 self._recover(error)
 
     def _recover(self, error: Exception) -> None:
-        why, lost = error, list[str]()
+        why, lost = error, list[Lost]()
         clock = Phases()
         while True:
             self._count(error)
             try:
                 lost += self._data.replace_lost(self._config.silence)
+                self._check_nodes()
                 lost += self._fleet.replace_lost(self._config.silence)
                 clock.end("found")
                 rejoined = self._fleet.rejoin(self._start())
@@ -80,7 +84,13 @@ class Recovering:
                 continue
             break
         seconds = {"found": clock.seconds["found"], **rejoined.seconds, "replayed": clock.seconds["replayed"]}
-        self._observer.recovered(Recovery(str(why), lost, self._done(), rejoined.version, seconds))
+        names, spared = [one.who for one in lost], [one.who for one in lost if one.by_spare]
+        self._observer.recovered(Recovery(str(why), names, spared, self._done(), rejoined.version, seconds))
+
+    def _check_nodes(self) -> None:
+        lost = gone(self._fleet.nodes)
+        if lost and not self._fleet.stands(alive() - set(lost), self._config.silence):
+            raise NodesLost(lost)
 
     def _count(self, error: Exception) -> None:
         done = self._done()

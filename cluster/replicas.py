@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -12,15 +12,18 @@ from ray.util.placement_group import remove_placement_group
 from torch import Tensor
 
 from cluster.actors import Seat
-from cluster.copies import Copies, Copy
+from cluster.copies import Copies, Copy, Salvaged
 from cluster.crew import Reserved, StageCrew
 from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Landed, Rejoined, Start, Work
 from cluster.handover import Named
+from cluster.keepers import Keepers
 from cluster.leg import Leg, shares_of
 from cluster.phases import Phases
-from cluster.placement import Wanted, reserve
+from cluster.placement import Wanted, reserve, stands
+from cluster.roll_call import Lost
 from cluster.server_crew import ServerCrew
+from cluster.spares import Spares
 from cluster.transport import Keys
 from pipelines.model.load import DTYPES
 from pipelines.plan_settings import PlanConfig
@@ -43,6 +46,7 @@ class Replicas:
         *,
         may_grow: bool,
         copy_every: int,
+        spares: Spares,
     ) -> None:
         """Reserve everything at once and start the actors, without waiting for them.
 
@@ -50,14 +54,15 @@ class Replicas:
             devices: of each replica's stages.
             servers: of each parameter server.
             copy_every: updates from one copy of the weights to the next.
+            spares: who may take a lost stage's place; ended with all others.
 
         Raises:
             UserError: the cluster has not got what the plan asks for.
         """
         self._config, self._data, self._timeout = config, data, config.timeout
         *firsts, behind = accumulate((len(own) for own in devices), initial=0)
-        wanted = [device for own in (*devices, servers) for device in own]
-        self._group, keys = reserve(wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
+        self._wanted = [device for own in (*devices, servers) for device in own]
+        self._group, keys = reserve(self._wanted, may_grow=may_grow, timeout=config.timeout), Keys.new()
         self._crews = [
             StageCrew(
                 own,
@@ -65,12 +70,15 @@ class Replicas:
                 may_grow=may_grow,
                 timeout=config.timeout,
                 reserved=Reserved(r, self._group, first, keys),
+                spares=spares,
             )
             for r, (own, first) in enumerate(zip(devices, firsts, strict=True))
         ]
         self._servers = ServerCrew(servers, group=self._group, first_bundle=behind, keys=keys, timeout=config.timeout)
         self._version, self._renewed = 0, -1
-        self._copies = Copies(copy_every)
+        self._spares = spares
+        self._keepers = Keepers()
+        self._copies = Copies(copy_every, self._keepers.keep)
         self._shares = shares_of(config)
 
     # -- getting ready --------------------------------------------------------------------------
@@ -78,6 +86,7 @@ class Replicas:
     def meet(self) -> list[Seat]:
         seats = [seat for crew in self._crews for seat in crew.meet()]
         self._server_seats = self._servers.meet()
+        self._keepers.sit(self._servers.nodes)
         together = len({seat.node for seat in [*seats, *self._server_seats]}) == 1
         room = f"motley-{secrets.token_hex(8)}" if together else None
         self._stage_ways = {n: way for crew in self._crews for n, way in crew.listen_to_servers(room).items()}
@@ -90,11 +99,22 @@ class Replicas:
         owned = [start.state(list(dict.fromkeys(piece.name for piece in pieces))) for pieces in self._owners]
         self._join(start, owned)
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    @property
+    def nodes(self) -> frozenset[str]:
+        of_stages = [crew.nodes for crew in self._crews]
+        return frozenset(node for nodes in (*of_stages, self._servers.nodes) for node in nodes.values())
+
+    def stands(self, there: Collection[str], seconds: float) -> bool:
+        return stands(self._group, self._wanted, there, seconds)
+
+    def salvage(self) -> Salvaged | None:
+        return self._copies.salvage(self._timeout)
+
+    def replace_lost(self, seconds: float) -> list[Lost]:
         for crew in self._crews:
             crew.interrupt()
         self._servers.interrupt()
-        lost = [who for crew in self._crews for who in crew.replace_lost(seconds)]
+        lost = [one for crew in self._crews for one in crew.replace_lost(seconds)]
         return lost + self._servers.replace_lost(seconds)
 
     def rejoin(self, start: Start) -> Rejoined:
@@ -182,7 +202,8 @@ class Replicas:
         leg = Leg(self._config, self._start, self._crews, self._servers, self._data, self._version)
         for landed in leg.run(works):
             self._version = landed.version
-            self._copies.start(self._version, self._servers.copy)
+            if self._copies.start(self._version, self._servers.copy):
+                self._spares.fill()
             yield landed
 
     # -- evaluation and state -------------------------------------------------------------------
@@ -208,5 +229,7 @@ class Replicas:
     def close(self) -> None:
         for crew in self._crews:
             crew.close()
+        self._spares.close()
+        self._keepers.close()
         self._servers.close()
         remove_placement_group(self._group)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray.exceptions import RayError
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """One that was lost, and has been replaced."""
+
+    who: str
+    by_spare: bool = False
+    """Whether an actor took its place that was ready; else a new process did."""
 
 
 def lost_of(actors: Sequence[Any], seconds: float) -> list[int]:

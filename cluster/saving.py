@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from torch import Tensor
 
 from cluster.copies import Copy
+from cluster.waiting import ActorLost
 from pipelines.train.checkpoint_write import State
 from pipelines.train.parameter_shards import joined
 from pipelines.train.pieces import pieces
@@ -47,11 +49,18 @@ class Saving:
 
         Raises:
             UserError: the one before could not be written.
+            ActorLost: its copies were lost with a node.
         """
         self.finish()
 
         def write() -> Path:
-            return self._shelf.save(step=step, facts=facts, parts=_parts(copies), score=score)
+            try:
+                return self._shelf.save(step=step, facts=facts, parts=_parts(copies), score=score)
+            except RayError as error:
+                reason = str(error).split("\n", 1)[0]
+                raise ActorLost(
+                    f"The checkpoint of step {step} was not written, for its copies are lost: {reason}"
+                ) from error
 
         self._writing = self._thread.submit(write), waited
 
@@ -59,7 +68,7 @@ class Saving:
         """Tell of one that has been written since the last call.
 
         Raises:
-            UserError: it could not be written.
+            UserError, ActorLost: it could not be written.
         """
         if self._writing is not None and self._writing[0].done():
             self.finish()
@@ -68,7 +77,7 @@ class Saving:
         """Wait until all is written; returns the last checkpoint.
 
         Raises:
-            UserError: it could not be written.
+            UserError, ActorLost: it could not be written.
         """
         if self._writing is not None:
             (future, waited), self._writing = self._writing, None

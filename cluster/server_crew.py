@@ -14,7 +14,7 @@ from cluster.actors import Seat
 from cluster.copies import Copy, Made
 from cluster.handover import DriverEnd, Named
 from cluster.placement import Wanted
-from cluster.roll_call import lost_of
+from cluster.roll_call import Lost, lost_of
 from cluster.server_actor import ParameterServerActor
 from cluster.transport import Keys
 from cluster.waiting import wait_for
@@ -34,6 +34,8 @@ class ServerCrew:
         self._group, self._first_bundle = group, first_bundle
         self._hands = DriverEnd(keys=keys, timeout=timeout, number=server_number)
         self._servers = [self._make(k) for k in range(len(devices))]
+        self.nodes: dict[str, str] = {}
+        """The node of each server, by who it is, when they were met."""
 
     def _make(self, k: int) -> Any:
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._first_bundle + k)
@@ -47,7 +49,7 @@ class ServerCrew:
         for server in self._servers:
             server.let_go.remote()
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         """Put new actors in the place of those that are dead or do not answer in so many seconds.
 
         To be called after `interrupt`; then `meet`, `listen` and `build` again. Returns who was lost.
@@ -55,7 +57,7 @@ class ServerCrew:
         lost = lost_of(self._servers, seconds)
         for k in lost:
             self._servers[k] = self._make(k)
-        return [who(server_number(k)) for k in lost]
+        return [Lost(who(server_number(k))) for k in lost]
 
     def copy(self, version: int) -> dict[str, Made]:
         """What every server owned after `version` updates."""
@@ -68,6 +70,7 @@ class ServerCrew:
     def meet(self) -> list[Seat]:
         """Wait for the actors, and say where each one sits."""
         seats: list[Seat] = self._all("seat", to="start")
+        self.nodes = {who(server_number(k)): seat.node for k, seat in enumerate(seats)}
         self._driver = self._hands.meet(self._servers, [seat.node for seat in seats])
         return seats
 

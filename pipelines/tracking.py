@@ -123,10 +123,16 @@ class Tracker:
             return f"{shown(self._uri).rstrip('/')}/#/experiments/{self._experiment_id}/runs/{self._run_id}"
         return f"mlflow ui --backend-store-uri {shlex.quote(shown(self._uri))}"
 
-    def plan(self, plan: Mapping[str, Any]) -> None:
-        """Store the plan as the artifact `plan.json`, and how each stage computes as parameters."""
+    def plan(self, plan: Mapping[str, Any], *, number: int = 0) -> None:
+        """Store the plan as the artifact `plan.json`, and how each stage computes as parameters.
+
+        Args:
+            number: how many plans were before; a later one is the artifact `plan-NUMBER.json` alone: parameters stay.
+        """
         with self._raising():
-            self._client.log_dict(self._run_id, dict(plan), "plan.json")
+            self._client.log_dict(self._run_id, dict(plan), f"plan-{number}.json" if number else "plan.json")
+            if number:
+                return
             # Through all replicas.
             numbered = enumerate(plan["stages"])
             local = {f"stage_{n}": stage["local"] for n, stage in numbered if stage.get("local")}

@@ -8,7 +8,18 @@ from statistics import fmean
 
 from pipelines.plan.measured import Shape
 from pipelines.plan.predict import Predictor
+from pipelines.plan.simulate import Simulated
 from pipelines.plan.waves import Sharing, Wave, split_in_waves
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Of one step."""
+
+    seconds: float
+    """Where nobody waits, of one among many such steps."""
+    busy: tuple[float, ...] | None
+    """Seconds that each stage of each replica computes; None where it is not known beforehand who runs what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +34,27 @@ class Forecast:
     """Seconds of a wave's weights and gradients between a replica and the servers."""
 
     def seconds(self, shapes: Sequence[Shape]) -> float:
-        """Of a step whose micro-batches have these shapes; where nobody waits, of one among many such steps.
+        """As `step`, without what single stages do."""
+        return self.step(shapes).seconds
+
+    def step(self, shapes: Sequence[Shape]) -> Expected:
+        """What a step takes whose micro-batches have these shapes.
 
         Raises:
             UserError: a schedule cannot keep the devices' memory.
         """
         waves = split_in_waves(len(shapes), self.shares)
 
-        def seconds(r: int, wave: Wave) -> float:
-            return self.replicas[r].step(self.schedules[r], shapes[wave.first : wave.end]).seconds + self.exchange
+        def run(r: int, wave: Wave) -> Simulated:
+            return self.replicas[r].step(self.schedules[r], shapes[wave.first : wave.end])
 
         if self.sharing == "sync":
-            return max(seconds(wave.replica, wave) for wave in waves)
+            found = {wave.replica: run(wave.replica, wave) for wave in waves}
+            longest = max(one.seconds for one in found.values()) + self.exchange
+            idle = [(0.0,) * len(set(replica.seating.stage_of)) for replica in self.replicas]
+            busy = [found[r].busy if r in found else none for r, none in enumerate(idle)]
+            return Expected(longest, tuple(seconds for own in busy for seconds in own))
         # Each takes the next wave when it is through with one: their speeds add up.
-        speed = sum(1 / fmean(seconds(r, wave) for wave in waves) for r in range(len(self.replicas)))
-        return len(waves) / speed
+        every = range(len(self.replicas))
+        speed = sum(1 / fmean(run(r, wave).seconds + self.exchange for wave in waves) for r in every)
+        return Expected(len(waves) / speed, None)

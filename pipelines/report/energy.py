@@ -7,7 +7,7 @@ by how much of its CPUs each kept busy. What cannot be read is estimated from bu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from pipelines.device_settings import EnergyConfig
@@ -173,6 +173,26 @@ class Book:
         work = {k: self._busy[k] * self._holdings[k].cpus for k in node}
         whole = sum(work.values())
         return max(counted) * (work[j] / whole if whole else 1 / len(node))
+
+
+def added(accounts: Sequence[Energy]) -> Energy:
+    """One account of a run that had several plans one after the other: the stages of all of them, in their order."""
+    stages = tuple(spent for one in accounts for spent in one.stages)
+    amounts = [one.all for one in accounts]
+    money = [spent.money for spent in amounts if spent.money is not None]
+    return replace(
+        accounts[-1],
+        all=Spent(
+            joules=sum(spent.joules for spent in amounts),
+            estimated=any(spent.estimated for spent in amounts),
+            kg_co2=sum(spent.kg_co2 for spent in amounts),
+            money=sum(money) if len(money) == len(amounts) else None,
+        ),
+        stages=stages,
+        num_tokens=sum(one.num_tokens for one in accounts),
+        seconds=sum(one.seconds for one in accounts),
+        unpriced=tuple(dict.fromkeys(name for one in accounts for name in one.unpriced)),
+    )
 
 
 def _count(counters: list[Counter | None], j: int, value: float | None) -> None:

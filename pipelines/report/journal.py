@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-What = Literal["began", "step", "recovered", "saved", "finished"]
+What = Literal["began", "step", "recovered", "moved", "straggling", "saved", "finished"]
 NAME = "journal.jsonl"
 
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from pipelines.config import Config
 from pipelines.plan.choose import Choice
+from pipelines.plan.pace import Straggler
 from pipelines.report.report import Report
 from pipelines.train.events import StageReport
 
@@ -92,6 +93,8 @@ class Recovery:
     """What was noticed."""
     lost: Sequence[str]
     """Who was replaced; nobody where all came to rest and answered."""
+    by_spares: Sequence[str]
+    """Those of them whose place a spare took, so that no new process had to start."""
     step: int
     """Steps that were done when it happened."""
     back_to: int
@@ -105,10 +108,41 @@ class Recovery:
         return self.step - self.back_to
 
     def __str__(self) -> str:
-        who = ", ".join(self.lost) or "nobody"
+        who = ", ".join(f"{one} by a spare" if one in self.by_spares else one for one in self.lost) or "nobody"
         phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in self.seconds.items())
         took = f"{sum(self.seconds.values()):.1f} s ({phases})"
         return f"{self.why} Replaced: {who}; {self.replayed} steps run again; {took}"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """The run goes on with another plan: nodes that it needed are gone, or some that have joined are worth it."""
+
+    why: str
+    lost: Sequence[str]
+    """Ray's ids of nodes."""
+    joined: Sequence[str]
+    step: int
+    """Steps that were done when it happened."""
+    back_to: int
+    """Steps that were done in the state that it goes on from."""
+    before: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    """The plan from now on, with each stage's real device."""
+    seconds: Mapping[str, float]
+    """By phase: `left`, `planned`, `built`, `replayed`."""
+
+    @property
+    def replayed(self) -> int:
+        """Steps that were run again."""
+        return self.step - self.back_to
+
+    def __str__(self) -> str:
+        phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in self.seconds.items())
+        return (
+            f"{self.why} A new plan: {len(self.plan['stages'])} stages instead of {len(self.before['stages'])}; "
+            f"{self.replayed} steps run again; {sum(self.seconds.values()):.1f} s ({phases})"
+        )
 
 
 class Observer(Protocol):
@@ -130,6 +164,10 @@ class Observer(Protocol):
         """A checkpoint is written; steps waited for it so many seconds, if that is known."""
 
     def recovered(self, recovery: Recovery) -> None: ...
+
+    def moved(self, move: Move) -> None: ...
+
+    def straggling(self, straggler: Straggler) -> None: ...
 
     def note(self, text: str) -> None:
         """Something that whoever watches the run should know."""

@@ -99,6 +99,10 @@ class Progress:
             self._line_at = now
             self._print(self._line(self._newest))
 
+    def move(self, num_stages: int) -> None:
+        """There are so many stages from now on."""
+        self._num_stages = num_stages
+
     def note(self, text: str) -> None:
         """Print `text` as it is, above the panel."""
         if self._live is None:

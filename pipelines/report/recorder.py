@@ -21,11 +21,12 @@ from rich.console import Console
 from pipelines.config import Config
 from pipelines.mlflow_store import without_password
 from pipelines.plan.choose import Choice
+from pipelines.plan.pace import Straggler
 from pipelines.report import pictures, sharing
-from pipelines.report.energy import Book, holdings
+from pipelines.report.energy import Book, Energy, added, holdings
 from pipelines.report.journal import Journal
 from pipelines.report.measured_table import Measuring
-from pipelines.report.observer import Beginning, Recovery, StepNumbers
+from pipelines.report.observer import Beginning, Move, Recovery, StepNumbers
 from pipelines.report.plan_picture import save_plan_picture
 from pipelines.report.plan_table import plan_table
 from pipelines.report.progress import Progress
@@ -48,6 +49,7 @@ class Recorder:
         self._scores: dict[str, list[tuple[int, int, Report]]] = {"dev": [], "test": []}
         self._summary: dict[str, Any] = {}
         self._recoveries: list[Recovery] = []
+        self._moves: list[dict[str, Any]] = []
         self._skipped = 0
         self._loss_scale: float | None = None
         self._began = time.time()
@@ -55,6 +57,8 @@ class Recorder:
         self._measuring: Measuring | None = None
         self._choice: Choice | None = None
         self._book = Book((), config.energy)
+        self._accounts: list[Energy] = []
+        """Of the plans before the last move."""
         self.tracker: Tracker | None = None
         self._journal: Journal | None = None
 
@@ -175,6 +179,36 @@ class Recorder:
             },
         )
 
+    def moved(self, move: Move) -> None:
+        assert self.tracker is not None
+        assert self._journal is not None
+        assert self._progress is not None
+        told = asdict(move) | {"replayed": move.replayed}
+        # Plans are kept whole as files; here it is enough how many stages they have.
+        told |= {"stages_before": len(told.pop("before")["stages"]), "stages": len(told.pop("plan")["stages"])}
+        self._moves.append(told)
+        self._journal.write("moved", **told)
+        self.note(f"moved: {move}")
+        self.tracker.plan(move.plan, number=len(self._moves))
+        self._summary["plan"] = move.plan
+        self._accounts.append(self._book.close())
+        self._book = Book(holdings(move.plan["stages"]), self._config.energy)
+        self._progress.move(len(move.plan["stages"]))
+        self._recent.clear()
+        self.tracker.metrics(
+            move.step,
+            {
+                "moves": float(len(self._moves)),
+                "stages": float(len(move.plan["stages"])),
+                **{f"move_seconds/{phase}": seconds for phase, seconds in move.seconds.items()},
+            },
+        )
+
+    def straggling(self, straggler: Straggler) -> None:
+        assert self._journal is not None
+        self._journal.write("straggling", **asdict(straggler))
+        self.note(str(straggler))
+
     def note(self, text: str) -> None:
         if self._progress is None:
             print(text, file=sys.stderr, flush=True)
@@ -245,12 +279,14 @@ class Recorder:
                 }
         if self._recoveries:
             summary["recoveries"] = [asdict(one) | {"replayed": one.replayed} for one in self._recoveries]
+        if self._moves:
+            summary["moves"] = self._moves
         if served := sharing.summary(self._steps):
             summary["sharing"] = served
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
         if self._steps:
-            energy = self._book.close()
+            energy = added([*self._accounts, self._book.close()])
             summary["energy"] = energy.to_json()
             self.tracker.metrics(self._steps[-1].step, energy.metrics())
         summary |= more

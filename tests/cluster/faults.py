@@ -53,6 +53,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._acts: dict[int, tuple[Find, int]] = {}
+        self._spares: dict[int, int] = {}
 
     def kill(self, find: Find, *, after: int) -> Faults:
         """By a signal that nothing can catch."""
@@ -64,6 +65,11 @@ class Faults:
         self._acts[after] = find, signal.SIGSTOP
         return self
 
+    def kill_spare(self, number: int, *, after: int) -> Faults:
+        """One that waits for a role, when all that do are ready."""
+        self._spares[after] = number
+        return self
+
     def run(self, settings: Config, folder: Path) -> Watcher:
         """Train with these faults, and save the model."""
         watcher = Watcher()
@@ -73,6 +79,10 @@ class Faults:
         watcher.after = {
             step: lambda find=find, number=number: os.kill(processes[find], number)
             for step, (find, number) in self._acts.items()
+        }
+        watcher.after |= {
+            step: lambda number=number: os.kill(driver._fleet._spares.processes()[number], signal.SIGKILL)
+            for step, number in self._spares.items()
         }
         try:
             driver.run()

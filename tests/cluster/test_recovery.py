@@ -29,13 +29,14 @@ def settings(given: dict[str, str], plan: dict[str, Any], **recovery: Any) -> An
     )
 
 
-def test_lost_stages_and_a_data_shard_are_replaced_alone_and_the_weights_are_bitwise_those_of_an_untouched_run(
+def test_lost_stages_a_data_shard_and_a_spare_are_replaced_alone_and_the_weights_are_bitwise_those_of_an_untouched_run(
     given: dict[str, str], tmp_path: Path
 ) -> None:
     run(settings(given, PLAN), tmp_path / "untouched")
-    faults = Faults().kill(stage(1), after=4).kill(data_shard(0), after=9).freeze(stage(0), after=14)
-    watcher = faults.run(settings(given, PLAN), tmp_path / "faults")
+    faults = Faults().kill(stage(1), after=4).kill(data_shard(0), after=9).kill_spare(0, after=12)
+    watcher = faults.freeze(stage(0), after=14).run(settings(given, PLAN, spares=2), tmp_path / "faults")
     assert [recovery.lost for recovery in watcher.recoveries] == [["stage 1"], ["data shard 0"], ["stage 0"]]
+    assert [recovery.by_spares for recovery in watcher.recoveries[1:]] == [[], ["stage 0"]]
     assert all(0 <= recovery.replayed <= 5 + 1 for recovery in watcher.recoveries)
     assert [numbers.step for numbers in watcher.steps] == list(range(1, 21))
     assert_bitwise_equal(tmp_path / "untouched", tmp_path / "faults")
@@ -49,5 +50,6 @@ def test_a_lost_server_and_a_stage_of_another_replica_are_replaced_and_the_weigh
     watcher = faults.run(settings(given, SERVED), tmp_path / "faults")
     lost = [recovery.lost for recovery in watcher.recoveries]
     assert lost == [["parameter server 1"], ["stage 0 of replica 1"]]
+    assert watcher.recoveries[1].by_spares == ["stage 0 of replica 1"]
     assert [numbers.step for numbers in watcher.steps] == list(range(1, 21))
     assert_bitwise_equal(tmp_path / "untouched", tmp_path / "faults")

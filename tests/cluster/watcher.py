@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.plan.choose import Choice
-from pipelines.report.observer import Beginning, Recovery, StepNumbers
+from pipelines.plan.pace import Straggler
+from pipelines.report.observer import Beginning, Move, Recovery, StepNumbers
 
 
 class Watcher:
@@ -21,6 +22,8 @@ class Watcher:
         self.reports: dict[str, list[Any]] = {"dev": [], "test": []}
         self.checkpoints: list[Path] = []
         self.recoveries: list[Recovery] = []
+        self.moves: list[Move] = []
+        self.stragglers: list[Straggler] = []
         self.notes: list[str] = []
 
     def measuring(self, what: str, done: int, total: int) -> None: ...
@@ -45,6 +48,12 @@ class Watcher:
 
     def recovered(self, recovery: Recovery) -> None:
         self.recoveries.append(recovery)
+
+    def moved(self, move: Move) -> None:
+        self.moves.append(move)
+
+    def straggling(self, straggler: Straggler) -> None:
+        self.stragglers.append(straggler)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

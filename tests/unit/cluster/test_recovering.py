@@ -9,6 +9,7 @@ import pytest
 
 from cluster.fleet import Rejoined
 from cluster.recovering import Recovering
+from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
 from pipelines.errors import UserError
 from pipelines.recovery_settings import RecoveryConfig
@@ -18,13 +19,15 @@ from tests.cluster.watcher import Watcher
 class Fleet:
     """Knows only how many steps its weights have had. Fails as often as it is told, when it rejoins."""
 
+    nodes: frozenset[str] = frozenset()
+
     def __init__(self, *failures: Exception) -> None:
         self.version, self._failures = 0, list(failures)
         self.copied = 0
 
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         assert seconds == 30
-        return [f"stage {len(self._failures) + 1}"]
+        return [Lost(f"stage {len(self._failures) + 1}", by_spare=not self._failures)]
 
     def rejoin(self, start: Any) -> Rejoined:
         assert start == "on disk"
@@ -41,7 +44,7 @@ class Fleet:
 
 
 class Data:
-    def replace_lost(self, seconds: float) -> list[str]:
+    def replace_lost(self, seconds: float) -> list[Lost]:
         assert seconds == 30
         return []
 
@@ -82,7 +85,7 @@ def test_steps_since_the_copy_are_run_again_and_the_part_goes_on() -> None:
     (recovery,) = run.watcher.recoveries
     assert (recovery.lost, recovery.back_to, recovery.step, recovery.replayed) == (["stage 1"], 3, 5, 2)
     assert list(recovery.seconds) == ["found", "started", "replayed"]
-    assert str(recovery).startswith("stage 1 died. Replaced: stage 1; 2 steps run again; ")
+    assert str(recovery).startswith("stage 1 died. Replaced: stage 1 by a spare; 2 steps run again; ")
 
 
 def test_a_loss_in_the_middle_of_a_recovery_begins_it_again() -> None:
@@ -91,6 +94,7 @@ def test_a_loss_in_the_middle_of_a_recovery_begins_it_again() -> None:
     assert run.done == 2
     (recovery,) = run.watcher.recoveries
     assert (recovery.why, recovery.lost) == ("the first died.", ["stage 3", "stage 2", "stage 1"])
+    assert recovery.by_spares == ["stage 1"]
 
 
 def test_losses_in_a_row_with_no_step_between_them_end_the_run() -> None:
