@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-What = Literal["began", "step", "recovered", "moved", "straggling", "saved", "finished"]
+What = Literal["began", "step", "scored", "recovered", "moved", "straggling", "saved", "finished"]
 NAME = "journal.jsonl"
 
 
@@ -57,8 +57,9 @@ class Follower:
         self._path = folder / NAME
         self._at, self._step = 0, 0
 
-    def step(self) -> int:
-        """The step that was told last; 0 before the first."""
+    def news(self) -> list[dict[str, Any]]:
+        """The lines since the last call."""
+        lines = []
         if self._path.is_file():
             with self._path.open("rb") as file:
                 file.seek(self._at)
@@ -67,7 +68,13 @@ class Follower:
                         break
                     self._at += len(line)
                     with suppress(ValueError):
-                        self._step = json.loads(line).get("step", self._step)
+                        lines.append(json.loads(line))
+        return lines
+
+    def step(self) -> int:
+        """The step that was told last; 0 before the first."""
+        for line in self.news():
+            self._step = line.get("step", self._step)
         return self._step
 
 

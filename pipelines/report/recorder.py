@@ -154,6 +154,8 @@ class Recorder:
 
     def scored(self, split: str, *, epoch: int, step: int, report: Report) -> None:
         assert self.tracker is not None
+        assert self._journal is not None
+        self._journal.write("scored", split=split, epoch=epoch, step=step, score=report.score, name=report.score_name)
         self._scores[split].append((epoch, step, report))
         self.tracker.metrics(step, report.metrics(split))
         when = f"after epoch {epoch} (step {step})" if split == "dev" else "with the final weights"

@@ -1,0 +1,162 @@
+"""A search over settings: Ray Tune says what to try and what to stop, each trial is a run of the main job."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from cluster.session import connected
+from cluster.trial import Errand, Trial
+from pipelines.config import Config
+from pipelines.data.sources import sources
+from pipelines.errors import UserError
+from pipelines.search.found import Found, Tried
+from pipelines.search.space import Choice, Range, Space
+from pipelines.tracking import Tracker
+
+Tell = Callable[[str], None]
+NOTHING: dict[str, float] = {"memory": 1}
+"""What a trial itself takes of the cluster, as little as Ray Tune allows (a byte): the devices are for its run."""
+
+
+def search(
+    config: Config, space: Space, *, trials: int, folder: Path, at_once: int, stop_early: bool, seed: int, tell: Tell
+) -> Found:
+    """Try the config as it is, and then others.
+
+    Args:
+        trials: how many, the config as it is among them.
+        folder: of the search; must not be there.
+        at_once: trials that run at the same time; each needs the devices of its plan.
+        stop_early: end trials that do worse than others after as many epochs (asynchronous successive halving).
+
+    Raises:
+        UserError: the config cannot be run, has no dev split, or no trial came to a score.
+    """
+    if "dev" not in sources(config.data):
+        raise UserError("A search compares scores on dev, and there is no dev split. Set data.dev.")
+    if config.plan.strategy == "data":
+        raise UserError("A search runs Motley's own strategy: leave plan.strategy out.")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        raise UserError(f"The folder {folder} is there already: give another one with --output.") from None
+    tracker = Tracker.start(config, run_name=folder.name)
+    try:
+        with connected():
+            environment = {
+                "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
+                "MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": tracker.run_id}),
+                "PYTHONPATH": os.pathsep.join([os.getcwd(), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+            }
+            track = config.track.model_copy(
+                update={"uri": tracker.uri, "register_as": f"{config.track.register_as or config.run.name}-search"}
+            )
+            errand = Errand(
+                config.model_copy(update={"track": track}).model_dump(mode="json"), folder.absolute(), environment
+            )
+            found = _found(_tuner(errand, space, config, trials, at_once, stop_early, seed, tell).fit())
+        tracker.metrics(0, {"best_score": found.best.score or 0.0})
+        tracker.finish("FINISHED")
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    return found
+
+
+def _tuner(
+    errand: Errand, space: Space, config: Config, trials: int, at_once: int, stop_early: bool, seed: int, tell: Tell
+) -> Any:
+    # Any: Ray Tune's own types do not say what these take.
+    scheduler: Any = ASHAScheduler(max_t=config.train.epochs + 1, grace_period=1) if stop_early else FIFOScheduler()
+    variants: Any = BasicVariantGenerator(
+        points_to_evaluate=[_as_it_is(config, space)], max_concurrent=at_once, random_state=seed
+    )
+    trainable: Any = tune.with_resources(tune.with_parameters(Trial, errand=errand), NOTHING)
+    return tune.Tuner(
+        trainable,
+        param_space={key: _domain(one) for key, one in space.items()},
+        tune_config=tune.TuneConfig(
+            metric="score", mode="max", num_samples=trials, scheduler=scheduler, search_alg=variants
+        ),
+        run_config=tune.RunConfig(
+            name="tune", storage_path=str(errand.folder), verbose=0, callbacks=[_Teller(tell)],
+            # A trial keeps its own; Ray Tune has nothing of it.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        ),
+    )  # fmt: skip
+
+
+def _as_it_is(config: Config, space: Space) -> dict[str, Any]:
+    tree: Any = config.model_dump(mode="json")
+    return {key: reduce(lambda node, part: node[part], key.split("."), tree) for key in space}
+
+
+class _Teller(tune.Callback):
+    """Says how the trials do, line by line."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        if not result.get("ended"):
+            self._tell(f"{_named(trial)}  epoch {result['epoch']}  {result['score_name']} {result['score']:.4f}")
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:  # noqa: ARG002
+        self._tell(f"{_named(trial)}  failed")
+
+
+def _named(trial: Any) -> str:
+    chosen = trial.evaluated_params.items()
+    shown = ", ".join(f"{key}={value:.4g}" if isinstance(value, float) else f"{key}={value}" for key, value in chosen)
+    return f"trial {trial.trial_id.rpartition('_')[2]} ({shown})"
+
+
+def _domain(one: Choice | Range) -> Any:
+    """As Ray Tune has it; its upper ends of whole numbers are left out."""
+    if isinstance(one, Choice):
+        return tune.choice(list(one.values))
+    if one.whole:
+        low, high = int(one.low), int(one.high) + 1
+        return tune.lograndint(low, high) if one.by_logarithm else tune.randint(low, high)
+    return tune.loguniform(one.low, one.high) if one.by_logarithm else tune.uniform(one.low, one.high)
+
+
+def _found(results: Any) -> Found:
+    tried: list[Tried] = []
+    name = ""
+    for result in results:
+        frame = result.metrics_dataframe
+        scores = [] if frame is None or "score" not in frame else list(frame["score"])
+        name = name or str((result.metrics or {}).get("score_name", ""))
+        tried.append(
+            Tried(
+                number=str(result.metrics.get("trial_id", "")).rpartition("_")[2] if result.metrics else "",
+                chosen=dict(result.config or {}),
+                as_it_is=not tried,
+                score=max(scores, default=None),
+                epochs=int((result.metrics or {}).get("epoch", 0)),
+                stopped=result.error is None and not (result.metrics or {}).get("ended", False),
+                problem=None if result.error is None else str(result.error).strip().splitlines()[-1],
+            )
+        )
+    tried.sort(key=lambda one: -(one.score if one.score is not None else float("-inf")))
+    if not tried or tried[0].score is None:
+        raise UserError(f"No trial came to a score on dev; the first one: {tried[0].problem if tried else 'none ran'}.")
+    return Found(name, tried)
