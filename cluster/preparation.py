@@ -24,6 +24,7 @@ from pipelines.report.report import Report
 from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
+from pipelines.tasks.settings import TaskSettings
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.checkpoint_choose import choose
@@ -58,8 +59,9 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self._task = make_task(config.train.task)
-        self.data = DataCrew(config.data, config.train.task, timeout=config.plan.timeout)
+        self._settings = TaskSettings(config.train.mask_probability, config.run.seed)
+        self._task = make_task(config.train.task, settings=self._settings)
+        self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)
 
     def read(self) -> None:
         """Read the data, find the labels, load the model.
@@ -110,7 +112,7 @@ class Preparation:
 
     def head(self) -> Task:
         """The task with the settings of its loss."""
-        return make_task(self.config.train.task, self._loss)
+        return make_task(self.config.train.task, self._loss, self._settings)
 
     def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
         """The steps of an epoch; the first is 0.
