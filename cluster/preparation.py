@@ -16,6 +16,7 @@ from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels
 from pipelines.data.shard import Lengths, SplitSummary
+from pipelines.errors import UserError
 from pipelines.model.pretrained import Pretrained
 from pipelines.plan.left_open import decided
 from pipelines.plan.plan import Plan
@@ -81,10 +82,18 @@ class Preparation:
         """Tokenise, weigh the targets, and count the steps.
 
         Raises:
-            UserError: the checkpoint is of another run, or behind the end of this one.
+            UserError: an example that no micro-batch has room for, or the checkpoint is of another run, or behind the
+            end of this one.
         """
         config = self.config
         self.lengths: Mapping[str, Lengths] = self.data.encode(config.model.source, self.labels, self.model.max_length)
+        longest = max(self.lengths["train"].lengths)
+        if longest > config.train.token_budget:
+            raise UserError(
+                f"The longest example of the train split has {longest} sub-words (source and target together), and a "
+                f"micro-batch has room for {config.train.token_budget}. Raise train.token_budget, or lower "
+                "data.max_length."
+            )
         self._loss, self.target_weights = weigh(config.train, self.labels, self.data, self.lengths["train"])
         # Any number of micro-batches makes as many steps.
         self.steps_per_epoch = len(self.epoch(0, micro_batches=1))

@@ -59,6 +59,14 @@ class Chat:
 
 
 @dataclass(frozen=True, slots=True)
+class Translated:
+    """A text, and what is to be written of it: its translation, its summary."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """One example as the model reads it."""
 

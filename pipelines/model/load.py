@@ -81,6 +81,25 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     return model
 
 
+def load_config_of(source: str) -> Any:
+    """The model's configuration.
+
+    Raises:
+        UserError: there is none, or one of no model that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    place, options = gguf_options(resolve(source))
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(place, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"The configuration of {source!r} cannot be read: {_first_sentence(error)} Give a model that transformers "
+            "knows."
+        ) from None
+
+
 def load_tokenizer(source: str, *, words: bool = True, slow_will_do: bool = False) -> Any:
     """The model's tokenizer.
 

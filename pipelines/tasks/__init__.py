@@ -4,6 +4,7 @@ from pipelines.errors import UserError
 from pipelines.tasks.causal_lm import CausalLM
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.masked_lm import MaskedLM
+from pipelines.tasks.seq2seq_lm import Seq2SeqLM
 from pipelines.tasks.sequence_classification import MultiLabelClassification, Regression, SequenceClassification
 from pipelines.tasks.settings import USUAL, TaskSettings
 from pipelines.tasks.task import Task
@@ -16,6 +17,7 @@ TASKS: dict[str, type[Task]] = {
     "regression": Regression,
     "masked-lm": MaskedLM,
     "causal-lm": CausalLM,
+    "seq2seq-lm": Seq2SeqLM,
 }
 
 

@@ -26,7 +26,7 @@ def padded(rows: Mapping[str, Sequence[Sequence[int]]], padding: Mapping[str, fl
     """Columns of rows of unlike lengths as tensors [rows, longest]."""
     import torch
 
-    width = max(map(len, rows["input_ids"]))
+    width = max(len(row) for column in rows.values() for row in column)
     return {
         name: torch.tensor([[*row, *[int(padding[name])] * (width - len(row))] for row in rows[name]]) for name in rows
     }

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.data.examples import Chat, Document, LabelledText, Message, TaggedSentence
+from pipelines.data.examples import Chat, Document, LabelledText, Message, TaggedSentence, Translated
 from pipelines.tasks.task import Task
 from tests.tiny import write_model
 from tests.tiny_lm import write_lm
@@ -89,6 +89,10 @@ SAMPLES = {
         ],
         own_loss=next_token_loss,
         write=lambda folder: write_lm(folder, "gpt2"),
+    ),
+    "seq2seq-lm": Sample(
+        [Translated("Ann is in Oslo.", "Ann ist in Oslo."), Translated("", "x"), Translated("it rains", "")],
+        write=lambda folder: write_lm(folder, "t5"),
     ),
 }
 
