@@ -12,16 +12,16 @@ import torch
 
 from pipelines.config import DataConfig
 from pipelines.data.pack import Packed
-from pipelines.data.shard import DataShard, Lengths, SplitSummary
-from pipelines.tasks import make_task
+from pipelines.data.shard import DataShard, Lengths, SplitSummary, Where
+from pipelines.tasks.task import Task
 
 
 class DataShell:
     """Holds one data shard."""
 
-    def __init__(self, data: DataConfig, task: str, *, shard: int, num_shards: int) -> None:
+    def __init__(self, data: DataConfig, task: Task, *, shard: int, num_shards: int) -> None:
         torch.set_num_threads(1)
-        self._shard = DataShard(data, make_task(task), shard=shard, num_shards=num_shards)
+        self._shard = DataShard(data, task, shard=shard, num_shards=num_shards)
 
     def ping(self) -> int:
         """Answers when all calls before are done, with the number of the process."""
@@ -39,7 +39,7 @@ class DataShell:
     def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
         return self._shard.target_weights(split, weights)
 
-    def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
+    def micro_batches(self, split: str, wanted: Sequence[Sequence[Where]]) -> list[Packed]:
         return self._shard.micro_batches(split, wanted)
 
     def gold(self, split: str) -> list[Any]:

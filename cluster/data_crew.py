@@ -13,7 +13,8 @@ from cluster.roll_call import Lost, lost_of
 from cluster.waiting import wait_for
 from pipelines.config import DataConfig
 from pipelines.data.batches import MicroBatch
-from pipelines.data.shard import Lengths, SplitSummary, interleave, same_everywhere
+from pipelines.data.shard import Lengths, Order, SplitSummary, same_everywhere
+from pipelines.tasks.task import Task
 
 Refs = Sequence["ray.ObjectRef[Any]"]
 
@@ -21,11 +22,12 @@ Refs = Sequence["ray.ObjectRef[Any]"]
 class DataCrew:
     """The data shards. They take no CPU of the plan's: between steps they only hand out rows."""
 
-    def __init__(self, data: DataConfig, task: str, *, timeout: float) -> None:
+    def __init__(self, data: DataConfig, task: Task, *, timeout: float) -> None:
         self._config, self._task, self._timeout = data, task, timeout
         self._shards = [self._make(s) for s in range(data.shards)]
         self._encoding: tuple[Any, ...] | None = None
         """What `encode` was asked to do."""
+        self._orders: dict[str, Order] = {}
 
     def _make(self, shard: int) -> Any:
         make = DataShardActor.options(num_cpus=0)
@@ -49,18 +51,21 @@ class DataCrew:
         return same_everywhere(self._all("load", to="read its data"))
 
     def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
-        """Encode for the model of `source`; lengths and targets come in the order of the split's rows."""
+        """Encode for the model of `source`; lengths and targets come in the order of the split's examples."""
         self._encoding = source, labels, max_length
         answers = self._all("encode", *self._encoding, to="tokenise its data")
-        return {
-            split: Lengths(
-                interleave([answer[split].lengths for answer in answers]),
-                interleave([answer[split].num_targets for answer in answers]),
-                sum(answer[split].num_cut for answer in answers),
-                sum(answer[split].num_unseen for answer in answers),
+        found = {}
+        for split in answers[0]:
+            parts = [answer[split] for answer in answers]
+            self._orders[split] = order = Order([part.pieces for part in parts])
+            found[split] = Lengths(
+                order.join([part.lengths for part in parts]),
+                order.join([part.num_targets for part in parts]),
+                sum(part.num_cut for part in parts),
+                sum(part.num_unseen for part in parts),
+                [part.pieces[n] for n in range(len(parts[0].pieces)) for part in parts if n < len(part.pieces)],
             )
-            for split in answers[0]
-        }
+        return found
 
     def class_counts(self, split: str, num_classes: int) -> list[int]:
         """How many targets of a split are of each class."""
@@ -68,17 +73,17 @@ class DataCrew:
         return [total[number] for number in range(num_classes)]
 
     def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
-        """What the targets of each row weigh together, in the order of the split's rows."""
-        return interleave(self._all("target_weights", split, weights, to=f"weigh the targets of {split}"))
+        """What the targets of each example weigh together, in the order of the split's examples."""
+        return self._orders[split].join(self._all("target_weights", split, weights, to=f"weigh the targets of {split}"))
 
     def gold(self, split: str) -> list[Any]:
-        """For each row of a split what its answer is compared with."""
-        return interleave(self._all("gold", split, to=f"give the true answers of {split}"))
+        """For each example of a split what its answer is compared with."""
+        return self._orders[split].join(self._all("gold", split, to=f"give the true answers of {split}"))
 
     def hand_out(self, split: str, micro_batches: Sequence[MicroBatch]) -> Refs:
         """What each shard holds of these micro-batches; goes to the stages without passing through here."""
-        wanted = [micro_batch.rows for micro_batch in micro_batches]
-        return [shard.micro_batches.remote(split, wanted) for shard in self._shards]
+        dealt = self._orders[split].deal([micro_batch.rows for micro_batch in micro_batches])
+        return [shard.micro_batches.remote(split, own) for shard, own in zip(self._shards, dealt, strict=True)]
 
     def close(self) -> None:
         for shard in self._shards:

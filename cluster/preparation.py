@@ -16,6 +16,7 @@ from pipelines.config import Config
 from pipelines.data.batches import Step, epoch_steps, padding_waste
 from pipelines.data.labels import check_labels
 from pipelines.data.shard import Lengths, SplitSummary
+from pipelines.errors import UserError
 from pipelines.model.pretrained import Pretrained
 from pipelines.plan.left_open import decided
 from pipelines.plan.plan import Plan
@@ -24,6 +25,7 @@ from pipelines.report.report import Report
 from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
+from pipelines.tasks.settings import TaskSettings
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.checkpoint_choose import choose
@@ -58,8 +60,9 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self._task = make_task(config.train.task)
-        self.data = DataCrew(config.data, config.train.task, timeout=config.plan.timeout)
+        self._settings = TaskSettings(config.train.mask_probability, config.run.seed)
+        self._task = make_task(config.train.task, settings=self._settings)
+        self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)
 
     def read(self) -> None:
         """Read the data, find the labels, load the model.
@@ -79,10 +82,18 @@ class Preparation:
         """Tokenise, weigh the targets, and count the steps.
 
         Raises:
-            UserError: the checkpoint is of another run, or behind the end of this one.
+            UserError: an example that no micro-batch has room for, or the checkpoint is of another run, or behind the
+            end of this one.
         """
         config = self.config
         self.lengths: Mapping[str, Lengths] = self.data.encode(config.model.source, self.labels, self.model.max_length)
+        longest = max(self.lengths["train"].lengths)
+        if longest > config.train.token_budget:
+            raise UserError(
+                f"The longest example of the train split has {longest} sub-words (source and target together), and a "
+                f"micro-batch has room for {config.train.token_budget}. Raise train.token_budget, or lower "
+                "data.max_length."
+            )
         self._loss, self.target_weights = weigh(config.train, self.labels, self.data, self.lengths["train"])
         # Any number of micro-batches makes as many steps.
         self.steps_per_epoch = len(self.epoch(0, micro_batches=1))
@@ -110,7 +121,7 @@ class Preparation:
 
     def head(self) -> Task:
         """The task with the settings of its loss."""
-        return make_task(self.config.train.task, self._loss)
+        return make_task(self.config.train.task, self._loss, self._settings)
 
     def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
         """The steps of an epoch; the first is 0.

@@ -119,6 +119,8 @@ class TrainConfig(Section):
     recompute: bool | Literal["auto"] = False
     """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time.
     `auto`: with `plan.stages: auto` only if the model fits no other way, else false."""
+    mask_probability: float = Field(default=0.15, gt=0, lt=1)
+    """Share of the sub-words that `masked-lm` hides and asks for."""
 
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""

@@ -15,7 +15,7 @@ from pipelines.adapt.methods import adapter_config
 from pipelines.adapter_settings import AdapterConfig
 from pipelines.errors import UserError
 from pipelines.model.gguf_file import gguf_options
-from pipelines.model.load import DTYPES, load_model, quiet, resolve
+from pipelines.model.load import DTYPES, load_config_of, load_model, resolve
 
 TASKS = {
     "token-classification": ("AutoModelForTokenClassification", "TOKEN_CLASSIFICATION"),
@@ -65,15 +65,8 @@ def load_subject(
 
     if task is not None and task not in TASKS:
         raise UserError(f"There is no task {task!r} (--task); known: {', '.join(TASKS)}.")
-    place, options = gguf_options(resolve(source))
-    try:
-        with quiet():
-            config = transformers.AutoConfig.from_pretrained(place, **options)
-    except (OSError, ValueError, KeyError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"The configuration of {source!r} cannot be read: {reason} Give a model that transformers knows."
-        ) from None
+    _, options = gguf_options(resolve(source))
+    config = load_config_of(source)
     if task is None and options and not config.architectures:
         # What llama.cpp runs and no more: text from text.
         task = "causal-lm"

@@ -36,6 +36,37 @@ class LabelledText:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """A text to be learnt as a whole."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What one side of a chat says."""
+
+    role: str
+    """`system`, `user`, `assistant`, or what else the model's chat template knows."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """Messages in turn; those of the `assistant` are learnt."""
+
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """A text, and what is to be written of it: its translation, its summary."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """One example as the model reads it."""
 
@@ -52,6 +83,8 @@ class Encoded:
     """Words (of raw text: sub-words) behind the longest input that the model takes."""
     num_unseen: int = 0
     """Words of which the tokenizer leaves nothing, such as a lone control character."""
+    continues: bool = False
+    """Of the same row as the example before: a text that is longer than the model takes goes on in it."""
 
     @property
     def classes(self) -> Array:

@@ -1,4 +1,8 @@
-"""A data shard: every `num_shards`-th row of each split, read, checked and tokenised."""
+"""A data shard: every `num_shards`-th row of each split, read, checked and tokenised.
+
+A row makes one example, or several where it is a text that is longer than the model takes. Examples are numbered in the
+order of their rows, so that their numbers do not depend on the number of shards.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from pipelines.config import DataConfig
@@ -15,6 +20,9 @@ from pipelines.data.read import read_split, sources
 from pipelines.tasks.task import Task
 
 T = TypeVar("T")
+
+Where = tuple[int, int]
+"""A place in a micro-batch, and which of the shard's own examples belongs there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +38,15 @@ class SplitSummary:
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """What the driver must know of a shard's examples to plan an epoch; row `r` is number `r * num_shards + shard`."""
+    """What the driver must know of a shard's examples to plan an epoch."""
 
     lengths: list[int]
-    """Sub-words of each row."""
+    """Sub-words of each example."""
     num_targets: list[int]
     num_cut: int
     num_unseen: int
+    pieces: list[int]
+    """How many examples each row makes; the shard's row `r` is row `r * num_shards + shard` of the split."""
 
 
 class DataShard:
@@ -73,6 +83,7 @@ class DataShard:
                 [row.num_targets for row in rows],
                 sum(row.num_cut for row in rows),
                 sum(row.num_unseen for row in rows),
+                pieces_of(rows),
             )
             for split, rows in self._encoded.items()
         }
@@ -82,33 +93,55 @@ class DataShard:
         return Counter(label for row in self._encoded[split] for label in row.classes.tolist())
 
     def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
-        """What the targets of each of this shard's rows weigh together, with `weights` by class."""
-        # Rounded once for a row and never for a shard: the step's sum does not depend on who holds a row.
+        """What the targets of each of this shard's examples weigh together, with `weights` by class."""
+        # Rounded once for each and never for a shard: the step's sum does not depend on who holds a row.
         rows = self._encoded[split]
         return [math.fsum(weights[label] for label in row.classes.tolist()) for row in rows]
 
-    def micro_batches(self, split: str, wanted: Sequence[Sequence[int]]) -> list[Packed]:
-        """For each micro-batch (row numbers of the whole split), this shard's rows with their places in it."""
+    def micro_batches(self, split: str, wanted: Sequence[Sequence[Where]]) -> list[Packed]:
+        """For each micro-batch this shard's examples with their places in it."""
         rows = self._encoded[split]
-        packed = []
-        for numbers in wanted:
-            mine = [(place, n // self._num_shards) for place, n in enumerate(numbers) if self._is_mine(n)]
-            packed.append(pack([rows[at] for _, at in mine], [place for place, _ in mine]))
-        return packed
+        return [pack([rows[at] for _, at in mine], [place for place, _ in mine]) for mine in wanted]
 
     def gold(self, split: str) -> list[Any]:
-        """For each row what its answer is compared with."""
-        pairs = zip(self._rows[split], self._encoded[split], strict=True)
-        return [self._task.gold(row, encoded) for row, encoded in pairs]
-
-    def _is_mine(self, number: int) -> bool:
-        return number % self._num_shards == self._shard
+        """For each example what its answer is compared with."""
+        encoded = self._encoded[split]
+        rows = [row for row, n in zip(self._rows[split], pieces_of(encoded), strict=True) for _ in range(n)]
+        return [self._task.gold(row, example) for row, example in zip(rows, encoded, strict=True)]
 
 
-def interleave(parts: Sequence[Sequence[T]]) -> list[T]:
-    """The split's rows in their own order, from what each shard holds of them."""
-    total = sum(len(part) for part in parts)
-    return [parts[n % len(parts)][n // len(parts)] for n in range(total)]
+def pieces_of(examples: Sequence[Encoded]) -> list[int]:
+    """How many examples each row makes."""
+    firsts = [at for at, example in enumerate(examples) if not example.continues]
+    return [after - first for first, after in pairwise([*firsts, len(examples)])]
+
+
+class Order:
+    """A split's examples in their own order: which shard holds each, and as which of its own."""
+
+    def __init__(self, pieces: Sequence[Sequence[int]]) -> None:
+        """`pieces`: of each shard, how many examples each of its rows makes."""
+        self._num_shards = len(pieces)
+        self._at: list[tuple[int, int]] = []
+        ends = [0] * len(pieces)
+        for n in range(sum(map(len, pieces))):
+            s = n % len(pieces)
+            for _ in range(pieces[s][n // len(pieces)]):
+                self._at.append((s, ends[s]))
+                ends[s] += 1
+
+    def join(self, parts: Sequence[Sequence[T]]) -> list[T]:
+        """What the shards have of their examples, as the split's."""
+        return [parts[s][at] for s, at in self._at]
+
+    def deal(self, micro_batches: Sequence[Sequence[int]]) -> list[list[list[Where]]]:
+        """For each shard what it holds of each micro-batch (numbers of examples)."""
+        dealt: list[list[list[Where]]] = [[[] for _ in micro_batches] for _ in range(self._num_shards)]
+        for i, numbers in enumerate(micro_batches):
+            for place, n in enumerate(numbers):
+                s, at = self._at[n]
+                dealt[s][i].append((place, at))
+        return dealt
 
 
 def same_everywhere(summaries: Sequence[Mapping[str, SplitSummary]]) -> Mapping[str, SplitSummary]:

@@ -12,6 +12,7 @@ from pipelines.config import DataConfig
 from pipelines.data.batches import evaluation_batches
 from pipelines.data.pack import merge, pack
 from pipelines.data.read import read_split
+from pipelines.data.shard import Order, pieces_of
 from pipelines.errors import UserError
 from pipelines.evaluate.evaluation import Answered
 from pipelines.inference.files import refuse_pickle
@@ -78,21 +79,24 @@ def answer(
         with torch.inference_mode():
             found = task.answers(model(**task.inputs(here)), here)
         answers.update(zip(batch.rows, found, strict=True))
+    pieces = pieces_of(encoded)
+    of = [row for row, count in zip(rows, pieces, strict=True) for _ in range(count)]
     return Answered(
-        texts=[task.kind.shown(row) for row in rows],
-        lengths=[row.length for row in encoded],
-        gold=[task.gold(row, one) for row, one in zip(rows, encoded, strict=True)],
-        answers=[answers[n] for n in range(len(rows))],
+        pieces=pieces,
+        texts=[task.kind.shown(row) for row in of],
+        lengths=[one.length for one in encoded],
+        gold=[task.gold(row, one) for row, one in zip(of, encoded, strict=True)],
+        answers=[answers[n] for n in range(len(encoded))],
     )
 
 
 def together(parts: Sequence[Answered]) -> Answered:
-    """The split's rows in their own order, from the parts of all who answered."""
-    total = sum(len(part.texts) for part in parts)
-    places = [(n % len(parts), n // len(parts)) for n in range(total)]
+    """The split's examples in their own order, from the parts of all who answered."""
+    order, most = Order([part.pieces for part in parts]), len(parts[0].pieces)
     return Answered(
-        [parts[p].texts[n] for p, n in places],
-        [parts[p].lengths[n] for p, n in places],
-        [parts[p].gold[n] for p, n in places],
-        [parts[p].answers[n] for p, n in places],
+        pieces=[part.pieces[n] for n in range(most) for part in parts if n < len(part.pieces)],
+        texts=order.join([part.texts for part in parts]),
+        lengths=order.join([part.lengths for part in parts]),
+        gold=order.join([part.gold for part in parts]),
+        answers=order.join([part.answers for part in parts]),
     )

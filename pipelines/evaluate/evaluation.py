@@ -23,10 +23,12 @@ FEWEST = 10
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A split and a model's answers to it, in the order of its rows."""
+    """A split and a model's answers to it, example by example: a text that is too long for the model makes several."""
 
+    pieces: Sequence[int]
+    """How many examples each row makes."""
     texts: Sequence[str]
-    """The rows, for a person to read."""
+    """Of each example its row, for a person to read."""
     lengths: Sequence[int]
     """In sub-words."""
     gold: Sequence[Any]
@@ -158,8 +160,9 @@ def _by_label(task: Task, answered: Answered, tallies: Array) -> list[Slice]:
 
 def _worst(task: Task, labels: Sequence[str], answered: Answered) -> list[Worst]:
     found = []
+    rows = [row for row, count in enumerate(answered.pieces, 1) for _ in range(count)]
     for i, (gold, answer) in enumerate(zip(answered.gold, answered.answers, strict=True)):
         if (wrongness := task.wrongness(gold, answer, labels)) > 0:
             true, said = task.told(gold, answer, labels)
-            found.append(Worst(i + 1, answered.texts[i], true, said, wrongness))
+            found.append(Worst(rows[i], answered.texts[i], true, said, wrongness))
     return sorted(found, key=lambda one: (-one.wrongness, one.row))[:WORST]

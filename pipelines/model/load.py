@@ -81,8 +81,31 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     return model
 
 
-def load_tokenizer(source: str) -> Any:
-    """The model's fast tokenizer.
+def load_config_of(source: str) -> Any:
+    """The model's configuration.
+
+    Raises:
+        UserError: there is none, or one of no model that transformers knows.
+    """
+    from transformers import AutoConfig
+
+    place, options = gguf_options(resolve(source))
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(place, **options)
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"The configuration of {source!r} cannot be read: {_first_sentence(error)} Give a model that transformers "
+            "knows."
+        ) from None
+
+
+def load_tokenizer(source: str, *, words: bool = True, slow_will_do: bool = False) -> Any:
+    """The model's tokenizer.
+
+    Args:
+        words: it is to take words, and not texts as they are.
+        slow_will_do: nothing is asked of it that only a fast one knows, such as what a sub-word stands for.
 
     Raises:
         UserError: there is none, or only a slow one (which knows no word boundaries).
@@ -93,12 +116,13 @@ def load_tokenizer(source: str) -> Any:
     place, options = gguf_options(where)
     try:
         # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
-        tokenizer = AutoTokenizer.from_pretrained(place, add_prefix_space=True, **options)
+        prefix = {"add_prefix_space": True} if words else {}
+        tokenizer = AutoTokenizer.from_pretrained(place, **prefix, **options)
     except (OSError, ValueError, KeyError, TypeError) as error:  # TypeError: a folder that lacks a vocabulary
         raise UserError(
             f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
         ) from None
-    if not tokenizer.is_fast:
+    if not tokenizer.is_fast and not slow_will_do:
         raise UserError(
             f"The tokenizer of {source!r} ({type(tokenizer).__name__}) is not a fast one, so words cannot be aligned "
             "to sub-words. Use a model whose folder holds a tokenizer.json."
@@ -233,6 +257,27 @@ def _hub_hint(where: str) -> str:
         return ""
     offline = " The hub is switched off by HF_HUB_OFFLINE." if os.environ.get("HF_HUB_OFFLINE") == "1" else ""
     return f"If the hub cannot be reached from here, give a local folder.{offline}"
+
+
+def without_caches(model: nn.Module) -> list[Any]:
+    """Let no forward keep what only the next token of a text to be written would need.
+
+    Returns:
+        The configurations inside that had it so; `use_cache` is for whoever saves the model to set again.
+    """
+    configs = {id(inner): inner for module in model.modules() for inner in _inner(getattr(module, "config", None))}
+    found = [config for config in configs.values() if getattr(config, "use_cache", False)]
+    for config in found:
+        config.use_cache = False
+    return found
+
+
+def _inner(config: Any) -> Iterator[Any]:
+    """A configuration of transformers and those inside it."""
+    if hasattr(config, "model_type"):
+        yield config
+        for value in vars(config).values():
+            yield from _inner(value)
 
 
 def config_of(model: nn.Module) -> Any:

@@ -1,8 +1,12 @@
 """Tasks by name."""
 
 from pipelines.errors import UserError
+from pipelines.tasks.causal_lm import CausalLM
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
+from pipelines.tasks.masked_lm import MaskedLM
+from pipelines.tasks.seq2seq_lm import Seq2SeqLM
 from pipelines.tasks.sequence_classification import MultiLabelClassification, Regression, SequenceClassification
+from pipelines.tasks.settings import USUAL, TaskSettings
 from pipelines.tasks.task import Task
 from pipelines.tasks.token_classification import TokenClassification
 
@@ -11,15 +15,18 @@ TASKS: dict[str, type[Task]] = {
     "sequence-classification": SequenceClassification,
     "multi-label-classification": MultiLabelClassification,
     "regression": Regression,
+    "masked-lm": MaskedLM,
+    "causal-lm": CausalLM,
+    "seq2seq-lm": Seq2SeqLM,
 }
 
 
-def make_task(name: str, loss: CrossEntropy = PLAIN) -> Task:
-    """The task that `train.task` names, with the settings of its loss.
+def make_task(name: str, loss: CrossEntropy = PLAIN, settings: TaskSettings = USUAL) -> Task:
+    """The task that `train.task` names, with the settings of its loss and its own.
 
     Raises:
         UserError: an unknown name.
     """
     if name not in TASKS:
         raise UserError(f"There is no task {name!r} (train.task); known: {', '.join(TASKS)}.")
-    return TASKS[name](loss)
+    return TASKS[name](loss, settings)

@@ -14,8 +14,10 @@ def check_class_weights(wanted: ClassWeights, labels: Sequence[str]) -> None:
     """Check that weights are given for known labels only.
 
     Raises:
-        UserError: names the labels that are not known, and the known ones.
+        UserError: names the labels that are not known, and the known ones, or says that there are none.
     """
+    if wanted is not None and not labels:
+        raise UserError("train.class_weights weighs labels, and examples of this task have none. Remove it.")
     unknown = sorted(set(wanted).difference(labels)) if isinstance(wanted, Mapping) else []
     if unknown:
         raise UserError(

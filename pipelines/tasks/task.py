@@ -13,6 +13,7 @@ from pipelines.data.kind import ExampleKind
 from pipelines.report.report import Report
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.head import Batch, Head
+from pipelines.tasks.settings import USUAL, TaskSettings
 
 
 class Task(Head):
@@ -21,9 +22,9 @@ class Task(Head):
     kind: ClassVar[ExampleKind]
     """What its rows are."""
 
-    def __init__(self, loss: CrossEntropy = PLAIN) -> None:
+    def __init__(self, loss: CrossEntropy = PLAIN, settings: TaskSettings = USUAL) -> None:
         """`loss`: its settings, which only whoever computes the loss needs."""
-        self.loss = loss
+        self.loss, self.settings = loss, settings
 
     # -- the model ------------------------------------------------------------------------------
 
@@ -58,7 +59,7 @@ class Task(Head):
 
     @abstractmethod
     def encode(self, rows: Sequence[Any], processor: Any, labels: Sequence[str], max_length: int) -> list[Encoded]:
-        """The rows as the model reads them."""
+        """The rows as the model reads them: one example each, or several, of which all but the first continue it."""
 
     @abstractmethod
     def padding(self, processor: Any) -> dict[str, float]:
@@ -76,7 +77,7 @@ class Task(Head):
 
     @abstractmethod
     def gold(self, row: Any, encoded: Encoded) -> Any:
-        """What the answer to a row is compared with."""
+        """What the answer to an example of a row is compared with."""
 
     @abstractmethod
     def tally(self, gold: Any, answer: Any, labels: Sequence[str]) -> tuple[float, ...]:
@@ -111,6 +112,6 @@ class Task(Head):
         """The scores of a split.
 
         Args:
-            gold: of each row.
-            answers: to each row, as `answers` of the head gave it.
+            gold: of each example.
+            answers: to each example, as `answers` of the head gave it.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -18,11 +19,14 @@ def text_padding(tokenizer: Any) -> dict[str, float]:
 
 def text_probe(tokenizer: Any) -> dict[str, Tensor]:
     """Two texts, the second shorter and padded at the end, [2, length]."""
-    rows = tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True)
-    width = max(map(len, rows["input_ids"]))
-    padding = text_padding(tokenizer)
+    return padded(tokenizer([["a", "b", "c"], ["d"]], is_split_into_words=True), text_padding(tokenizer))
+
+
+def padded(rows: Mapping[str, Sequence[Sequence[int]]], padding: Mapping[str, float]) -> dict[str, Tensor]:
+    """Columns of rows of unlike lengths as tensors [rows, longest]."""
     import torch
 
+    width = max(len(row) for column in rows.values() for row in column)
     return {
         name: torch.tensor([[*row, *[int(padding[name])] * (width - len(row))] for row in rows[name]]) for name in rows
     }

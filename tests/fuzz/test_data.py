@@ -56,6 +56,8 @@ _json = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
     max_leaves=6,
 )
+ROLES = ("messages", "prompt", "input", "answer", "source", "target", "translation")
+"""Columns of texts that are learnt, and of pairs of them."""
 Rows = list[list[tuple[str, str]]]
 
 
@@ -177,7 +179,7 @@ def _files(draw: st.DrawFn) -> tuple[str, bytes]:
             return name, draw(_tables())
         return name, damaged(draw(st.sampled_from(PLAIN_TABLES)), draw(damages()) if kind < 11 else ())
     if name == "jsonl" and kind == 1:
-        keys = st.sampled_from(["tokens", "tags", "labels"])
+        keys = st.sampled_from(["tokens", "tags", "labels", *ROLES])
         return name, json.dumps({draw(keys): draw(_json), draw(keys): draw(_json)}).encode()
     if name == "jsonl" and kind == 2:
         deep = draw(st.integers(1, 1200))
@@ -192,7 +194,7 @@ _settings = st.builds(
     columns=st.one_of(
         st.just({}),
         st.dictionaries(
-            st.sampled_from(["tokens", "tags", "text", "label"]),
+            st.sampled_from(["tokens", "tags", "text", "label", *ROLES]),
             st.sampled_from(["tokens", "tags", "a.b", "", "tokens.list", 1, 2, 9]),
         ),
     ),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data.shard import DataShard, interleave
+from pipelines.data.shard import DataShard, Order
 from pipelines.tasks import make_task
 from tests.tiny import write_model
 
@@ -35,5 +35,15 @@ def test_every_target_of_every_shard_is_counted_by_its_class(shards: list[DataSh
 
 
 def test_a_row_weighs_what_its_targets_weigh_whichever_shard_holds_it(shards: list[DataShard]) -> None:
-    weights = interleave([shard.target_weights("train", WEIGHTS) for shard in shards])
+    order = Order([[1] * (3 // len(shards) + (s < 3 % len(shards))) for s in range(len(shards))])
+    weights = order.join([shard.target_weights("train", WEIGHTS) for shard in shards])
     assert weights == [math.fsum([2.0, 0.1]), math.fsum([2.0, 0.7, 0.1]), 0.2]
+
+
+def test_examples_are_numbered_in_the_order_of_the_rows_whichever_shard_holds_them() -> None:
+    # Rows a (one example), b (three), c (one), d (two).
+    whole = ["a", "b1", "b2", "b3", "c", "d1", "d2"]
+    assert Order([[1, 3, 1, 2]]).join([whole]) == whole
+    order = Order([[1, 1], [3, 2]])
+    assert order.join([["a", "c"], ["b1", "b2", "b3", "d1", "d2"]]) == whole
+    assert order.deal([[6, 0], [2, 3]]) == [[[(1, 0)], []], [[(0, 4)], [(0, 1), (1, 2)]]]

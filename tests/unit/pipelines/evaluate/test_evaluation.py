@@ -27,7 +27,8 @@ def answered(rows: int, wrong: int) -> Answered:
     sure = [0.6 + 0.3 * i / rows for i in range(rows)]
     says = [i % 2 if i < rows - wrong else 1 - i % 2 for i in range(rows)]
     answers = [np.array([p, 1 - p] if said == 0 else [1 - p, p]) for p, said in zip(sure, says, strict=True)]
-    return Answered([f"text {i} {HOSTILE}" for i in range(rows)], [5 + i for i in range(rows)], gold, answers)
+    texts, lengths = [f"text {i} {HOSTILE}" for i in range(rows)], [5 + i for i in range(rows)]
+    return Answered([1] * rows, texts, lengths, gold, answers)
 
 
 def found(*, against: bool = False) -> Evaluation:

@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from pipelines.data.examples import LabelledText, TaggedSentence
+from pipelines.data.examples import Chat, Document, LabelledText, Message, TaggedSentence, Translated
 from pipelines.tasks.task import Task
 from tests.tiny import write_model
+from tests.tiny_lm import write_lm
 
 Batch = Mapping[str, Tensor]
 
@@ -23,9 +25,21 @@ class Sample:
     labels: Sequence[str] = ()
     plain_labels: Callable[[Batch], Tensor] = lambda batch: batch["labels"]
     """What the model of transformers takes as `labels`."""
+    own_loss: Callable[[Any, Batch], Tensor] | None = None
+    """Of its output, where transformers computes the loss in float32 whatever the model's precision is."""
     write: Callable[[Path], Path] = lambda folder: write_model(folder, layers=2, dropout=0.0)
     """Writes a model and its tokenizer."""
     length: int = 64
+
+    def plain_loss(self, model: nn.Module, inputs: Batch, batch: Batch) -> Tensor:
+        if self.own_loss is not None:
+            return self.own_loss(model(**inputs), batch)
+        loss: Tensor = model(**inputs, labels=self.plain_labels(batch)).loss
+        return loss
+
+
+def next_token_loss(output: Any, batch: Batch) -> Tensor:
+    return F.cross_entropy(output.logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
 
 
 SAMPLES = {
@@ -62,6 +76,23 @@ SAMPLES = {
             LabelledText("", None, (), 0.0),
         ],
         plain_labels=lambda batch: batch["labels"].double(),
+    ),
+    "masked-lm": Sample(
+        [Document("Ann lives in Oslo ."), Document(""), Document("in Rome it rains")],
+        write=lambda folder: write_lm(folder, "bert"),
+    ),
+    "causal-lm": Sample(
+        [
+            Chat((Message("user", "Where is Ann?"), Message("assistant", "In Oslo."))),
+            Document("it rains"),
+            Document(""),
+        ],
+        own_loss=next_token_loss,
+        write=lambda folder: write_lm(folder, "gpt2"),
+    ),
+    "seq2seq-lm": Sample(
+        [Translated("Ann is in Oslo.", "Ann ist in Oslo."), Translated("", "x"), Translated("it rains", "")],
+        write=lambda folder: write_lm(folder, "t5"),
     ),
 }
 

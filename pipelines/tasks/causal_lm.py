@@ -1,0 +1,111 @@
+"""Text that goes on: every sub-word from those before it, of whole texts, or of the answers of chats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from pipelines.data.examples import IGNORE, Chat, Document, Encoded, ints
+from pipelines.data.texts import TEXTS_AND_CHATS
+from pipelines.tasks.chat import with_template, written
+from pipelines.tasks.head import Batch
+from pipelines.tasks.text_inputs import padded, text_padding
+from pipelines.tasks.token_scores import token_scores
+from pipelines.tasks.token_task import TokenTask
+
+
+class CausalLM(TokenTask):
+    """Of a text every sub-word is learnt but the first, its end included; of a chat, what the assistant says.
+
+    A text that is longer than the model takes goes on in further pieces, each of which begins with the last sub-word of
+    the one before. A chat loses its end. Every row of a micro-batch holds one text or chat: none are packed together.
+    """
+
+    kind = TEXTS_AND_CHATS
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForCausalLM
+
+        return AutoModelForCausalLM
+
+    def load_processor(self, source: str) -> Any:
+        """The tokenizer, with a chat template.
+
+        Raises:
+            UserError: there is none, or only a slow one (which cannot tell where an answer begins).
+        """
+        from pipelines.model.load import load_tokenizer
+
+        return with_template(load_tokenizer(source, words=False))
+
+    def probe(self, processor: Any) -> dict[str, Tensor]:
+        rows = [_document(processor, ids) for ids in processor(["a b c", "d"])["input_ids"]]
+        return padded({"input_ids": rows, "attention_mask": [[1] * len(ids) for ids in rows]}, text_padding(processor))
+
+    def encode(
+        self,
+        rows: Sequence[Document | Chat],
+        processor: Any,
+        labels: Sequence[str],  # noqa: ARG002
+        max_length: int,
+    ) -> list[Encoded]:
+        texts = [row.text for row in rows if isinstance(row, Document)]
+        documents = iter(processor(texts, verbose=False)["input_ids"] if texts else ())
+        examples: list[Encoded] = []
+        for row in rows:
+            if isinstance(row, Document):
+                examples += _pieces(_document(processor, next(documents)), max_length)
+            else:
+                examples.append(_chat(row, processor, max_length))
+        return examples
+
+    def padding(self, processor: Any) -> dict[str, float]:
+        return {**text_padding(processor), "labels": IGNORE}
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """Cross entropy of `output.logits` [rows, length, sub-words] at `labels` [rows, length], shifted by one."""
+        return self.loss.sum(*_shifted(output, batch))
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """See pipelines/tasks/token_scores.py."""
+        return token_scores(*_shifted(output, batch))
+
+
+def _shifted(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """What stands at a sub-word foretells the next one; prompt tuning puts tokens of its own in front of them."""
+    labels = batch["labels"]
+    return output.logits[:, -labels.shape[1] :][:, :-1], labels[:, 1:]
+
+
+def _document(tokenizer: Any, ids: Sequence[int]) -> list[int]:
+    """A text's sub-words and its end, at least one in all."""
+    end = tokenizer.eos_token_id
+    closed = [*ids, end] if end is not None and list(ids[-1:]) != [end] else list(ids)
+    return closed or [tokenizer.unk_token_id or 0]
+
+
+def _pieces(ids: Sequence[int], max_length: int) -> Iterator[Encoded]:
+    for at in range(0, max(1, len(ids) - 1), max_length - 1):
+        piece = ids[at : at + max_length]
+        yield _encoded(piece, [IGNORE, *piece[1:]], continues=at > 0)
+
+
+def _chat(chat: Chat, tokenizer: Any, max_length: int) -> Encoded:
+    text, spans = written(chat, tokenizer)
+    # The template has written what opens a text.
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    ids = found["input_ids"] or [tokenizer.unk_token_id or 0]
+    labels = [IGNORE] * len(ids)
+    for at, (begin, end) in enumerate(found["offset_mapping"]):
+        if at and any(begin < last and end > first for first, last in spans):
+            labels[at] = ids[at]
+    return _encoded(ids[:max_length], labels[:max_length], num_cut=max(0, len(ids) - max_length))
+
+
+def _encoded(ids: Sequence[int], labels: Sequence[int], *, num_cut: int = 0, continues: bool = False) -> Encoded:
+    columns = {"input_ids": ints(ids), "attention_mask": ints([1] * len(ids)), "labels": ints(labels)}
+    num_targets = sum(label != IGNORE for label in labels)
+    return Encoded(columns, len(ids), num_targets, num_cut=num_cut, continues=continues)

@@ -1,0 +1,16 @@
+"""What a task must know of a run's config, beside its loss."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TaskSettings:
+    mask_probability: float = 0.15
+    """`train.mask_probability`."""
+    seed: int = 0
+    """`run.seed`."""
+
+
+USUAL = TaskSettings()
