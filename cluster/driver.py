@@ -291,6 +291,7 @@ class Driver:
             except LOSSES:
                 if left == 0:
                     raise
+                choice = None
         self._restart_seconds = clock.seconds["built"]
         plans = before.to_json(), self._course.describe()
         self._observer.moved(Move(why, sorted(lost), sorted(joined), self._done, back_to, *plans, clock.seconds))
