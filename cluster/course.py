@@ -10,7 +10,7 @@ from cluster.devices import offering
 from cluster.fleet import Fleet
 from cluster.make_fleet import make_fleet
 from cluster.placement import Wanted, check_room, seats_of, servers_of, wanted
-from cluster.planning import forecast_of
+from cluster.planning import forecast_of, plan_run
 from cluster.preparation import Preparation
 from pipelines.plan.choose import Choice
 from pipelines.plan.fewer import fewer
@@ -19,6 +19,7 @@ from pipelines.plan.local import local_of
 from pipelines.plan.plan import Plan, make_plan, with_local
 from pipelines.plan.sharing import settled
 from pipelines.plan_settings import PlanConfig
+from pipelines.report.observer import Observer
 
 
 class Course:
@@ -83,6 +84,24 @@ class Course:
         """The plan with each stage's real device, when the fleet is built."""
         stages = [[asdict(stage) for stage in cut.stages] for cut in self.plan.replicas]
         return self.plan.to_json() | self.fleet.describe(stages, self._seats)
+
+
+def another(run: Preparation, observer: Observer, choice: Choice | None, *, may_grow: bool) -> Course:
+    """The next course of a run, for the nodes that there are now.
+
+    Args:
+        choice: a plan that was found already; made here when None, where a plan is to be found.
+
+    Raises:
+        UserError: there is no plan for these nodes.
+    """
+    if run.config.plan.stages == "auto":
+        choice = choice or plan_run(run)
+        observer.planned(choice)
+        return Course.found(run, choice, may_grow=may_grow)
+    course = Course.given(run, smaller(run.config.plan, may_grow=may_grow), may_grow=may_grow)
+    course.cut()
+    return course
 
 
 def offered() -> frozenset[str]:

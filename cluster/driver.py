@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cluster.beginnings import Beginnings, newest
 from cluster.copies import Salvaged
-from cluster.course import Course, offered, smaller
+from cluster.course import Course, another, offered, smaller
 from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, Work
-from cluster.nodes import NodesLost, named
+from cluster.nodes import NodesLost, check_nodes, named
 from cluster.phases import Phases
 from cluster.planning import plan_run
 from cluster.preparation import Preparation
@@ -253,6 +253,7 @@ class Driver:
             start=lambda: beginnings.at(self._on_disk()),
             works=self._works,
             done=lambda: self._done,
+            check=partial(check_nodes, course.fleet, self._config.recovery.silence),
         )
 
     def _on_disk(self) -> Checkpoint | None:
@@ -277,7 +278,7 @@ class Driver:
             clock.end("left")
             try:
                 self._run.data.replace_lost(self._config.recovery.silence)
-                self._course = self._another(choice)
+                self._course = another(self._run, self._observer, choice, may_grow=self._may_grow)
                 clock.end("planned")
                 self._follow(state)
                 clock.end("built")
@@ -288,19 +289,10 @@ class Driver:
             except LOSSES:
                 if left == 0:
                     raise
+                choice = None
         self._restart_seconds = clock.seconds["built"]
         plans = before.to_json(), self._course.describe()
         self._observer.moved(Move(why, sorted(lost), sorted(joined), self._done, back_to, *plans, clock.seconds))
-
-    def _another(self, choice: Choice | None) -> Course:
-        if self._config.plan.stages == "auto":
-            choice = choice or plan_run(self._run)
-            self._observer.planned(choice)
-            return Course.found(self._run, choice, may_grow=self._may_grow)
-        config = smaller(self._config.plan, may_grow=self._may_grow)
-        course = Course.given(self._run, config, may_grow=self._may_grow)
-        course.cut()
-        return course
 
     def _consider_joined(self) -> None:
         """Between two parts of the run: whether nodes that have joined are worth a move."""

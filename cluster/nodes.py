@@ -9,6 +9,8 @@ from typing import Any
 
 import ray
 
+from cluster.fleet import Fleet
+
 PATIENCE = 90.0
 """Seconds in which Ray declares a node dead that does not answer: its health checks need up to a minute."""
 _ANSWER, _AGAIN = 2.0, 0.5
@@ -47,6 +49,17 @@ def gone(nodes: Collection[str]) -> list[str]:
             return sorted({*lost, *silent})
         time.sleep(_AGAIN)
     return []
+
+
+def check_nodes(fleet: Fleet, patience: float) -> None:
+    """Whether a fleet can go on where it is, or where Ray moves it within `patience` seconds.
+
+    Raises:
+        NodesLost: it cannot.
+    """
+    lost = gone(fleet.nodes)
+    if lost and not fleet.stands(alive() - set(lost), patience):
+        raise NodesLost(lost)
 
 
 def _answers(node: dict[str, Any]) -> bool:

@@ -7,7 +7,6 @@ from typing import TypeVar
 
 from cluster.data_crew import DataCrew
 from cluster.fleet import Fleet, Start, Work
-from cluster.nodes import NodesLost, alive, gone
 from cluster.phases import Phases
 from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
@@ -36,15 +35,17 @@ class Recovering:
         start: Callable[[], Start],
         works: Callable[[int, int], Iterator[Work]],
         done: Callable[[], int],
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
             start: the newest state that is on disk.
             works: the steps from one to another.
             done: how many steps are done.
+            check: raises NodesLost when the actors cannot be placed as they were.
         """
         self._fleet, self._data, self._config, self._observer = fleet, data, config, observer
-        self._start, self._works, self._done = start, works, done
+        self._start, self._works, self._done, self._check = start, works, done, check
         self._losses, self._last = 0, -1
 
     def run(self, part: Callable[[], Result]) -> Result:
@@ -69,7 +70,7 @@ class Recovering:
             self._count(error)
             try:
                 lost += self._data.replace_lost(self._config.silence)
-                self._check_nodes()
+                self._check()
                 lost += self._fleet.replace_lost(self._config.silence)
                 clock.end("found")
                 rejoined = self._fleet.rejoin(self._start())
@@ -86,11 +87,6 @@ class Recovering:
         seconds = {"found": clock.seconds["found"], **rejoined.seconds, "replayed": clock.seconds["replayed"]}
         names, spared = [one.who for one in lost], [one.who for one in lost if one.by_spare]
         self._observer.recovered(Recovery(str(why), names, spared, self._done(), rejoined.version, seconds))
-
-    def _check_nodes(self) -> None:
-        lost = gone(self._fleet.nodes)
-        if lost and not self._fleet.stands(alive() - set(lost), self._config.silence):
-            raise NodesLost(lost)
 
     def _count(self, error: Exception) -> None:
         done = self._done()

@@ -196,7 +196,6 @@ class Recorder:
         self._accounts.append(self._book.close())
         self._book = Book(holdings(move.plan["stages"]), self._config.energy)
         self._progress.move(len(move.plan["stages"]))
-        self._recent.clear()
         self.tracker.metrics(
             move.step,
             {

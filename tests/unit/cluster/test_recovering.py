@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from cluster.fleet import Rejoined
+from cluster.nodes import NodesLost
 from cluster.recovering import Recovering
 from cluster.roll_call import Lost
 from cluster.waiting import ActorLost
@@ -52,7 +53,7 @@ class Data:
 class Run:
     """A run whose steps are numbers."""
 
-    def __init__(self, fleet: Fleet, **settings: Any) -> None:
+    def __init__(self, fleet: Fleet, *, check: Callable[[], None] = lambda: None, **settings: Any) -> None:
         self.fleet, self.watcher, self.done = fleet, Watcher(), 0
         self.recovering = Recovering(
             fleet,  # type: ignore[arg-type]
@@ -62,6 +63,7 @@ class Run:
             start=lambda: "on disk",  # type: ignore[arg-type,return-value]
             works=lambda first, end: iter(range(first, end)),  # type: ignore[arg-type,return-value]
             done=lambda: self.done,
+            check=check,
         )
 
     def steps(self, end: int, *losses: tuple[int, Exception]) -> None:
@@ -116,3 +118,14 @@ def test_what_another_try_would_not_mend_ends_the_run_at_once(error: Exception) 
     with pytest.raises(type(error), match=str(error)):
         run.steps(9, (4, error))
     assert run.watcher.recoveries == []
+
+
+def test_a_loss_of_nodes_that_the_plan_needs_is_told_before_anybody_is_replaced() -> None:
+    run = Run(Fleet(AssertionError("nobody can be replaced")), check=lost_nodes)
+    with pytest.raises(NodesLost, match=r"^node 1f0c22aa is gone$"):
+        run.steps(9, (4, ActorLost("stage 1 died.")))
+    assert (run.done, run.watcher.recoveries) == (3, [])
+
+
+def lost_nodes() -> None:
+    raise NodesLost(["1f0c22aa" + 48 * "0"])

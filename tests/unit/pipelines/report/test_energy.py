@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pipelines.device_settings import EnergyConfig
-from pipelines.report.energy import Book, Energy, Holding, Spent, holdings, sentence
+from pipelines.report.energy import Book, Energy, Holding, Spent, added, holdings, sentence
 from pipelines.train.events import Event, StageReport
 from pipelines.train.meter import Drawn
 
@@ -108,3 +108,13 @@ def test_a_gpu_that_the_plan_asked_for_and_the_node_has_not_counts_as_the_cpus_t
         {"device": "t4", "cpus": 1.0, "gpu": "NVIDIA T4", "node": "b"},
     ]
     assert holdings(stages) == [Holding("a", 0.5, None), Holding("b", 1.0, "NVIDIA T4", "t4")]
+
+
+def test_plans_one_after_the_other_make_one_account_of_all_their_stages() -> None:
+    before = account([Holding("a", 1, None), Holding("b", 1, None)], [report(0, 100, 4), report(1, 100, 2)])
+    after = account([Holding("a", 1, None)], [report(0, 120, 6)])
+    whole = added([before, after])
+    assert [spent.joules for spent in whole.stages] == [40, 22, 60]
+    assert (whole.all.joules, whole.seconds, whole.num_tokens) == (122, 10, 1000)
+    assert whole.all.kg_co2 == pytest.approx(before.all.kg_co2 + after.all.kg_co2)
+    assert added([before]) == before

@@ -12,7 +12,9 @@ import yaml
 
 from pipelines.config import CheckpointConfig, Config, TrackConfig, TrainConfig, load_config
 from pipelines.plan.left_open import decided
-from pipelines.report.observer import Beginning, StepNumbers
+from pipelines.plan.pace import Straggler
+from pipelines.report.journal import read_journal
+from pipelines.report.observer import Beginning, Move, StepNumbers
 from pipelines.report.recorder import Recorder
 from pipelines.train.events import StageReport
 
@@ -126,3 +128,38 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
     assert summary["float16"] == {"steps_skipped": 1, "last_loss_scale": 32768.0}
     assert "step 1 changed nothing: gradients overflowed float16 with the loss scale 65536" in capsys.readouterr().err
     assert "steps_skipped" in "".join(sent)
+
+
+def test_a_move_and_a_slow_stage_are_told_written_down_and_sent_and_steps_of_fewer_stages_go_on(
+    server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri, sent = server
+    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    recorder = Recorder(config, tmp_path / "run")
+    stage = {"units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 0.5, "assigned": "CPU"}
+    two, one = {"stages": [stage | {"stage": j} for j in range(2)]}, {"stages": [stage | {"stage": 0}]}
+
+    def step(number: int, num_stages: int) -> None:
+        reports = [StageReport(j, number, (), 0.5, 1.0, 0) for j in range(num_stages)]
+        recorder.step(StepNumbers(number, 1, 0.5, 1.0, 1e-3, 10, [], 1.0, 1.0, 0, reports))
+
+    try:
+        recorder.begin(Beginning(2, 0, 1, two, {"train": FACTS}, ["O"], config))
+        step(1, 2)
+        recorder.straggling(Straggler(1, 1, 0.5, 0.25))
+        recorder.moved(Move("node 1f0c is gone.", ["1f0c"], [], 1, 0, two, one, {"left": 0.5, "built": 2.0}))
+        step(2, 1)
+        summary = recorder.write_summary()
+    finally:
+        recorder.finish("FINISHED")
+    (move,) = summary["moves"]
+    assert (move["stages_before"], move["stages"], move["replayed"], move["lost"]) == (2, 1, 1, ["1f0c"])
+    assert summary["plan"] == one
+    assert len(summary["energy"]["stages"]) == 3
+    assert [line["what"] for line in read_journal(tmp_path / "run")] == [
+        "began", "step", "straggling", "moved", "step", "finished"
+    ]  # fmt: skip
+    told = capsys.readouterr().err
+    assert "moved: node 1f0c is gone. A new plan: 1 stages instead of 2; 1 steps run again; 2.5 s" in told
+    assert "stage 1 is slow: it computed 0.50 s in step 1, 2.0 times what was predicted" in told
+    assert "move_seconds/built" in "".join(sent)
