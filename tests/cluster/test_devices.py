@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from cluster.crew import StageCrew
 from cluster.devices import discover
@@ -18,6 +16,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured
+from tests.cluster.rays import Rays
 from tests.cluster.test_training import assert_bitwise_equal, run, weights
 from tests.tiny import write_data, write_model
 
@@ -25,25 +24,16 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("two_nodes")]
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A node of two CPUs, and one that is slowed and believes in a GPU."""
+def two_nodes(rays: Rays, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A node of two CPUs, one that is slowed and believes in a GPU, and one that is kept for something else."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "HF_HUB_OFFLINE": "1",
-            "MOTLEY_CACHE": str(tmp_path_factory.mktemp("cache")),
-        }.items():
-            environment.setenv(name, value)
-        head = {"num_cpus": 2, "include_dashboard": False, "labels": {"motley.device": "fast"}}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(num_cpus=1, num_gpus=1, labels={"motley.device": "slow", "motley.slowdown": "3"})
-        # Kept for something else: nobody's device.
-        cluster.add_node(num_cpus=4, labels={"motley.device": "none"})
-        ray.init(address=cluster.address, log_to_driver=False)
+        environment.setenv("MOTLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        rays.several_nodes(
+            {"num_cpus": 2, "labels": {"motley.device": "fast"}},
+            {"num_cpus": 1, "num_gpus": 1, "labels": {"motley.device": "slow", "motley.slowdown": "3"}},
+            {"num_cpus": 4, "labels": {"motley.device": "none"}},
+        )
         yield
-        ray.shutdown()
-        cluster.shutdown()
 
 
 class Told:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
 import torch
-from ray.cluster_utils import Cluster
 from safetensors.torch import load_file
 
 from cluster.driver import Driver, StopRequest
 from cluster.ways import Addresses
 from pipelines.config import Config
+from tests.cluster.rays import Rays
 from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
@@ -21,17 +19,9 @@ pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(scope="module")
-def two_nodes() -> Iterator[None]:
-    """Two Ray nodes of one CPU each on this machine; to Ray they are as different as two machines."""
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "HF_HUB_OFFLINE": "1"}.items():
-            environment.setenv(name, value)
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-        cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False)
-        yield
-        ray.shutdown()
-        cluster.shutdown()
+def two_nodes(rays: Rays) -> None:
+    """Two Ray nodes of one CPU each on this machine."""
+    rays.several_nodes({"num_cpus": 1}, {"num_cpus": 1})
 
 
 def run(given: Path, folder: Path, *, stages: int, resume: Path | None = None) -> list[Addresses]:
