@@ -69,6 +69,7 @@ def main() -> None:
 
 def _import_all() -> None:
     """All that actors import but Ray, which reads its settings from the environment when it is imported."""
+    import peft
     from transformers import AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification
 
     import pipelines.data.shard
@@ -76,7 +77,7 @@ def _import_all() -> None:
     import pipelines.train.parameter_server
     import pipelines.train.stage
 
-    del AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification, pipelines
+    del peft, AutoModelForTokenClassification, AutoTokenizer, BertForTokenClassification, pipelines
 
 
 def _serve(door: socket.socket) -> None:
