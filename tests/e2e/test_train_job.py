@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
         "run": {"name": "tiny"},
         "model": str(folder / "model"),
-        "data": {"path": str(folder / "data")},
+        "data": {"path": str(folder / "data"), "shards": 1},
         "train": {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3},
         "plan": {"stages": 2, "cpus_per_stage": 0.5},
     }
@@ -156,7 +156,7 @@ def test_a_run_goes_on_from_what_sigkill_ctrl_c_and_sigterm_left_and_not_while_i
     place: Path, tmp_path: Path
 ) -> None:
     run = tmp_path / "run"
-    same = [f"run.output={run}", "train.epochs=2000", "plan.stages=1", "data.shards=1"]
+    same = [f"run.output={run}", "train.epochs=2000", "plan.stages=1"]
     with going_on(place, *same) as (job, lines):
         until("checkpoint ", lines)
         assert f"A run is still going on in {run} (process {job.pid} on " in refused(place, *same)
@@ -200,7 +200,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_ray_job_submit_runs_the_same_command_to_success(place: Path, tmp_path: Path, cluster: str) -> None:
     ray_command = str(Path(sys.executable).with_name("ray"))
-    overrides = [f"run.output={tmp_path}/run", "train.max_steps=3", "plan.stages=1", "data.shards=1"]
+    overrides = [f"run.output={tmp_path}/run", "train.max_steps=3", "plan.stages=1"]
     overrides += [f"track.uri=sqlite:///{tmp_path}/mlflow.db"]
     done = subprocess.run(
         [ray_command, "job", "submit", "--address", cluster, "--working-dir", ".", "--", "python", "-m", "jobs.train",
