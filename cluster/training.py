@@ -6,15 +6,17 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cluster.data_parallel import DataParallel
 from cluster.driver import Driver, Stopped, StopRequest
 from cluster.session import connected
 from pipelines.config import Config
 from pipelines.inference.registry import register
 from pipelines.preflight import preflight
 from pipelines.report.recorder import Recorder
+
+if TYPE_CHECKING:
+    from cluster.data_parallel import DataParallel
 
 
 def train(config: Config) -> dict[str, Any]:
@@ -31,8 +33,7 @@ def train(config: Config) -> dict[str, Any]:
         for note in place.notes:
             recorder.note(note)
         with connected() as started_here, _stopping(stop):
-            make = DataParallel if config.plan.strategy == "data" else Driver
-            driver = make(place.settle(config), place.path, recorder, may_grow=not started_here, stop=stop)
+            driver = _maker(config)(place.settle(config), place.path, recorder, may_grow=not started_here, stop=stop)
             try:
                 stop.graceful = True
                 return _finish(config, driver, recorder)
@@ -47,6 +48,15 @@ def train(config: Config) -> dict[str, Any]:
         raise
     finally:
         place.folder.release()
+
+
+def _maker(config: Config) -> type[Driver] | type[DataParallel]:
+    if config.plan.strategy != "data":
+        return Driver
+    # Imported here: Ray Train takes seconds, and few runs need it.
+    from cluster.data_parallel import DataParallel
+
+    return DataParallel
 
 
 def _finish(config: Config, driver: Driver | DataParallel, recorder: Recorder) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def run(
     settings = Config.model_validate(
         {
             "model": given["model"],
-            "data": {"path": given["data"]},
+            "data": {"path": given["data"], "shards": 1},
             "adapter": {"method": method, "options": METHODS[method]},
             "train": {"batch_size": 8, "epochs": 4, "max_steps": 20, "learning_rate": 1e-2},
             "plan": {"stages": stages, "cpus_per_stage": 0.25, "timeout": 60},
@@ -49,6 +49,13 @@ def run(
         }
     )
     return train(settings, folder)
+
+
+@pytest.fixture(scope="module")
+def adalora(given: dict[str, str], tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> tuple[Path, Watcher]:  # noqa: ARG001
+    """A run of three stages, with the checkpoints on its way."""
+    folder = tmp_path_factory.mktemp("adalora")
+    return folder, run(given, folder, "adalora", stages=3, every=8)
 
 
 def answers(model: Any) -> torch.Tensor:
@@ -60,40 +67,43 @@ def answers(model: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_saved_adapter_is_whole_and_loads_onto_the_model_it_came_from(
-    given: dict[str, str], tmp_path: Path, method: str
+    given: dict[str, str], adalora: tuple[Path, Watcher], tmp_path: Path, method: str
 ) -> None:
     from peft import PeftModel
     from transformers import AutoModelForTokenClassification
 
-    watcher = run(given, tmp_path / "cut", method, stages=2)
+    if method == "adalora":
+        cut, watcher = adalora
+    else:
+        cut = tmp_path / "cut"
+        watcher = run(given, cut, method, stages=2)
     assert watcher.steps[-1].loss < watcher.steps[0].loss
 
     def load(base: Any, folder: Path) -> Any:
         return load_bottleneck(base, folder) if method == "bottleneck" else PeftModel.from_pretrained(base, str(folder))
 
     base = AutoModelForTokenClassification.from_pretrained(given["model"], num_labels=5)
-    loaded = load(base, tmp_path / "cut" / "adapter")
+    loaded = load(base, cut / "adapter")
     if "tuning" in method or method == "bottleneck":
-        plain = AutoModelForTokenClassification.from_pretrained(tmp_path / "cut" / "model")
-        whole = load(plain, tmp_path / "cut" / "model" / "adapter")
+        plain = AutoModelForTokenClassification.from_pretrained(cut / "model")
+        whole = load(plain, cut / "model" / "adapter")
     else:
-        whole = AutoModelForTokenClassification.from_pretrained(tmp_path / "cut" / "model")
-        assert not (tmp_path / "cut" / "model" / "adapter").exists()
+        whole = AutoModelForTokenClassification.from_pretrained(cut / "model")
+        assert not (cut / "model" / "adapter").exists()
     expected = answers(whole)
     assert (answers(loaded) - expected).abs().max() <= 1e-5 * expected.abs().max()
-    found = EntityPredictor.load(tmp_path / "cut" / "model", threads=1).predict([Text(text) for text in TEXTS])
+    found = EntityPredictor.load(cut / "model", threads=1).predict([Text(text) for text in TEXTS])
     assert len(found) == len(TEXTS)
 
 
 def test_adalora_goes_on_from_a_checkpoint_of_three_stages_with_one_and_two_as_if_nothing_had_happened(
-    given: dict[str, str], tmp_path: Path
+    given: dict[str, str], adalora: tuple[Path, Watcher], tmp_path: Path
 ) -> None:
-    run(given, tmp_path / "whole", "adalora", stages=3, every=8)
-    whole = load_file(tmp_path / "whole" / "adapter" / "adapter_model.safetensors")
+    whole = load_file(adalora[0] / "adapter" / "adapter_model.safetensors")
     # Once while the budget shrinks, once when the ranks are settled.
     for step, stages in ((8, 1), (16, 2)):
         then = tmp_path / f"from-{step}"
-        start = tmp_path / "whole" / "checkpoints" / f"step-{step:08d}"
+        start = adalora[0] / "checkpoints" / f"step-{step:08d}"
         watcher = run(given, then, "adalora", stages=stages, resume=start)
         assert watcher.steps[0].step == step + 1
         found = load_file(then / "adapter" / "adapter_model.safetensors")

@@ -23,6 +23,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     llama = transformers.LlamaConfig(num_hidden_layers=3, num_key_value_heads=2, max_position_embeddings=64, **SIZES)
     transformers.LlamaForCausalLM(llama).save_pretrained(folder / "llama")
+    gpt2 = transformers.GPT2Config(n_layer=2, n_embd=32, n_head=4, vocab_size=99, n_positions=64)
+    transformers.GPT2LMHeadModel(gpt2).save_pretrained(folder / "gpt2")
     # Its embedding has more rows than sparse.SMALLEST, so it is trained by rows.
     bert = transformers.BertConfig(num_hidden_layers=3, max_position_embeddings=64, **SIZES | {"vocab_size": 1100})
     transformers.BertModel(bert).save_pretrained(folder / "bert")
@@ -52,6 +54,16 @@ def test_a_cut_model_equals_the_plain_one(models: Path, name: str, stages: int, 
     assert [entry.what for entry in report.differences] == ["logits", "loss", "gradients", "updated weights"]
     assert all(entry.largest <= entry.bound == 1e-10 for entry in report.differences)
     assert report.losses[0] == report.losses[1] != report.losses[2]
+
+
+def test_a_model_is_proved_with_its_attention_on_one_stage_and_its_feed_forward_on_the_next(models: Path) -> None:
+    report = check(str(models / "gpt2"), task=None, stages=3, dtype="float64", steps=1, inside=True)
+    assert report.first is None
+    assert [(stage.first, stage.last) for stage in report.stages] == [
+        ("embeddings", "transformer.h.0 (up to attn)"),
+        ("transformer.h.0 (behind attn)", "transformer.h.1 (up to attn)"),
+        ("transformer.h.1 (behind attn)", "head"),
+    ]
 
 
 @pytest.mark.parametrize(

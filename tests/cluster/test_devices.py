@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
-from ray.cluster_utils import Cluster
 
 from cluster.crew import StageCrew
 from cluster.devices import discover
@@ -18,6 +16,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Measured
+from tests.cluster.rays import Rays
 from tests.cluster.test_training import assert_bitwise_equal, run, weights
 from tests.tiny import write_data, write_model
 
@@ -25,25 +24,16 @@ pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("two_nodes")]
 
 
 @pytest.fixture(scope="module")
-def two_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A node of two CPUs, and one that is slowed and believes in a GPU."""
+def two_nodes(rays: Rays, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A node of two CPUs, one that is slowed and believes in a GPU, and one that is kept for something else."""
     with pytest.MonkeyPatch.context() as environment:
-        for name, value in {
-            "RAY_AUTH_MODE": "disabled",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "HF_HUB_OFFLINE": "1",
-            "MOTLEY_CACHE": str(tmp_path_factory.mktemp("cache")),
-        }.items():
-            environment.setenv(name, value)
-        head = {"num_cpus": 2, "include_dashboard": False, "labels": {"motley.device": "fast"}}
-        cluster = Cluster(initialize_head=True, head_node_args=head)
-        cluster.add_node(num_cpus=1, num_gpus=1, labels={"motley.device": "slow", "motley.slowdown": "3"})
-        # Kept for something else: nobody's device.
-        cluster.add_node(num_cpus=4, labels={"motley.device": "none"})
-        ray.init(address=cluster.address, log_to_driver=False)
+        environment.setenv("MOTLEY_CACHE", str(tmp_path_factory.mktemp("cache")))
+        rays.several_nodes(
+            {"num_cpus": 2, "labels": {"motley.device": "fast"}},
+            {"num_cpus": 1, "num_gpus": 1, "labels": {"motley.device": "slow", "motley.slowdown": "3"}},
+            {"num_cpus": 4, "labels": {"motley.device": "none"}},
+        )
         yield
-        ray.shutdown()
-        cluster.shutdown()
 
 
 class Told:
@@ -82,13 +72,33 @@ def test_a_stage_on_a_slowed_node_says_so() -> None:
         crew.close()
 
 
-def settings(folder: Path, plan: dict[str, Any], *, micro_batches: int = 1, dtype: str = "float32") -> Config:
+def test_stages_on_two_nodes_listen_where_the_others_can_reach_them() -> None:
+    fast, slow = (next(d for d in discover(1, timeout=60) if d.type == name) for name in ("fast", "slow"))
+    seats = [Wanted("cpu", 1, fast.node), Wanted("gpu", 1, slow.node)]
+    crew = StageCrew(seats, "token-classification", may_grow=False, timeout=60)
+    try:
+        assert [seat.node for seat in crew.meet()] == [fast.node, slow.node]
+        first, second = crew._addresses.values()
+        assert first.seen_from(second.node).startswith("tcp://")
+    finally:
+        crew.close()
+
+
+def settings(
+    folder: Path,
+    plan: dict[str, Any],
+    *,
+    micro_batches: int = 1,
+    dtype: str = "float32",
+    resume: Path | None = None,
+) -> Config:
     return Config.model_validate(
         {
             "model": {"source": str(folder / "model"), "dtype": dtype},
             "data": {"path": str(folder / "data"), "shards": 1},
             "train": {"batch_size": 48, "micro_batches": micro_batches, "epochs": 3, "learning_rate": 3e-3},
             "plan": {"cpus_per_stage": 1, "timeout": 120} | plan,
+            "checkpoint": {"keep": 9, "resume": "never" if resume is None else str(resume)},
         }
     )
 
@@ -124,14 +134,18 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path)
 
 
 def test_a_run_plans_for_its_devices_and_learns_what_one_stage_learns(given: Path, tmp_path: Path) -> None:
-    plans = {"found": {}, "given": {"stages": 1, "devices": "gpu"}, "placed": {"place": {"*.layer.*": "gpu"}}}
-    watchers = [run(settings(given, plan), tmp_path / name) for name, plan in plans.items()]
-    found, one, placed = watchers
+    found = run(settings(given, {}), tmp_path / "found")
+    one = run(settings(given, {"stages": 1, "devices": "gpu"}), tmp_path / "given")
+    # Its stages are on two nodes, whatever was found.
+    start = tmp_path / "found" / "checkpoints" / "step-00000001"
+    placed = run(settings(given, {"place": {"*.layer.*": "gpu"}}, resume=start), tmp_path / "placed")
     assert found.choice is not None
     assert one.choice is None
     # What was measured for the plan tells what a run without one will take, too.
-    assert all(numbers.predicted_seconds is not None for watcher in watchers for numbers in watcher.steps)
+    assert all(numbers.predicted_seconds is not None for watcher in (found, one, placed) for numbers in watcher.steps)
+    assert [numbers.step for numbers in placed.steps] == [2, 3]
     assert placed.beginning is not None
+    assert len({stage["node"] for stage in placed.beginning.plan["stages"]}) == 2
     seats = {name: stage["assigned"] for stage in placed.beginning.plan["stages"] for name in stage["units"]}
     assert ["slowed 3x" in seat for name, seat in seats.items() if "layer" in name] == [True, True]
     assert_bitwise_equal(tmp_path / "given", tmp_path / "found")

@@ -29,14 +29,13 @@ def test_a_run_of_which_parts_are_killed_ends_with_the_weights_of_an_untouched_o
         encoding="utf-8",
     )
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.chaos", str(config), "--kills", "2", "--seed", "3", "--json"],
+        [sys.executable, "-m", "jobs.chaos", str(config), "--kills", "1", "--seed", "3", "--json"],
         cwd=ROOT, env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=290,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["ok"]
     assert (report["differing"], report["uneven"], report["num_rows"]) == ([], [], 160)
-    # One kill at least found the run still going on.
-    assert 1 <= len(report["attacked"]["kills"]) <= 2
+    (kill,) = report["attacked"]["kills"]
     assert report["recoveries"] or report["attacked"]["submissions"] > 1
-    assert f"kill 1/2: a {report['attacked']['kills'][0]['who']}" in done.stderr
+    assert f"kill 1/1: a {kill['who']}" in done.stderr

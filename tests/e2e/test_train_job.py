@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = {
         "run": {"name": "tiny"},
         "model": str(folder / "model"),
-        "data": {"path": str(folder / "data")},
+        "data": {"path": str(folder / "data"), "shards": 1},
         "train": {"epochs": 2, "batch_size": 8, "learning_rate": 3e-3},
         "plan": {"stages": 2, "cpus_per_stage": 0.5},
     }
@@ -96,51 +97,9 @@ def test_mlflow_holds_the_run_and_the_registered_champion(place: Path, summary: 
     assert client.get_model_version_by_alias("tiny", "champion").run_id == run.info.run_id
 
 
-def stopped(place: Path, folder: Path, number: signal.Signals, code: int) -> Path:
-    """The checkpoint of a job that got a signal in the middle of its steps, and left no process."""
-    job = subprocess.Popen(
-        command(place, f"run.output={folder}", "train.epochs=2000"),
-        cwd=ROOT, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    )  # fmt: skip
-    try:
-        assert job.stderr is not None
-        lines = iter(job.stderr.readline, "")
-        assert any(line.startswith("step ") for line in lines)
-        offspring = psutil.Process(job.pid).children(recursive=True)
-        assert offspring
-        job.send_signal(number)
-        rest = "".join(lines)
-        assert job.wait(timeout=60) == code, rest
-        assert "Stopped. Go on with: the same command, or with checkpoint.resume=" in rest
-        assert "Traceback" not in rest
-        _, alive = psutil.wait_procs(offspring, timeout=20)
-        assert alive == []
-    finally:
-        job.kill()
-    return sorted((folder / "checkpoints").iterdir())[-1]
-
-
-def test_ctrl_c_leaves_a_checkpoint_and_no_process(place: Path, tmp_path: Path) -> None:
-    assert (stopped(place, tmp_path / "run", signal.SIGINT, 130) / "checkpoint.json").is_file()
-
-
-def test_a_run_goes_on_from_what_sigterm_left(place: Path, tmp_path: Path) -> None:
-    checkpoint = stopped(place, tmp_path / "run", signal.SIGTERM, 143)
-    done = int(checkpoint.name.removeprefix("step-"))
-    resumed = subprocess.run(
-        [*command(place, f"run.output={tmp_path}/run", f"checkpoint.resume={tmp_path}/run"),
-         "train.epochs=2000", f"train.max_steps={done + 1}", "--json"],
-        cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert resumed.returncode == 0, resumed.stderr
-    assert json.loads(resumed.stdout)["resumed_from_step"] == done
-
-
-def test_the_same_command_goes_on_by_itself_after_sigkill_and_not_while_the_run_is_going_on(
-    place: Path, tmp_path: Path
-) -> None:
-    overrides = [f"run.output={tmp_path}/run", "train.epochs=2000"]
+@contextmanager
+def going_on(place: Path, *overrides: str) -> Iterator[tuple[subprocess.Popen[str], Iterator[str]]]:
+    """A job that is under way, and the lines that it prints on stderr."""
     job = subprocess.Popen(
         command(place, *overrides),
         cwd=ROOT, env=environment(place), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
@@ -148,32 +107,82 @@ def test_the_same_command_goes_on_by_itself_after_sigkill_and_not_while_the_run_
     )  # fmt: skip
     try:
         assert job.stderr is not None
-        assert any(line.startswith("checkpoint ") for line in iter(job.stderr.readline, ""))
-        second = subprocess.run(
-            command(place, *overrides), cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120
-        )
-        assert second.returncode == 2
-        assert f"A run is still going on in {tmp_path}/run (process {job.pid} on " in second.stderr
-        offspring = psutil.Process(job.pid).children(recursive=True)
+        yield job, iter(job.stderr.readline, "")
     finally:
         job.kill()
         job.wait()
-    psutil.wait_procs(offspring, timeout=60)
-    done = int(sorted((tmp_path / "run" / "checkpoints").glob("step-*"))[-1].name.removeprefix("step-"))
-    again = subprocess.run(
-        [*command(place, *overrides), f"train.max_steps={done + 1}", "--json"],
-        cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert f"Going on with the unfinished run {tmp_path}/run" in again.stderr
-    assert f"Going on from step {done}: " in again.stderr
-    assert "checkpoint.resume=never" in again.stderr
-    assert json.loads(again.stdout)["resumed_from_step"] == done
-    third = subprocess.run(
+
+
+def until(what: str, lines: Iterator[str]) -> str:
+    """What is printed up to a line that begins with this, and that line."""
+    read: list[str] = []
+    for line in lines:
+        read.append(line)
+        if line.startswith(what):
+            return "".join(read)
+    pytest.fail(f"no line began with {what!r}: {''.join(read)}")
+
+
+def stopped(job: subprocess.Popen[str], lines: Iterator[str], number: signal.Signals, code: int) -> None:
+    """A signal in the middle of its steps ends a job in order, with a checkpoint and without a process left."""
+    offspring = psutil.Process(job.pid).children(recursive=True)
+    assert offspring
+    job.send_signal(number)
+    rest = "".join(lines)
+    assert job.wait(timeout=60) == code, rest
+    assert "Stopped. Go on with: the same command, or with checkpoint.resume=" in rest
+    assert "Traceback" not in rest
+    _, alive = psutil.wait_procs(offspring, timeout=20)
+    assert alive == []
+
+
+def newest(folder: Path) -> int:
+    """Steps of a run's last checkpoint."""
+    last = sorted((folder / "checkpoints").glob("step-*"))[-1]
+    assert (last / "checkpoint.json").is_file()
+    return int(last.name.removeprefix("step-"))
+
+
+def refused(place: Path, *overrides: str) -> str:
+    done = subprocess.run(
         command(place, *overrides), cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120
     )
-    assert third.returncode == 2
-    assert "it holds a finished run" in third.stderr
+    assert done.returncode == 2
+    return done.stderr
+
+
+@pytest.mark.timeout(400)
+def test_a_run_goes_on_from_what_sigkill_ctrl_c_and_sigterm_left_and_not_while_it_is_going_on(
+    place: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    same = [f"run.output={run}", "train.epochs=2000", "plan.stages=1"]
+    with going_on(place, *same) as (job, lines):
+        until("checkpoint ", lines)
+        assert f"A run is still going on in {run} (process {job.pid} on " in refused(place, *same)
+        offspring = psutil.Process(job.pid).children(recursive=True)
+    # What a killed job leaves ends with its Ray.
+    psutil.wait_procs(offspring, timeout=60)
+    done = newest(run)
+    with going_on(place, *same) as (job, lines):
+        said = until("step ", lines)
+        assert f"Going on with the unfinished run {run}" in said
+        assert f"Going on from step {done}: " in said
+        assert "checkpoint.resume=never" in said
+        stopped(job, lines, signal.SIGINT, 130)
+    assert newest(run) > done
+    done = newest(run)
+    with going_on(place, *same, f"checkpoint.resume={run}") as (job, lines):
+        assert f"Going on from step {done}: " in until("step ", lines)
+        stopped(job, lines, signal.SIGTERM, 143)
+    done = newest(run)
+    last = subprocess.run(
+        [*command(place, *same), f"train.max_steps={done + 1}", "--json"],
+        cwd=ROOT, env=environment(place), capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert last.returncode == 0, last.stderr
+    assert json.loads(last.stdout)["resumed_from_step"] == done
+    assert "it holds a finished run" in refused(place, *same)
 
 
 @pytest.fixture
@@ -191,7 +200,8 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def test_ray_job_submit_runs_the_same_command_to_success(place: Path, tmp_path: Path, cluster: str) -> None:
     ray_command = str(Path(sys.executable).with_name("ray"))
-    overrides = [f"run.output={tmp_path}/run", "train.max_steps=3", f"track.uri=sqlite:///{tmp_path}/mlflow.db"]
+    overrides = [f"run.output={tmp_path}/run", "train.max_steps=3", "plan.stages=1"]
+    overrides += [f"track.uri=sqlite:///{tmp_path}/mlflow.db"]
     done = subprocess.run(
         [ray_command, "job", "submit", "--address", cluster, "--working-dir", ".", "--", "python", "-m", "jobs.train",
          str(place / "tiny.yaml"), *overrides],

@@ -24,7 +24,7 @@ def _is_exception(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
-CASES = int(os.environ.get("FUZZ_CASES", "120"))
+CASES = int(os.environ.get("FUZZ_CASES", "40"))
 """Of each kind; few enough to sit in `make test`."""
 SEED = os.environ.get("FUZZ_SEED")
 """Without one the cases are the same every time."""

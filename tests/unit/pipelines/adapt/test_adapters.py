@@ -20,7 +20,7 @@ from pipelines.train.optimizers import learning_rate, make_optimizer
 from tests.unit.pipelines.one_process import OneProcess, micro_batches, probe, tiny
 
 TRAIN = TrainConfig(learning_rate=1e-2, warmup=0.2, weight_decay=0.01, clip=0.5)
-STEPS = 12
+STEPS = 9
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "lora": ("lora", {"r": 4}),
     "rslora on everything": ("lora", {"r": 4, "use_rslora": True, "target_modules": "all-linear"}),
@@ -54,6 +54,12 @@ def run(name: str, cut: list[int], *, dropout: float, dtype: torch.dtype):
     )  # fmt: skip
     losses = [crew.step(n, batches) for n, batches in enumerate(micro_batches(STEPS))]
     return losses, crew, there
+
+
+@cache
+def exactly(name: str, cut: tuple[int, ...]) -> tuple[list[float], OneProcess]:
+    losses, crew, _ = run(name, list(cut), dropout=0.0, dtype=torch.float64)
+    return losses, crew
 
 
 @cache
@@ -111,9 +117,9 @@ def in_one_process(name: str) -> tuple[list[float], dict[str, Tensor], Any]:
 
 
 @pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("cut", [[], [2], [1, 5]], ids=["uncut", "inside a block", "between blocks"])
-def test_a_cut_adapter_learns_what_peft_learns_in_one_process(name: str, cut: list[int]) -> None:
-    losses, crew, _ = run(name, cut, dropout=0.0, dtype=torch.float64)
+@pytest.mark.parametrize("cut", [(), (2, 5)], ids=["uncut", "inside a block and between blocks"])
+def test_a_cut_adapter_learns_what_peft_learns_in_one_process(name: str, cut: tuple[int, ...]) -> None:
+    losses, crew = exactly(name, cut)
     plain_losses, expected, _ = in_one_process(name)
     assert losses == pytest.approx(plain_losses, rel=1e-10)
     weights = crew.weights()
@@ -122,9 +128,9 @@ def test_a_cut_adapter_learns_what_peft_learns_in_one_process(name: str, cut: li
         assert ((weights[key] - value).abs().max() / value.abs().max().clamp(min=1e-3)).item() <= 1e-10, key
 
 
-@pytest.mark.parametrize("cut", [[], [2], [1, 5]], ids=["uncut", "inside a block", "between blocks"])
-def test_adaloras_ranks_are_those_of_peft_in_one_process(cut: list[int]) -> None:
-    _, crew, _ = run("adalora", cut, dropout=0.0, dtype=torch.float64)
+@pytest.mark.parametrize("cut", [(), (2, 5)], ids=["uncut", "inside a block and between blocks"])
+def test_adaloras_ranks_are_those_of_peft_in_one_process(cut: tuple[int, ...]) -> None:
+    _, crew = exactly("adalora", cut)
     ranks = {n: kept.tolist() for stage in crew.stages for n, kept in ranks_left(dict(stage.named_moments())).items()}
     assert ranks == in_one_process("adalora")[2]
     # Fewer than there were, and not the same number everywhere: otherwise nothing would have been decided.

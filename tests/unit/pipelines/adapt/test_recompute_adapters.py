@@ -18,7 +18,7 @@ def trained(name: str, cut: list[int], *, on: bool, dtype: torch.dtype):
         there.model, cut=cut, train=train, dtype=str(dtype).removeprefix("torch."), num_steps=STEPS,
         units=find_units(there.model, probe()), adapter=config, model_class=model_class,
     )  # fmt: skip
-    return [crew.step(n, batches) for n, batches in enumerate(micro_batches(4))], crew.weights()
+    return [crew.step(n, batches) for n, batches in enumerate(micro_batches(3))], crew.weights()
 
 
 @pytest.mark.parametrize("name", METHODS)

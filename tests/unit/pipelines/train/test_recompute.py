@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,7 +20,8 @@ from pipelines.train.recompute import recompute
 from tests.unit.pipelines.one_process import OneProcess, micro_batches, probe, tiny
 
 FAMILIES = ["bert", "roberta", "distilbert", "electra"]
-STEPS = 5
+STEPS = 3
+CUTS = {family: [[2], [1, 3]] for family in FAMILIES} | {"bert": [[2], [4], [1, 3], [1, 2, 3, 4]]}
 
 
 def trained(
@@ -32,11 +34,15 @@ def trained(
     return losses, run.weights()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("cut", [[2], [4], [1, 3], [1, 2, 3, 4]], ids=str)
+@cache
+def uncut(family: str, **options: Any):
+    return trained(family, [], **options)
+
+
+@pytest.mark.parametrize(("family", "cut"), [(family, cut) for family, cuts in CUTS.items() for cut in cuts], ids=str)
 def test_every_cut_gives_bitwise_equal_losses_and_weights_with_dropout(family: str, cut: list[int]) -> None:
     losses, weights = trained(family, cut)
-    plain_losses, plain = trained(family, [])
+    plain_losses, plain = uncut(family)
     assert losses == plain_losses
     assert [name for name in plain if not torch.equal(weights[name], plain[name])] == []
 
@@ -45,15 +51,15 @@ def test_every_cut_gives_bitwise_equal_losses_and_weights_with_dropout(family: s
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_every_schedule_gives_bitwise_equal_weights(schedule: str, precision: str) -> None:
     _, weights = trained("bert", [2, 3], schedule=schedule, precision=precision)
-    _, plain = trained("bert", [], precision=precision)
+    _, plain = uncut("bert", precision=precision)
     assert all(torch.equal(weights[name], plain[name]) for name in plain)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("cut", [[], [2], [1, 3]], ids=str)
+@pytest.mark.parametrize("cut", [[], [1, 2]], ids=str)
 def test_nothing_else_is_learnt_than_without_it_with_the_same_dropout_masks(family: str, cut: list[int]) -> None:
     losses, weights = trained(family, cut, dtype="float64")
-    plain_losses, plain = trained(family, cut, on=False, dtype="float64")
+    plain_losses, plain = uncut(family, on=False, dtype="float64")
     assert losses == pytest.approx(plain_losses, rel=1e-10)
     for name, value in plain.items():
         assert ((weights[name] - value).abs().max() / value.abs().max().clamp(min=1e-3)).item() <= 1e-10, name

@@ -18,7 +18,7 @@ from tests.census.catalog import build, pairs
 from tests.unit.pipelines.one_process import OneProcess
 
 TRAIN = TrainConfig(learning_rate=1e-2, clip=0.5, warmup=0.0)
-STEPS = 5
+STEPS = 3
 
 
 def learnt(head: str, model_type: str, cut: list[int]) -> tuple[list[float], dict[str, Any], set[str]]:
