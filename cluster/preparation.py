@@ -60,7 +60,7 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self._settings = TaskSettings(config.train.mask_probability, config.run.seed)
+        self._settings = TaskSettings(config.train.mask_probability, config.train.temperature, config.run.seed)
         self._task = make_task(config.train.task, settings=self._settings)
         self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)
 
@@ -154,7 +154,8 @@ class Preparation:
             answers: of the head, by row.
         """
         gold = self.data.gold(split)
-        return self._task.report(gold, [answers[row] for row in range(len(gold))], self.labels)
+        settled = self._task.settled(gold, [answers[row] for row in range(len(gold))])
+        return self._task.report(gold, settled, self.labels)
 
     def save_model(
         self, folder: Path, weights: Iterable[tuple[str, Tensor]], moments: Iterable[tuple[str, Tensor]]

@@ -119,6 +119,8 @@ class TrainConfig(Section):
     recompute: bool | Literal["auto"] = False
     """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time.
     `auto`: with `plan.stages: auto` only if the model fits no other way, else false."""
+    temperature: float = Field(default=0.05, gt=0)
+    """Of `sentence-embedding`: what cosines are divided by; the lower, the more the likest of the others weigh."""
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
     """Share of the sub-words that `masked-lm` hides and asks for."""
 

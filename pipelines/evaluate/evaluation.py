@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -108,6 +108,8 @@ def evaluate(
         model, data, split, task_name: what they are called.
         against: another model of the same classes, and its answers to the same rows.
     """
+    answered = _settled(task, answered)
+    other = None if against is None else tallies_of(task, labels, _settled(task, against[1]))
     rows = list(zip(answered.gold, answered.answers, strict=True))
     tallies = tallies_of(task, labels, answered)
     predictions = [one for gold, answer in rows for one in task.confidences(gold, answer, labels)]
@@ -122,8 +124,12 @@ def evaluate(
         slices=[*_by_length(task, answered, tallies), *_by_label(task, answered, tallies)],
         worst=_worst(task, labels, answered),
         against=None if against is None else against[0],
-        comparison=None if against is None else compare(tallies, tallies_of(task, labels, against[1]), task.score_of),
+        comparison=None if other is None else compare(tallies, other, task.score_of),
     )
+
+
+def _settled(task: Task, answered: Answered) -> Answered:
+    return replace(answered, answers=task.settled(answered.gold, answered.answers))
 
 
 def tallies_of(task: Task, labels: Sequence[str], answered: Answered) -> Array:

@@ -4,6 +4,8 @@ from pipelines.errors import UserError
 from pipelines.tasks.causal_lm import CausalLM
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.masked_lm import MaskedLM
+from pipelines.tasks.question_answering import QuestionAnswering
+from pipelines.tasks.sentence_embedding import SentenceEmbedding
 from pipelines.tasks.seq2seq_lm import Seq2SeqLM
 from pipelines.tasks.sequence_classification import MultiLabelClassification, Regression, SequenceClassification
 from pipelines.tasks.settings import USUAL, TaskSettings
@@ -15,6 +17,8 @@ TASKS: dict[str, type[Task]] = {
     "sequence-classification": SequenceClassification,
     "multi-label-classification": MultiLabelClassification,
     "regression": Regression,
+    "question-answering": QuestionAnswering,
+    "sentence-embedding": SentenceEmbedding,
     "masked-lm": MaskedLM,
     "causal-lm": CausalLM,
     "seq2seq-lm": Seq2SeqLM,

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 class TaskSettings:
     mask_probability: float = 0.15
     """`train.mask_probability`."""
+    temperature: float = 0.05
+    """`train.temperature`."""
     seed: int = 0
     """`run.seed`."""
 

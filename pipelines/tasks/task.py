@@ -79,6 +79,13 @@ class Task(Head):
     def gold(self, row: Any, encoded: Encoded) -> Any:
         """What the answer to an example of a row is compared with."""
 
+    def settled(self, gold: Sequence[Any], answers: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
+        """A split's answers when all are there; as they are, unless one depends on the others.
+
+        What follows takes these.
+        """
+        return answers
+
     @abstractmethod
     def tally(self, gold: Any, answer: Any, labels: Sequence[str]) -> tuple[float, ...]:
         """What one row adds to the sums of which `score_of` makes the score."""

@@ -16,6 +16,7 @@ from pipelines.config import DataConfig
 from pipelines.data.read import read_split
 from pipelines.data.tagged import TAGGED
 from pipelines.report.entities import entity_report
+from pipelines.report.retrieval import ranks, retrieval_report
 
 
 def majority(folder: Path) -> float:
@@ -41,6 +42,15 @@ def tf_idf_ridge(folder: Path) -> float:
     model.fit([row["text"] for row in train], [row["score"] for row in train])
     said = model.predict([row["text"] for row in test])
     return float(np.corrcoef(said, [row["score"] for row in test])[0, 1])
+
+
+def tf_idf_retrieval(folder: Path) -> float:
+    """The cosine of words and pairs of words, weighed by TF-IDF; nDCG of the first ten."""
+    train, test = (_rows(folder, split) for split in ("train", "test"))
+    inputs = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    inputs.fit([row[side] for row in train for side in ("text", "answer")])
+    both = np.stack([inputs.transform([row[side] for row in test]).toarray() for side in ("text", "answer")], 1)
+    return retrieval_report(ranks([row["answer"] for row in test], both), 0).ndcg
 
 
 def most_frequent_tag(folder: Path) -> float:

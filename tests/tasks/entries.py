@@ -28,5 +28,6 @@ ENTRIES = (
         ("samples", "spam"),
         {"majority": baselines.majority, "TF-IDF + logistic regression": baselines.tf_idf_logistic_regression},
     ),
+    Entry("sentence-embedding", "embeddings", ("samples", "answers"), {"TF-IDF cosine": baselines.tf_idf_retrieval}),
     Entry("regression", "regression", ("samples", "sentiment"), {"TF-IDF + ridge": baselines.tf_idf_ridge}),
 )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.data.examples import Chat, Document, LabelledText, Message, TaggedSentence, Translated
+from pipelines.data.examples import Chat, Document, LabelledText, Message, Question, TaggedSentence, Translated
 from pipelines.tasks.task import Task
 from tests.tiny import write_model
 from tests.tiny_lm import write_lm
@@ -30,6 +30,8 @@ class Sample:
     write: Callable[[Path], Path] = lambda folder: write_model(folder, layers=2, dropout=0.0)
     """Writes a model and its tokenizer."""
     length: int = 64
+    apart: bool = True
+    """Whether rows may be in any micro-batches: not where they are compared with each other."""
 
     def plain_loss(self, model: nn.Module, inputs: Batch, batch: Batch) -> Tensor:
         if self.own_loss is not None:
@@ -40,6 +42,28 @@ class Sample:
 
 def next_token_loss(output: Any, batch: Batch) -> Tensor:
     return F.cross_entropy(output.logits[:, :-1].flatten(0, 1), batch["labels"][:, 1:].flatten())
+
+
+def span_loss(output: Any, batch: Batch) -> Tensor:
+    """One row after the other, without the padding."""
+    losses = []
+    for row, length in enumerate(batch["attention_mask"].sum(-1).tolist()):
+        begin, end = batch["labels"][row]
+        losses += [F.cross_entropy(output.start_logits[row, :length], begin)]
+        losses += [F.cross_entropy(output.end_logits[row, :length], end)]
+    return torch.stack(losses).mean()
+
+
+def nearest_loss(output: Any, batch: Batch) -> Tensor:
+    """One pair after the other."""
+    mask = torch.cat([batch["attention_mask"][..., 0], batch["attention_mask"][..., 1]]).bool()
+    means = [states[there].mean(0) for states, there in zip(output.last_hidden_state, mask, strict=True)]
+    half = len(means) // 2
+    losses = []
+    for i in range(half):
+        cosines = [F.cosine_similarity(means[i], other, dim=0) / 0.05 for other in means[half:]]
+        losses.append(torch.stack(cosines).logsumexp(0) - cosines[i])
+    return torch.stack(losses).mean()
 
 
 SAMPLES = {
@@ -76,6 +100,23 @@ SAMPLES = {
             LabelledText("", None, (), 0.0),
         ],
         plain_labels=lambda batch: batch["labels"].double(),
+    ),
+    "question-answering": Sample(
+        [
+            Question("who left", "Ann left Oslo", (("Ann", 0), ("Ann left", 0))),
+            Question("where", "it rains in New York", (("New York", 12),)),
+            Question("who", "it rains", ()),
+        ],
+        own_loss=span_loss,
+    ),
+    "sentence-embedding": Sample(
+        [
+            LabelledText("Ann left", "Oslo"),
+            LabelledText("it rains there", "Rome"),
+            LabelledText("", "in Lima it rains"),
+        ],
+        own_loss=nearest_loss,
+        apart=False,
     ),
     "masked-lm": Sample(
         [Document("Ann lives in Oslo ."), Document(""), Document("in Rome it rains")],

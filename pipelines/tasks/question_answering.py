@@ -1,0 +1,171 @@
+"""Answers that stand in a text: where they begin and where they end."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipelines.data.examples import Array, Encoded, Question, ints
+from pipelines.data.questions import QUESTIONS
+from pipelines.tasks.head import Batch
+from pipelines.tasks.task import Task
+from pipelines.tasks.text_inputs import text_padding, text_probe
+
+if TYPE_CHECKING:
+    from pipelines.report.answers import AnswerReport
+
+LONGEST = 30
+"""Sub-words of the longest answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What an answer is compared with."""
+
+    context: str
+    places: Array
+    """[sub-words, 2]: which characters of the context each sub-word of the input is; 0, 0 for others."""
+    answers: tuple[str, ...]
+    """Any of them is right; none: that the text does not answer."""
+
+
+class QuestionAnswering(Task):
+    """Question and text are read together; a text that is too long loses its end, with the answer if that stands there.
+
+    Where there is no answer, beginning and end are the first sub-word ([CLS]). The loss of a row is the mean of both
+    cross entropies, as in BERT (arXiv 1810.04805, section 4.2), over the sub-words of the row alone: transformers' own
+    loss counts the padding too, and so depends on what else is in a micro-batch.
+    """
+
+    kind = QUESTIONS
+
+    @property
+    def auto_class(self) -> Any:
+        from transformers import AutoModelForQuestionAnswering
+
+        return AutoModelForQuestionAnswering
+
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002
+        return []
+
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
+        return {}
+
+    def load_processor(self, source: str) -> Any:
+        from pipelines.model.load import load_tokenizer
+
+        return load_tokenizer(source, words=False)
+
+    def probe(self, processor: Any) -> dict[str, Tensor]:
+        return text_probe(processor)
+
+    def encode(
+        self,
+        rows: Sequence[Question],
+        processor: Any,
+        labels: Sequence[str],  # noqa: ARG002
+        max_length: int,
+    ) -> list[Encoded]:
+        """`labels`: [2], beginning and end; `spans`: [length], 1 where a sub-word is of the text that answers."""
+        encoded = []
+        for row in rows:
+            full = len(processor(row.question, row.context, verbose=False)["input_ids"])
+            # The text gives way, and where the question alone is too long, that too.
+            how = "only_second" if len(processor(row.question)["input_ids"]) + 2 < max_length else "longest_first"
+            found = processor(
+                row.question, row.context, truncation=how, max_length=max_length, return_offsets_mapping=True
+            )
+            offsets = np.asarray(found.pop("offset_mapping"))
+            inside = np.asarray([part == 1 for part in found.sequence_ids(0)])
+            places = np.where(inside[:, None], offsets, 0)
+            columns = {name: ints(column) for name, column in found.items()}
+            columns |= {"labels": ints(_span(row, places, inside)), "spans": ints(inside.tolist())}
+            encoded.append(Encoded(columns, len(places), 1, num_cut=full - len(places), places=places))
+        return encoded
+
+    def padding(self, processor: Any) -> dict[str, float]:
+        return {**text_padding(processor), "labels": 0, "spans": 0}
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in batch.items() if name not in {"labels", "spans"}}
+
+    def loss_sum(self, output: Any, batch: Batch) -> Tensor:
+        """Half of both cross entropies of `start_logits` and `end_logits` [rows, length] at `labels` [rows, 2]."""
+        both = zip(_logits(output, batch), batch["labels"].unbind(-1), strict=True)
+        losses = [F.cross_entropy(logits, at, reduction="sum") for logits, at in both]
+        return (losses[0] + losses[1]) / 2
+
+    def answers(self, output: Any, batch: Batch) -> list[Any]:
+        """Of each row the first and the last sub-word of the likeliest answer, and its probability, [3]; 0 for none."""
+        start, end = (logits.log_softmax(-1) for logits in _logits(output, batch))
+        outside = batch["spans"] == 0
+        width = start.shape[1]
+        both = start.masked_fill(outside, -torch.inf)[:, :, None] + end.masked_fill(outside, -torch.inf)[:, None, :]
+        allowed = torch.ones(width, width, dtype=torch.bool, device=both.device).triu().tril(LONGEST - 1)
+        best, at = both.masked_fill(~allowed, -torch.inf).flatten(1).max(-1)
+        none = start[:, 0] + end[:, 0]
+        silent = none >= best
+        first, last = torch.where(silent, 0, at // width), torch.where(silent, 0, at % width)
+        score = torch.where(silent, none, best).exp()
+        return list(torch.stack([first.to(score), last.to(score), score], -1).double().cpu().numpy())
+
+    def gold(self, row: Question, encoded: Encoded) -> Truth:
+        assert encoded.places is not None
+        return Truth(row.context, encoded.places, tuple(text for text, _ in row.answers))
+
+    def tally(self, gold: Truth, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:  # noqa: ARG002
+        """F1 of the words, and 1."""
+        from pipelines.report.answers import overlap
+
+        return overlap(said(gold, answer), gold.answers), 1
+
+    def score_of(self, sums: Array) -> Array:
+        """The mean F1."""
+        f1: Array = sums[..., 0] / np.maximum(sums[..., 1], 1)
+        return f1
+
+    def confidences(self, gold: Truth, answer: Array, labels: Sequence[str]) -> list[tuple[float, bool]]:  # noqa: ARG002
+        from pipelines.report.answers import is_exact
+
+        return [(min(1.0, float(answer[2])), is_exact(said(gold, answer), gold.answers))]
+
+    def told(self, gold: Truth, answer: Array, labels: Sequence[str]) -> tuple[str, str]:  # noqa: ARG002
+        return " / ".join(gold.answers) or "no answer", said(gold, answer) or "no answer"
+
+    def report(self, gold: Sequence[Truth], answers: Sequence[Array], labels: Sequence[str]) -> AnswerReport:  # noqa: ARG002
+        # Imported here: no stage and no data shard scores anything.
+        from pipelines.report.answers import answer_report
+
+        return answer_report([said(*one) for one in zip(gold, answers, strict=True)], [one.answers for one in gold])
+
+
+def said(truth: Truth, answer: Array) -> str:
+    """The text that the model points at; empty for none."""
+    first, last = int(answer[0]), int(answer[1])
+    begin, end = int(truth.places[first, 0]), int(truth.places[last, 1])
+    return truth.context[begin:end]
+
+
+def _span(row: Question, places: Array, inside: Array) -> tuple[int, int]:
+    """The first and the last sub-word of the first answer that is whole in the input; 0, 0 without one."""
+    for text, start in row.answers:
+        end = start + len(text)
+        of_it = np.flatnonzero(inside & (places[:, 0] < end) & (places[:, 1] > start))
+        if len(of_it) and places[of_it[0], 0] <= start and places[of_it[-1], 1] >= end:
+            return int(of_it[0]), int(of_it[-1])
+    return 0, 0
+
+
+def _logits(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Of beginning and end, without the padding; half precision is computed in float32."""
+    both = []
+    for logits in (output.start_logits, output.end_logits):
+        wide = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
+        both.append(wide.masked_fill(batch["attention_mask"] == 0, -torch.inf))
+    return both[0], both[1]
