@@ -306,13 +306,19 @@ class Driver:
             if smaller(self._config.plan, may_grow=False) != course.config:
                 self._move(f"{who}: there is room for the plan as it was given.", joined=joined)
             return
+        assert course.plan.seconds is not None
+        steps = self._run.num_steps - self._done
+        if course.plan.seconds * self._pace.factor * steps <= self._restart_seconds:
+            # Not worth a plan, for which its devices may have to be measured.
+            self._observer.note(f"{who}, too late: the {steps} steps that are left take no longer than a move.")
+            return
         self._saving.finish()
         try:
             choice = plan_run(self._run)
         except (*LOSSES, UserError) as error:
             self._observer.note(f"{who}, and no plan could be made with what is there now: {error}")
             return
-        gain = gain_of(course.plan, choice.plan, pace=self._pace.factor, steps=self._run.num_steps - self._done)
+        gain = gain_of(course.plan, choice.plan, pace=self._pace.factor, steps=steps)
         verdict = f"{who}: {gain}; a move takes {self._restart_seconds:.0f} s"
         if gain.seconds > self._restart_seconds:
             self._move(f"{verdict}.", joined=joined, choice=choice)

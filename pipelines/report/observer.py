@@ -139,8 +139,9 @@ class Move:
 
     def __str__(self) -> str:
         phases = ", ".join(f"{phase} {seconds:.1f}" for phase, seconds in self.seconds.items())
+        now, before = len(self.plan["stages"]), len(self.before["stages"])
         return (
-            f"{self.why} A new plan: {len(self.plan['stages'])} stages instead of {len(self.before['stages'])}; "
+            f"{self.why} A new plan: {now} stage{'' if now == 1 else 's'} instead of {before}; "
             f"{self.replayed} steps run again; {sum(self.seconds.values()):.1f} s ({phases})"
         )
 

@@ -15,7 +15,7 @@ from tests.cluster.test_training import assert_bitwise_equal, run
 from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(300)
 
 ENVIRONMENT = {
     "RAY_AUTH_MODE": "disabled",

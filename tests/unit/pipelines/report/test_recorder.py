@@ -160,6 +160,6 @@ def test_a_move_and_a_slow_stage_are_told_written_down_and_sent_and_steps_of_few
         "began", "step", "straggling", "moved", "step", "finished"
     ]  # fmt: skip
     told = capsys.readouterr().err
-    assert "moved: node 1f0c is gone. A new plan: 1 stages instead of 2; 1 steps run again; 2.5 s" in told
+    assert "moved: node 1f0c is gone. A new plan: 1 stage instead of 2; 1 steps run again; 2.5 s" in told
     assert "stage 1 is slow: it computed 0.50 s in step 1, 2.0 times what was predicted" in told
     assert "move_seconds/built" in "".join(sent)
