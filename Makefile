@@ -12,7 +12,7 @@ FUZZ_SEED ?= $(shell date +%s)
 # Tests use a Ray of their own on this machine, no hub, and report nothing to anyone.
 TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
 # A suite that has not ended by then has failed (seconds).
-TEST_LIMIT := 2700
+TEST_LIMIT := 1800
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fuzz census chaos gpu tasks bench install clean
@@ -25,7 +25,7 @@ demo: $(INSTALLED) ## train, track, register and serve an address parser; at mos
 	@$(BIN)/python -m jobs.demo
 
 # What needs no cluster runs on both cores, a thread each; what starts one has the machine to itself.
-test: lint ## the checks and the whole test suite; half an hour on 2 cores
+test: lint ## the checks and the whole test suite; a quarter of an hour on 2 cores
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit tests/fuzz --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster tests/e2e --session-timeout=$(TEST_LIMIT)
 
