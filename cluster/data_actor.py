@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ray
@@ -14,6 +14,7 @@ from pipelines.config import DataConfig
 from pipelines.data.pack import Packed
 from pipelines.data.shard import DataShard, Lengths, SplitSummary, Where
 from pipelines.tasks.task import Task
+from pipelines.tasks.writing import Asked
 
 
 class DataShell:
@@ -39,8 +40,13 @@ class DataShell:
     def target_weights(self, split: str, weights: Sequence[float]) -> list[float]:
         return self._shard.target_weights(split, weights)
 
-    def micro_batches(self, split: str, wanted: Sequence[Sequence[Where]]) -> list[Packed]:
-        return self._shard.micro_batches(split, wanted)
+    def micro_batches(
+        self, split: str, wanted: Sequence[Sequence[Where]], written: Mapping[int, Sequence[int]] | None = None
+    ) -> list[Packed]:
+        return self._shard.micro_batches(split, wanted, written)
+
+    def asked(self, split: str) -> list[Asked | None]:
+        return self._shard.asked(split)
 
     def gold(self, split: str) -> list[Any]:
         return self._shard.gold(split)

@@ -15,6 +15,7 @@ from pipelines.config import DataConfig
 from pipelines.data.batches import MicroBatch
 from pipelines.data.shard import Lengths, Order, SplitSummary, same_everywhere
 from pipelines.tasks.task import Task
+from pipelines.tasks.writing import Asked
 
 Refs = Sequence["ray.ObjectRef[Any]"]
 
@@ -80,10 +81,28 @@ class DataCrew:
         """For each example of a split what its answer is compared with."""
         return self._orders[split].join(self._all("gold", split, to=f"give the true answers of {split}"))
 
-    def hand_out(self, split: str, micro_batches: Sequence[MicroBatch]) -> Refs:
-        """What each shard holds of these micro-batches; goes to the stages without passing through here."""
-        dealt = self._orders[split].deal([micro_batch.rows for micro_batch in micro_batches])
-        return [shard.micro_batches.remote(split, own) for shard, own in zip(self._shards, dealt, strict=True)]
+    def asked(self, split: str) -> dict[int, Asked]:
+        """What is to be written, by the number of the example."""
+        found = self._orders[split].join(self._all("asked", split, to=f"say what is to be written for {split}"))
+        return {row: one for row, one in enumerate(found) if one is not None}
+
+    def hand_out(
+        self,
+        split: str,
+        micro_batches: Sequence[MicroBatch],
+        written: Mapping[int, Sequence[int]] | None = None,
+    ) -> Refs:
+        """What each shard holds of these micro-batches; goes to the stages without passing through here.
+
+        Args:
+            written: of texts that are being written, what there is so far, by the number of the example.
+        """
+        order, rows = self._orders[split], [micro_batch.rows for micro_batch in micro_batches]
+        calls = zip(self._shards, order.deal(rows), strict=True)
+        if written is None:
+            return [shard.micro_batches.remote(split, own) for shard, own in calls]
+        parts = order.own({row: written[row] for some in rows for row in some})
+        return [shard.micro_batches.remote(split, own, part) for (shard, own), part in zip(calls, parts, strict=True)]
 
     def close(self) -> None:
         for shard in self._shards:

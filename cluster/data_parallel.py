@@ -79,6 +79,8 @@ class DataParallel:
             self._run.read()
             self.plan = with_local(make_plan(self._run.model.units, config.plan, self._run.model.trained), config)
             self._run.encode()
+            if self._run.rules is not None:
+                observer.note("with plan.strategy=data no texts are written, and none are scored")
             self._told = self._run.first_step
             self._desk = DeskActor.options(num_cpus=0).remote()
             self._training = self._start()

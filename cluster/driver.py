@@ -21,6 +21,7 @@ from cluster.copies import Salvaged
 from cluster.course import Course, another, offered, smaller
 from cluster.evaluation import Evaluation
 from cluster.fleet import Fleet, Landed, Work
+from cluster.generation import write_texts
 from cluster.nodes import NodesLost, check_nodes, named
 from cluster.phases import Phases
 from cluster.planning import plan_run
@@ -225,6 +226,17 @@ class Driver:
         if split not in self._run.lengths:
             return None
         report = self._run.report(split, self._evaluation.answers(split, self._run.lengths[split].lengths))
+        if asked := self._run.asked(split):
+            assert self._run.rules is not None
+            written = write_texts(
+                split,
+                asked,
+                data=self._run.data,
+                evaluation=self._evaluation,
+                rules=self._run.rules,
+                token_budget=self._config.train.token_budget,
+            )
+            report = self._run.report_texts(report, asked, written)
         epoch = -(-self._done // self._run.steps_per_epoch)
         self._observer.scored(split, epoch=epoch, step=self._done, report=report)
         return report.score

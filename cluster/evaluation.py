@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
-from cluster.data_crew import DataCrew
+from cluster.data_crew import DataCrew, Refs
 from cluster.fleet import Fleet
-from pipelines.data.batches import evaluation_batches
+from pipelines.data.batches import MicroBatch, evaluation_batches
 
 GROUP = 16
 """Micro-batches evaluated by one call."""
@@ -31,8 +32,16 @@ class Evaluation:
             lengths: of the split's rows, in sub-words.
         """
         batches = evaluation_batches(lengths, token_budget=self._token_budget)
+        return self.run(batches, partial(self._data.hand_out, split))
+
+    def run(self, batches: Sequence[MicroBatch], hand_out: Callable[[Sequence[MicroBatch]], Refs]) -> dict[int, Any]:
+        """To each row of micro-batches what the head answers.
+
+        Args:
+            hand_out: lets the data shards send what they hold of some micro-batches.
+        """
         answers: dict[int, Any] = {}
-        waiting: deque[tuple[list[Any], Any]] = deque()
+        waiting: deque[tuple[Sequence[MicroBatch], Any]] = deque()
 
         def land() -> None:
             group, refs = waiting.popleft()
@@ -43,7 +52,7 @@ class Evaluation:
             group = batches[at : at + GROUP]
             # Negative, so that no message of an evaluation is taken for one of a step.
             self._calls -= 1
-            waiting.append((group, self._fleet.start_evaluation(self._calls, self._data.hand_out(split, group))))
+            waiting.append((group, self._fleet.start_evaluation(self._calls, hand_out(group))))
             if len(waiting) > AHEAD:
                 land()
         while waiting:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from pipelines.tasks import make_task
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.settings import TaskSettings
 from pipelines.tasks.task import Task
+from pipelines.tasks.writing import Asked, WritingTask
+from pipelines.tasks.writing_rules import WritingRules, rules_of
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.checkpoint_choose import choose
 from pipelines.train.resume import as_before, check_same, check_unfinished, lasting
@@ -77,6 +80,9 @@ class Preparation:
         check_labels(labels, self.labels)
         check_class_weights(config.train.class_weights, self.labels)
         self.model = Pretrained(config, self._task, self.labels)
+        self.rules: WritingRules | None = None
+        if isinstance(self._task, WritingTask) and config.train.max_new_tokens:
+            self.rules = rules_of(self.model.generation, config.train.max_new_tokens)
 
     def encode(self) -> None:
         """Tokenise, weigh the targets, and count the steps.
@@ -121,7 +127,7 @@ class Preparation:
 
     def head(self) -> Task:
         """The task with the settings of its loss."""
-        return make_task(self.config.train.task, self._loss, self._settings)
+        return make_task(self.config.train.task, self._loss, replace(self._settings, rules=self.rules))
 
     def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
         """The steps of an epoch; the first is 0.
@@ -156,6 +162,20 @@ class Preparation:
         gold = self.data.gold(split)
         settled = self._task.settled(gold, [answers[row] for row in range(len(gold))])
         return self._task.report(gold, settled, self.labels)
+
+    def asked(self, split: str) -> dict[int, Asked]:
+        """What is to be written for a split, by the number of the example: nothing where it is not wanted."""
+        wanted = self.rules is not None and (split == "test" or self.config.train.generate)
+        return self.data.asked(split) if wanted else {}
+
+    def report_texts(self, report: Report, asked: Mapping[int, Asked], written: Mapping[int, Sequence[int]]) -> Report:
+        """The scores of a split, with those of its texts."""
+        # Imported here: only who scores needs it.
+        from pipelines.report.texts import text_report
+
+        assert isinstance(self._task, WritingTask)
+        said = [self.model.text(self._task, written[row]) for row in asked]
+        return text_report(report, [one.text for one in asked.values()], said)
 
     def save_model(
         self, folder: Path, weights: Iterable[tuple[str, Tensor]], moments: Iterable[tuple[str, Tensor]]

@@ -123,6 +123,10 @@ class TrainConfig(Section):
     """Of `sentence-embedding`: what cosines are divided by; the lower, the more the likest of the others weigh."""
     mask_probability: float = Field(default=0.15, gt=0, lt=1)
     """Share of the sub-words that `masked-lm` hides and asks for."""
+    max_new_tokens: int = Field(default=128, ge=0)
+    """Most sub-words of a text that is written for the test split, where the task is to write; 0 writes none."""
+    generate: bool = False
+    """Write texts for the dev split too, after every epoch: they take many forward passes."""
 
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""

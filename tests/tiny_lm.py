@@ -13,11 +13,14 @@ LETTERS = [*string.ascii_letters, *string.digits, *" .,:?!'-\n"]
 PAD, END, BEGIN = 0, 1, 2
 
 
-def write_lm(folder: Path, family: str, *, layers: int = 2, dropout: float = 0.0, **options: Any) -> Path:
+def write_lm(
+    folder: Path, family: str, *, layers: int = 2, dropout: float = 0.0, spread: float = 0.05, **options: Any
+) -> Path:
     """A model with random weights and its tokenizer, as `save_pretrained` writes them.
 
     Args:
         family: bert, gpt2, llama, t5, bart or marian.
+        spread: of what is added to the weights as they begin; the more, the less what is foretold is what was read.
         options: of the model's configuration.
     """
     import transformers
@@ -51,9 +54,8 @@ def write_lm(folder: Path, family: str, *, layers: int = 2, dropout: float = 0.0
     model_class = getattr(transformers, name)
     model = model_class(model_class.config_class(**ids | sizes | options))
     with torch.no_grad():
-        # Away from where every position is foretold alike.
         for parameter in model.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=0.05)
+            parameter.add_(torch.randn_like(parameter), alpha=spread)
     model.save_pretrained(folder)
     _tokenizer(ends=family in ("t5", "bart", "marian"), frames=family == "bert").save_pretrained(folder)
     return folder

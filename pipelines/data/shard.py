@@ -18,6 +18,7 @@ from pipelines.data.examples import Encoded
 from pipelines.data.pack import Packed, pack
 from pipelines.data.read import read_split, sources
 from pipelines.tasks.task import Task
+from pipelines.tasks.writing import Asked, WritingTask
 
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ class DataShard:
 
     def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
         """Encode this shard's rows for the model of `source`; the returned numbers are all that the driver learns."""
-        processor = self._task.load_processor(source)
+        processor, self._max_length = self._task.load_processor(source), max_length
         for split, rows in self._rows.items():
             self._encoded[split] = self._task.encode(rows, processor, labels, max_length)
         return {
@@ -98,16 +99,40 @@ class DataShard:
         rows = self._encoded[split]
         return [math.fsum(weights[label] for label in row.classes.tolist()) for row in rows]
 
-    def micro_batches(self, split: str, wanted: Sequence[Sequence[Where]]) -> list[Packed]:
-        """For each micro-batch this shard's examples with their places in it."""
-        rows = self._encoded[split]
-        return [pack([rows[at] for _, at in mine], [place for place, _ in mine]) for mine in wanted]
+    def micro_batches(
+        self, split: str, wanted: Sequence[Sequence[Where]], written: Mapping[int, Sequence[int]] | None = None
+    ) -> list[Packed]:
+        """For each micro-batch this shard's examples with their places in it.
+
+        Args:
+            written: of texts that are being written, what there is so far of each of this shard's examples.
+        """
+        examples = self._encoded[split]
+
+        def example(at: int) -> Encoded:
+            if written is None:
+                return examples[at]
+            assert isinstance(self._task, WritingTask)
+            return self._task.resumed(examples[at], written[at])
+
+        return [pack([example(at) for _, at in mine], [place for place, _ in mine]) for mine in wanted]
+
+    def asked(self, split: str) -> list[Asked | None]:
+        """For each example what is to be written."""
+        assert isinstance(self._task, WritingTask)
+        examples = self._encoded[split]
+        rows = self._rows_of(split)
+        return [self._task.asked(row, one, self._max_length) for row, one in zip(rows, examples, strict=True)]
 
     def gold(self, split: str) -> list[Any]:
         """For each example what its answer is compared with."""
-        encoded = self._encoded[split]
-        rows = [row for row, n in zip(self._rows[split], pieces_of(encoded), strict=True) for _ in range(n)]
-        return [self._task.gold(row, example) for row, example in zip(rows, encoded, strict=True)]
+        pairs = zip(self._rows_of(split), self._encoded[split], strict=True)
+        return [self._task.gold(row, encoded) for row, encoded in pairs]
+
+    def _rows_of(self, split: str) -> list[Any]:
+        """For each example the row that it is of."""
+        counted = zip(self._rows[split], pieces_of(self._encoded[split]), strict=True)
+        return [row for row, n in counted for _ in range(n)]
 
 
 def pieces_of(examples: Sequence[Encoded]) -> list[int]:
@@ -133,6 +158,14 @@ class Order:
     def join(self, parts: Sequence[Sequence[T]]) -> list[T]:
         """What the shards have of their examples, as the split's."""
         return [parts[s][at] for s, at in self._at]
+
+    def own(self, values: Mapping[int, T]) -> list[dict[int, T]]:
+        """For each shard what there is of its examples, by its own numbers, from what there is by the split's."""
+        found: list[dict[int, T]] = [{} for _ in range(self._num_shards)]
+        for n, value in values.items():
+            s, at = self._at[n]
+            found[s][at] = value
+        return found
 
     def deal(self, micro_batches: Sequence[Sequence[int]]) -> list[list[list[Where]]]:
         """For each shard what it holds of each micro-batch (numbers of examples)."""

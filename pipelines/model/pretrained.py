@@ -24,6 +24,7 @@ from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.tasks.task import Task
+from pipelines.tasks.writing import WritingTask
 from pipelines.train.sparse import SMALLEST
 
 
@@ -48,6 +49,8 @@ class Pretrained:
         self._cached = without_caches(self._model)
         self.model_class = type(self._model).__name__
         self.config = config_of(self._model)
+        self.generation: Any = getattr(self._model, "generation_config", None)
+        """How it writes texts."""
         self._adapter, self._task = config.adapter, config.train.task
         self._adapted = None
         if config.adapter is not None:
@@ -119,6 +122,10 @@ class Pretrained:
 
     def buffers(self) -> dict[str, Tensor]:
         return dict(self._model.named_buffers())
+
+    def text(self, task: WritingTask, written: Sequence[int]) -> str:
+        """What sub-words say."""
+        return task.text(self._processor, written)
 
     def save(
         self,

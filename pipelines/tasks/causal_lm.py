@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from pipelines.data.examples import IGNORE, Chat, Document, Encoded, ints
-from pipelines.data.texts import TEXTS_AND_CHATS
+from pipelines.data.texts import ASSISTANT, TEXTS_AND_CHATS
 from pipelines.tasks.chat import with_template, written
 from pipelines.tasks.head import Batch
 from pipelines.tasks.text_inputs import padded, text_padding
 from pipelines.tasks.token_scores import token_scores
-from pipelines.tasks.token_task import TokenTask
+from pipelines.tasks.writing import Asked, WritingTask
 
 
-class CausalLM(TokenTask):
+class CausalLM(WritingTask):
     """Of a text every sub-word is learnt but the first, its end included; of a chat, what the assistant says.
 
     A text that is longer than the model takes goes on in further pieces, each of which begins with the last sub-word of
@@ -63,15 +64,45 @@ class CausalLM(TokenTask):
         return examples
 
     def padding(self, processor: Any) -> dict[str, float]:
-        return {**text_padding(processor), "labels": IGNORE}
+        return {**text_padding(processor), "labels": IGNORE, "asked": 0}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, sub-words] at `labels` [rows, length], shifted by one."""
         return self.loss.sum(*_shifted(output, batch))
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
-        """See pipelines/tasks/token_scores.py."""
-        return token_scores(*_shifted(output, batch))
+        """See pipelines/tasks/token_scores.py. Without labels the next sub-word."""
+        if "labels" in batch:
+            return token_scores(*_shifted(output, batch))
+        rules = self.settings.rules
+        assert rules is not None
+        logits, found = output.logits[:, -batch["input_ids"].shape[1] :], []
+        for row, ids, mask, asked in zip(
+            logits, batch["input_ids"], batch["attention_mask"], batch["asked"], strict=True
+        ):
+            length = int(mask.sum())
+            found.append(rules.next_token(row[length - 1], ids[:length], int(asked[0])))
+        return found
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in batch.items() if name not in ("labels", "asked")}
+
+    def asked(self, row: Document | Chat, encoded: Encoded, max_length: int) -> Asked | None:
+        """The last answer of a chat that was not cut."""
+        if isinstance(row, Document) or encoded.num_cut or not encoded.num_targets:
+            return None
+        length = _before_answer(encoded)
+        answer = next(message.content for message in reversed(row.messages) if message.role == ASSISTANT)
+        return Asked(length, max_length - length, answer) if length else None
+
+    def resumed(self, encoded: Encoded, written: Sequence[int]) -> Encoded:
+        length = _before_answer(encoded)
+        ids = [*encoded.columns["input_ids"][:length].tolist(), *written]
+        columns = {"input_ids": ints(ids), "attention_mask": ints([1] * len(ids)), "asked": ints([length])}
+        return Encoded(columns, len(ids), 0)
+
+    def text(self, processor: Any, written: Sequence[int]) -> str:
+        return str(processor.decode(list(written), skip_special_tokens=True)).strip()
 
 
 def _shifted(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -103,6 +134,12 @@ def _chat(chat: Chat, tokenizer: Any, max_length: int) -> Encoded:
         if at and any(begin < last and end > first for first, last in spans):
             labels[at] = ids[at]
     return _encoded(ids[:max_length], labels[:max_length], num_cut=max(0, len(ids) - max_length))
+
+
+def _before_answer(encoded: Encoded) -> int:
+    """How many sub-words stand before the last answer: the last targets that stand side by side."""
+    rest = (encoded.columns["labels"] == IGNORE)[: int(np.flatnonzero(encoded.columns["labels"] != IGNORE)[-1])]
+    return int(np.flatnonzero(rest)[-1]) + 1 if rest.any() else 0
 
 
 def _encoded(ids: Sequence[int], labels: Sequence[int], *, num_cut: int = 0, continues: bool = False) -> Encoded:

@@ -15,7 +15,7 @@ from pipelines.errors import UserError
 from pipelines.tasks.head import Batch
 from pipelines.tasks.text_inputs import padded, text_padding
 from pipelines.tasks.token_scores import token_scores
-from pipelines.tasks.token_task import TokenTask
+from pipelines.tasks.writing import Asked, WritingTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class TwoTexts:
         self.tokenizer.save_pretrained(folder)
 
 
-class Seq2SeqLM(TokenTask):
+class Seq2SeqLM(WritingTask):
     """Every sub-word of the target is learnt from the source and those before it, its end included.
 
     Source and target may be as long as the model takes, each; what is longer loses its end. An example costs what both
@@ -118,5 +118,22 @@ class Seq2SeqLM(TokenTask):
         return self.loss.sum(output.logits, batch["labels"])
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
-        """See pipelines/tasks/token_scores.py; the decoder reads the true target."""
-        return token_scores(output.logits, batch["labels"])
+        """See pipelines/tasks/token_scores.py; the decoder reads the true target. Without labels the next sub-word."""
+        if "labels" in batch:
+            return token_scores(output.logits, batch["labels"])
+        rules = self.settings.rules
+        assert rules is not None
+        pairs = zip(output.logits[:, -1], batch["decoder_input_ids"], strict=True)
+        return [rules.next_token(logits, before, asked=1) for logits, before in pairs]
+
+    def asked(self, row: Translated, encoded: Encoded, max_length: int) -> Asked:
+        return Asked(len(encoded.columns["input_ids"]) + 1, max_length, row.target)
+
+    def resumed(self, encoded: Encoded, written: Sequence[int]) -> Encoded:
+        """All texts of a micro-batch are as long: they are written side by side from the same start."""
+        columns = {name: encoded.columns[name] for name in ("input_ids", "attention_mask")}
+        columns["decoder_input_ids"] = ints([*encoded.columns["decoder_input_ids"][:1].tolist(), *written])
+        return Encoded(columns, sum(map(len, columns.values())), 0)
+
+    def text(self, processor: TwoTexts, written: Sequence[int]) -> str:
+        return str(processor.tokenizer.decode(list(written), skip_special_tokens=True)).strip()

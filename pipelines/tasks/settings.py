@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines.tasks.writing_rules import WritingRules
+
 
 @dataclass(frozen=True, slots=True)
 class TaskSettings:
@@ -13,6 +15,8 @@ class TaskSettings:
     """`train.temperature`."""
     seed: int = 0
     """`run.seed`."""
+    rules: WritingRules | None = None
+    """How texts are written; for the head alone, and None where none are."""
 
 
 USUAL = TaskSettings()
