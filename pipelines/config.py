@@ -127,7 +127,6 @@ class TrainConfig(Section):
     """Most sub-words of a text that is written for the test split, where the task is to write; 0 writes none."""
     generate: bool = False
     """Write texts for the dev split too, after every epoch: they take many forward passes."""
-
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
 

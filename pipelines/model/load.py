@@ -118,7 +118,8 @@ def load_tokenizer(source: str, *, words: bool = True, slow_will_do: bool = Fals
         # RoBERTa's byte-level tokenizer takes words only if it may put the space before them itself.
         prefix = {"add_prefix_space": True} if words else {}
         tokenizer = AutoTokenizer.from_pretrained(place, **prefix, **options)
-    except (OSError, ValueError, KeyError, TypeError) as error:  # TypeError: a folder that lacks a vocabulary
+    # TypeError: a folder that lacks a vocabulary; ImportError: a slow tokenizer of a package that is not there.
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(
             f"The tokenizer of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
         ) from None

@@ -14,11 +14,12 @@ from pipelines.train.checkpoint import Checkpoint
 
 
 def lasting(config: Config) -> dict[str, Any]:
-    """What a resumed run may not change: it would not be the same run. Plan and length may change."""
+    """What a resumed run may not change: it would not be the same run. Plan and length may change, and what is written
+    for an evaluation."""
     return {
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps"}),
+        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps", "max_new_tokens", "generate"}),
         # Threads are the plan's.
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,

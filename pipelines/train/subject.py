@@ -122,14 +122,16 @@ class Subject:
 def sized(example: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     """A micro-batch of a shape, made of a real one by repeating its rows and sub-words, or leaving some out.
 
-    Columns that are longer or shorter than the input, such as a decoder's labels, stay so in proportion.
+    Columns that are longer or shorter than the input, such as a decoder's labels, stay so in proportion. The width of a
+    shape is that of source and target together where there are both.
     """
     main = example.get("input_ids")
+    whole = sum(example[name].shape[1] for name in ("input_ids", "decoder_input_ids") if name in example)
     made = {}
     for name, column in example.items():
         at = torch.arange(shape.rows) % len(column)
         made[name] = column[at]
         if main is not None and column.dim() == 2:
-            width = max(1, round(column.shape[1] * shape.width / main.shape[1]))
+            width = max(1, round(column.shape[1] * shape.width / whole))
             made[name] = made[name][:, torch.arange(width) % column.shape[1]].contiguous()
     return made

@@ -10,6 +10,7 @@ import pytest
 
 from cluster.driver import Driver, StopRequest
 from pipelines.config import Config
+from pipelines.errors import UserError
 from pipelines.report.texts import TextReport, text_report
 from pipelines.report.tokens import TokenReport
 from tests.cluster.watcher import Watcher
@@ -28,7 +29,7 @@ class Keeper(Watcher):
         self.reports[split].append((epoch, step, report))
 
 
-def run(folder: Path, task: str, model: Path, rows: list[dict[str, str]], **plan: Any) -> TextReport:
+def run(folder: Path, task: str, model: Path, rows: list[dict[str, str]], **train: Any) -> TextReport:
     for split in ("train", "dev", "test"):
         (folder / f"{split}.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     settings = Config.model_validate(
@@ -37,9 +38,9 @@ def run(folder: Path, task: str, model: Path, rows: list[dict[str, str]], **plan
             "data": {"path": str(folder), "shards": 2, "max_length": 48},
             "train": {
                 "task": task, "batch_size": 4, "max_steps": 3, "learning_rate": 1e-2, "max_new_tokens": MOST,
-                "token_budget": 100,
+                "token_budget": 100, **train,
             },
-            "plan": {"stages": 2, "cpus_per_stage": 0.25, "timeout": 60} | plan,
+            "plan": {"stages": 2, "cpus_per_stage": 0.25, "timeout": 60},
             "checkpoint": {"resume": "never"},
         }
     )  # fmt: skip
@@ -80,3 +81,9 @@ def test_the_answers_of_chats_are_written_too(tmp_path: Path) -> None:
     report = run(tmp_path, "causal-lm", write_lm(tmp_path / "model", "gpt2"), rows)
     assert report.texts == len(rows)
     assert 0 <= report.chrf <= 100
+
+
+def test_an_example_that_no_micro_batch_has_room_for_is_refused(tmp_path: Path) -> None:
+    rows = [{"source": "it rains in Oslo", "target": "Oslo"}]
+    with pytest.raises(UserError, match=r"longest example of the train split has 22 sub-words .* room for 20\. Raise"):
+        run(tmp_path, "seq2seq-lm", write_lm(tmp_path / "model", "t5", layers=1), rows, token_budget=20)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from transformers.trainer_pt_utils import LabelSmoother
 
 from pipelines.errors import UserError
-from pipelines.tasks.class_weights import balanced_weights, named_weights
+from pipelines.tasks.class_weights import ClassWeights, balanced_weights, check_class_weights, named_weights
 from pipelines.tasks.cross_entropy import CrossEntropy
 
 # Of three classes with the probabilities 1/2, 1/4, 1/4.
@@ -98,3 +98,9 @@ def test_balanced_weights_are_those_of_scikit_learn() -> None:
     theirs = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=[0] * 6 + [1] * 3 + [3])
     assert balanced_weights([6, 3, 0, 1]) == pytest.approx([theirs[0], theirs[1], 1.0, theirs[2]], rel=1e-15)
     assert balanced_weights([6, 3, 0, 1]) == pytest.approx([10 / 18, 10 / 9, 1.0, 10 / 3], rel=1e-15)
+
+
+@pytest.mark.parametrize("wanted", ["balanced", {"O": 2.0}])
+def test_weights_where_there_are_no_labels_are_refused(wanted: ClassWeights) -> None:
+    with pytest.raises(UserError, match=r"train\.class_weights weighs labels, and examples of this task have none"):
+        check_class_weights(wanted, [])

@@ -143,3 +143,11 @@ def test_whole_steps_are_rehearsed_and_all_of_their_micro_batches_counted() -> N
     assert spent.keys() == {"forward", "backward", "weights"}
     ran, _ = rehearse(subject(bert()), CPU, example, steps, patience=0.3)
     assert ran[:3] == [Shape(4, 16), Shape(4, 16), Shape(2, 8)]
+
+
+def test_the_longest_example_is_source_and_target_together() -> None:
+    example = {name: torch.ones(2, width) for name, width in (("input_ids", 6), ("decoder_input_ids", 2))}
+    made = sized(example, Shape(4, 16))
+    assert {name: tuple(column.shape) for name, column in made.items()} == {
+        "input_ids": (4, 12), "decoder_input_ids": (4, 4),
+    }  # fmt: skip
