@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -77,6 +78,17 @@ class Translated:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """An image and its label."""
+
+    source: Path | bytes | Array
+    """A file; what one holds; or pixels, uint8 [height, width] or [height, width, channels]."""
+    label: str
+    place: str
+    """Where the row stands, for an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """One example as the model reads it."""
 
@@ -106,7 +118,7 @@ class Encoded:
         return classes
 
 
-def ints(values: Sequence[int]) -> Array:
+def ints(values: Sequence[int] | Array) -> Array:
     """A column of whole numbers."""
     return np.asarray(values, np.int32)
 

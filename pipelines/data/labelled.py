@@ -51,7 +51,7 @@ class OneLabel(LabelledTexts):
     """Exactly one label."""
 
     def _said(self, record: Record, found: object) -> tuple[tuple[str, ...], float]:
-        return (_label(record, found),), 0.0
+        return (label_of(record, found),), 0.0
 
 
 class SeveralLabels(LabelledTexts):
@@ -65,7 +65,7 @@ class SeveralLabels(LabelledTexts):
                 f"{record.place}: the labels are {quote(found)} ({kind_of(found)}), where a list belongs, which may be "
                 "empty. Correct the row, or name the column that holds them (data.columns.label)."
             )
-        labels = [_label(record, one) for one in found]
+        labels = [label_of(record, one) for one in found]
         if len(set(labels)) < len(labels):
             raise UserError(f"{record.place}: a label occurs twice. Correct the row.")
         return tuple(labels), 0.0
@@ -113,7 +113,12 @@ def text_of(record: Record, role: str, what: str) -> str:
     return text
 
 
-def _label(record: Record, found: object) -> str:
+def label_of(record: Record, found: object) -> str:
+    """A label, under its name where the file says what the class numbers stand for.
+
+    Raises:
+        UserError: it is missing or is none.
+    """
     names: Sequence[str] | None = record.names.get("label")
     if names is not None:
         found = named(found, names, what="label", place=record.place)

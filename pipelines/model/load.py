@@ -131,6 +131,26 @@ def load_tokenizer(source: str, *, words: bool = True, slow_will_do: bool = Fals
     return tokenizer
 
 
+def load_extractor(source: str, *, auto_class: Any, what: str, **options: Any) -> Any:
+    """What makes a model's input of images or sound.
+
+    Args:
+        auto_class: of transformers, such as AutoImageProcessor.
+        what: what it is, in an error.
+
+    Raises:
+        UserError: there is none.
+    """
+    where = resolve(source)
+    try:
+        with quiet():
+            return auto_class.from_pretrained(where, **options)
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        raise UserError(
+            f"The {what} of {source!r} cannot be loaded: {_first_sentence(error)} {_hub_hint(where)}".strip()
+        ) from None
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """No progress bars, and no table of the weights that a new head lacks: the run has its own display."""

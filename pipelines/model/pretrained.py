@@ -23,6 +23,7 @@ from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statist
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
+from pipelines.tasks.head import of_dtype
 from pipelines.tasks.task import Task
 from pipelines.tasks.writing import WritingTask
 from pipelines.train.sparse import SMALLEST
@@ -38,7 +39,7 @@ class Pretrained:
             UserError: no such model, no fast tokenizer, or a model that cannot be cut.
         """
         self._processor = task.load_processor(config.model.source)
-        self._probe = task.probe(self._processor)
+        self._probe = of_dtype(task.probe(self._processor), DTYPES[config.model.dtype])
         self._model = load_model(
             config.model.source,
             auto_class=task.auto_class,

@@ -3,6 +3,7 @@
 from pipelines.errors import UserError
 from pipelines.tasks.causal_lm import CausalLM
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
+from pipelines.tasks.image_classification import ImageClassification
 from pipelines.tasks.masked_lm import MaskedLM
 from pipelines.tasks.question_answering import QuestionAnswering
 from pipelines.tasks.sentence_embedding import SentenceEmbedding
@@ -22,6 +23,7 @@ TASKS: dict[str, type[Task]] = {
     "masked-lm": MaskedLM,
     "causal-lm": CausalLM,
     "seq2seq-lm": Seq2SeqLM,
+    "image-classification": ImageClassification,
 }
 
 

@@ -6,9 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
+
+
+def of_dtype(batch: Batch, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Columns of floating-point numbers (pixels, sound) in the precision that the model's weights have."""
+    return {name: column.to(dtype) if column.is_floating_point() else column for name, column in batch.items()}
 
 
 class Head(ABC):

@@ -53,9 +53,7 @@ class SequenceClassification(Task):
     def probe(self, processor: Any) -> dict[str, Tensor]:
         return text_probe(processor)
 
-    def encode(
-        self, rows: Sequence[LabelledText], processor: Any, labels: Sequence[str], max_length: int
-    ) -> list[Encoded]:
+    def encode(self, rows: Sequence[Any], processor: Any, labels: Sequence[str], max_length: int) -> list[Encoded]:
         """Texts, or pairs as the tokenizer joins them; of what is too long, the longer text loses its end."""
         if not rows:
             return []
@@ -90,7 +88,7 @@ class SequenceClassification(Task):
         del batch
         return list(output.logits.float().softmax(-1).cpu().numpy())
 
-    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+    def gold(self, row: Any, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.labels[0]
 
     def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:
@@ -139,7 +137,7 @@ class MultiLabelClassification(SequenceClassification):
         del batch
         return list(output.logits.float().sigmoid().cpu().numpy())
 
-    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+    def gold(self, row: Any, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.labels
 
     def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:
@@ -195,7 +193,7 @@ class Regression(SequenceClassification):
         del batch
         return list(output.logits.float().cpu().numpy())
 
-    def gold(self, row: LabelledText, encoded: Encoded) -> Any:  # noqa: ARG002
+    def gold(self, row: Any, encoded: Encoded) -> Any:  # noqa: ARG002
         return row.value
 
     def tally(self, gold: Any, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:  # noqa: ARG002

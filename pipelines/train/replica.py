@@ -65,7 +65,7 @@ class Replica(Stage):
         """As a stage's. DistributedDataParallel takes the mean over workers where a sum is due."""
         del received
         self._mode(training=True)
-        here = {name: self.device.take(column) for name, column in batch.items()}
+        here = self._here(batch)
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with nullcontext() if i == self._last else self._shared.no_sync():
             loss = self._shared(here, stream) / target_weight

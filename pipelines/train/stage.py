@@ -16,6 +16,7 @@ from torch import Tensor
 from pipelines.adapt.ranks import RANKED, Ranks, has_ranks
 from pipelines.model.cut import Chunk, Cut
 from pipelines.model.load import lay_out, put, skeleton
+from pipelines.tasks.head import of_dtype
 from pipelines.train.device import HALVES, Device
 from pipelines.train.dropout import hasten
 from pipelines.train.events import Update
@@ -112,7 +113,7 @@ class Stage:
         arrived = [self.device.take(tensor) for tensor in received]
         if self.spec.trains_before(chunk):
             arrived = [tensor.requires_grad_() if tensor.is_floating_point() else tensor for tensor in arrived]
-        here = {name: self.device.take(column) for name, column in batch.items()}
+        here = self._here(batch)
         stream = Stream(self.spec.seed, step, i, self.device.kind)
         with self.device.precision(self.spec.train.precision):
             given = self._widened(arrived)
@@ -229,13 +230,18 @@ class Stage:
     def evaluate(self, chunk: int, batch: Mapping[str, Tensor], received: Sequence[Tensor]) -> Any:
         """Forward without training; answers (a list of arrays, one a row) from the last chunk, else what to send."""
         self._mode(training=False)
-        here = {name: self.device.take(column) for name, column in batch.items()}
+        here = self._here(batch)
         with self.device.precision(self.spec.train.precision):
             given = self._widened([self.device.take(tensor) for tensor in received])
             output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), given)
         if chunk == self.spec.last_chunk:
             return self.spec.head.answers(output, here)
         return output
+
+    def _here(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """A micro-batch on this device, its floating-point columns in the model's own precision."""
+        here = {name: self.device.take(column) for name, column in batch.items()}
+        return of_dtype(here, getattr(torch, self.spec.dtype))
 
     def _widened(self, arrived: list[Tensor]) -> list[Tensor]:
         """No autocast here will cast what a stage with one sent; its gradient goes back in the sender's precision."""

@@ -56,7 +56,8 @@ _json = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=4), inner, max_size=3)),
     max_leaves=6,
 )
-ROLES = ("messages", "prompt", "input", "answer", "source", "target", "translation")
+ROLES = ("messages", "prompt", "input", "answer", "source", "target", "translation", "question", "context",
+         "answers", "start", "query", "positive", "image", "audio")  # fmt: skip
 """Columns of texts that are learnt, and of pairs of them."""
 Rows = list[list[tuple[str, str]]]
 

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.data.examples import Chat, Document, LabelledText, Message, Question, TaggedSentence, Translated
+from pipelines.data.examples import Chat, Document, LabelledText, Message, Picture, Question, TaggedSentence, Translated
 from pipelines.tasks.task import Task
 from tests.tiny import write_model
 from tests.tiny_lm import write_lm
+from tests.tiny_media import pixels, write_vit
 
 Batch = Mapping[str, Tensor]
 
@@ -32,6 +33,8 @@ class Sample:
     length: int = 64
     apart: bool = True
     """Whether rows may be in any micro-batches: not where they are compared with each other."""
+    cut: bool = True
+    """Whether what is too long of it is cut by sub-words."""
 
     def plain_loss(self, model: nn.Module, inputs: Batch, batch: Batch) -> Tensor:
         if self.own_loss is not None:
@@ -134,6 +137,13 @@ SAMPLES = {
     "seq2seq-lm": Sample(
         [Translated("Ann is in Oslo.", "Ann ist in Oslo."), Translated("", "x"), Translated("it rains", "")],
         write=lambda folder: write_lm(folder, "t5"),
+    ),
+    "image-classification": Sample(
+        [Picture(pixels(n, 9 + n), label, f"row {n}") for n, label in enumerate(("cat", "dog", "cat"))],
+        ["cat", "dog"],
+        lambda batch: batch["labels"][:, 0],
+        write=write_vit,
+        cut=False,
     ),
 }
 

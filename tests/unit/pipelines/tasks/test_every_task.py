@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from pipelines.config import TrainConfig
 from pipelines.data.pack import merge, pack
 from pipelines.model.units import find_units
 from pipelines.tasks import TASKS, make_task
+from pipelines.tasks.head import of_dtype
 from tests.unit.pipelines.one_process import OneProcess
 from tests.unit.pipelines.tasks.samples import SAMPLES, model_of
 
@@ -22,7 +24,11 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     return SAMPLES[request.param].write(tmp_path_factory.mktemp("model") / "model")
 
 
-every_task = pytest.mark.parametrize(("name", "folder"), [(name, name) for name in TASKS], indirect=["folder"])
+def each(names: Iterable[str]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("name", "folder"), [(name, name) for name in names], indirect=["folder"])
+
+
+every_task = each(TASKS)
 
 
 @every_task
@@ -33,12 +39,12 @@ def test_its_loss_in_two_stages_and_any_pieces_is_that_of_transformers_at_once(n
     padding = task.padding(processor)
     together = merge([pack(rows, range(len(rows)))], padding)
     plain = model_of(task, sample, folder)
-    loss = sample.plain_loss(plain, task.inputs(together), together)
+    loss = sample.plain_loss(plain, of_dtype(task.inputs(together), torch.float64), together)
     loss.backward()
     true = {name: p.grad for name, p in plain.named_parameters() if p.grad is not None}
 
     model = model_of(task, sample, folder)
-    units = find_units(model, task.probe(processor))
+    units = find_units(model, of_dtype(task.probe(processor), torch.float64))
     run = OneProcess(model, cut=[len(units) // 2], train=TrainConfig(), dtype="float64", head=task, units=units)
     pieces = [merge([pack([row], [0])], padding) for row in rows] if sample.apart else [together]
     found = run.step(0, pieces, num_targets=sum(row.num_targets for row in rows), update=False)
@@ -53,8 +59,9 @@ def test_its_answers_make_a_report(name: str, folder: Path, tmp_path: Path) -> N
     processor = task.load_processor(str(folder))
     rows = task.encode(sample.rows, processor, sample.labels, sample.length)
     batch = merge([pack(rows, range(len(rows)))], task.padding(processor))
+    model, inputs = model_of(task, sample, folder), of_dtype(task.inputs(batch), torch.float64)
     with torch.no_grad():
-        answers = task.answers(model_of(task, sample, folder)(**task.inputs(batch)), batch)
+        answers = task.answers(model(**inputs), batch)
     gold = [task.gold(row, encoded) for row, encoded in zip(sample.rows, rows, strict=True)]
     answers = list(task.settled(gold, answers))
     report = task.report(gold, answers, sample.labels)
@@ -73,7 +80,7 @@ def test_its_answers_make_a_report(name: str, folder: Path, tmp_path: Path) -> N
     assert all(isinstance(task.kind.shown(row), str) for row in sample.rows)
 
 
-@every_task
+@each(name for name in TASKS if SAMPLES[name].cut)
 def test_what_is_too_long_goes_on_in_further_pieces_or_is_cut_and_counted(name: str, folder: Path) -> None:
     task, sample = make_task(name), SAMPLES[name]
     processor = task.load_processor(str(folder))
