@@ -122,16 +122,19 @@ class Subject:
 def sized(example: Mapping[str, Tensor], shape: Shape) -> dict[str, Tensor]:
     """A micro-batch of a shape, made of a real one by repeating its rows and sub-words, or leaving some out.
 
-    Columns that are longer or shorter than the input, such as a decoder's labels, stay so in proportion. The width of a
-    shape is that of source and target together where there are both.
+    Columns as long as the input or the decoder's stay so in proportion; what is said of a row as a whole keeps its
+    form. The width of a shape is that of source and target together where there are both.
     """
-    main = example.get("input_ids")
-    whole = sum(example[name].shape[1] for name in ("input_ids", "decoder_input_ids") if name in example)
+    widths = [example[name].shape[1] for name in ("input_ids", "decoder_input_ids") if name in example]
     made = {}
     for name, column in example.items():
-        at = torch.arange(shape.rows) % len(column)
-        made[name] = column[at]
-        if main is not None and column.dim() == 2:
-            width = max(1, round(column.shape[1] * shape.width / whole))
-            made[name] = made[name][:, torch.arange(width) % column.shape[1]].contiguous()
+        column = column[torch.arange(shape.rows) % len(column)]
+        if widths and not column.is_floating_point():
+            if column.shape[1] in widths:
+                width = max(1, round(column.shape[1] * shape.width / sum(widths)))
+                column = column[:, torch.arange(width) % column.shape[1]].contiguous()
+            elif name == "labels":
+                # Where they are places in the input: it may have become shorter.
+                column = column.clamp(max=max(0, round(widths[0] * shape.width / sum(widths)) - 1))
+        made[name] = column
     return made

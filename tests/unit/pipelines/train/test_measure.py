@@ -146,8 +146,25 @@ def test_whole_steps_are_rehearsed_and_all_of_their_micro_batches_counted() -> N
 
 
 def test_the_longest_example_is_source_and_target_together() -> None:
-    example = {name: torch.ones(2, width) for name, width in (("input_ids", 6), ("decoder_input_ids", 2))}
+    example = {
+        name: torch.ones(2, width, dtype=torch.long) for name, width in (("input_ids", 6), ("decoder_input_ids", 2))
+    }
     made = sized(example, Shape(4, 16))
     assert {name: tuple(column.shape) for name, column in made.items()} == {
         "input_ids": (4, 12), "decoder_input_ids": (4, 4),
     }  # fmt: skip
+
+
+def test_what_is_said_of_a_row_keeps_its_form() -> None:
+    example = {
+        "input_ids": torch.tensor([[1, 2, 3, 4]]),
+        "labels": torch.tensor([[1, 3]]),
+    }
+    made = sized(example, Shape(2, 2))
+    assert made["input_ids"].tolist() == [[1, 2], [1, 2]]
+    # Places in the input: they must be there.
+    assert made["labels"].tolist() == [[1, 1], [1, 1]]
+    several = {"input_ids": torch.tensor([[1, 2, 3]]), "labels": torch.tensor([[0.0, 1.0, 1.0]])}
+    assert sized(several, Shape(1, 6))["labels"].tolist() == [[0, 1, 1]]
+    pairs = {"input_ids": torch.ones(1, 3, 2, dtype=torch.long), "labels": torch.tensor([[0]])}
+    assert sized(pairs, Shape(1, 6))["input_ids"].shape == (1, 6, 2)
