@@ -6,7 +6,6 @@ import hashlib
 import subprocess
 import sys
 import tarfile
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from xml.etree import ElementTree
 from pipelines.data.examples import SPLITS, TaggedSentence
 from pipelines.data.iob import spans_to_iob
 from pipelines.data.write_conll import to_conll
+from pipelines.data.write_files import write_all
 from pipelines.errors import UserError
 
 LABELED = "training/labeled.xml"
@@ -42,10 +42,7 @@ def write_addresses(folder: Path, tarball: Path) -> Written:
     kept = without_duplicates(rows)
     splits = split_rows(kept)
     texts = {f"{split}.conll": to_conll(splits[split]).encode() for split in SPLITS}
-    try:
-        write_all(folder, {**texts, LICENSE: take_file(tarball, LICENSE)})
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}. Give another folder.") from None
+    write_all(folder, {**texts, LICENSE: take_file(tarball, LICENSE)})
     return Written({split: len(splits[split]) for split in SPLITS}, len(rows) - len(kept))
 
 
@@ -140,21 +137,6 @@ def split_rows(rows: Sequence[TaggedSentence], seed: int = 0) -> dict[str, list[
         known |= kinds
     tenth = min(len(rows) // 10, len(rest) // 2)
     return {"train": first + rest[2 * tenth :], "dev": rest[:tenth], "test": rest[tenth : 2 * tenth]}
-
-
-def write_all(folder: Path, files: dict[str, bytes]) -> None:
-    """All files or none: a new folder appears whole; in one that exists each file is replaced whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:
-        new = Path(beside) / "new"
-        new.mkdir()
-        for name, content in files.items():
-            (new / name).write_bytes(content)
-        if not folder.exists():
-            new.rename(folder)
-            return
-        for name in files:
-            (new / name).replace(folder / name)
 
 
 def _reason(said: str) -> str:

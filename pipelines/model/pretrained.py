@@ -18,7 +18,7 @@ from pipelines.adapt.methods import adapter_config
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.model.freeze import freeze, trained
-from pipelines.model.load import DTYPES, config_of, load_model, quiet, without_caches
+from pipelines.model.load import DTYPES, config_of, load_model, quiet, without_augmentation, without_caches
 from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
@@ -47,7 +47,7 @@ class Pretrained:
             seed=config.run.seed,
             **task.model_options(labels),
         )
-        self._cached = without_caches(self._model)
+        self._cached, self._augmented = without_caches(self._model), without_augmentation(self._model)
         self.model_class = type(self._model).__name__
         self.config = config_of(self._model)
         self.generation: Any = getattr(self._model, "generation_config", None)
@@ -154,6 +154,8 @@ class Pretrained:
                 parameters[name].copy_(value)
         for config in self._cached:
             config.use_cache = True
+        for config in self._augmented:
+            config.apply_spec_augment = True
         beside = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(beside, ignore_errors=True)
         plain: Any = self._model

@@ -1,6 +1,7 @@
 """Tasks by name."""
 
 from pipelines.errors import UserError
+from pipelines.tasks.audio_classification import AudioClassification
 from pipelines.tasks.causal_lm import CausalLM
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.image_classification import ImageClassification
@@ -24,6 +25,7 @@ TASKS: dict[str, type[Task]] = {
     "causal-lm": CausalLM,
     "seq2seq-lm": Seq2SeqLM,
     "image-classification": ImageClassification,
+    "audio-classification": AudioClassification,
 }
 
 

@@ -13,6 +13,7 @@ from pipelines.data import sample_texts
 from pipelines.data.images import IMAGES
 from pipelines.data.read import read_split
 from pipelines.data.samples import write_sample
+from pipelines.data.sounds import SOUNDS
 from pipelines.data.wheels import fetch_wheel, read_inside
 from pipelines.errors import UserError
 
@@ -44,13 +45,19 @@ def test_all_answers_to_a_question_are_in_one_split(tmp_path: Path) -> None:
 def test_digits_are_images_that_the_reader_takes(tmp_path: Path) -> None:
     assert write_sample("digits", tmp_path / "digits", Path("none")) == ["dev.jsonl", "test.jsonl", "train.jsonl"]
     table = read_split(str(tmp_path / "digits"), split="dev", data=DataConfig(), kind=IMAGES)
-    assert len(table.rows) == 180
+    assert len(table.rows) == 179
     assert table.labels == frozenset("0123456789")
     assert len(json.loads((tmp_path / "digits" / "dev.jsonl").read_text().splitlines()[0])["image"]) == 8
 
 
+def test_tones_are_recordings_that_the_reader_takes(tmp_path: Path) -> None:
+    write_sample("synthetic-tones", tmp_path / "tones", Path("none"))
+    table = read_split(str(tmp_path / "tones"), split="train", data=DataConfig(), kind=SOUNDS)
+    assert table.labels == frozenset({"steady", "rising", "falling", "pulsing"})
+
+
 def test_what_is_not_there_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no sample 'x'; there are: digits, spam"):
+    with pytest.raises(UserError, match=r"no sample 'x'; there are: digits, synthetic-tones, spam"):
         write_sample("x", tmp_path, tmp_path)
     with pytest.raises(UserError, match=r"a\.whl holds no readable b \(KeyError\): another release"):
         read_inside(wheel(tmp_path / "a.whl", {"a": ""}), "b")

@@ -11,11 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.data.examples import Chat, Document, LabelledText, Message, Picture, Question, TaggedSentence, Translated
+from pipelines.data.examples import (
+    Chat,
+    Document,
+    LabelledText,
+    Message,
+    Picture,
+    Question,
+    Sound,
+    TaggedSentence,
+    Translated,
+)
 from pipelines.tasks.task import Task
 from tests.tiny import write_model
 from tests.tiny_lm import write_lm
-from tests.tiny_media import pixels, write_vit
+from tests.tiny_media import pixels, recording, write_vit, write_wav2vec2
 
 Batch = Mapping[str, Tensor]
 
@@ -143,6 +153,13 @@ SAMPLES = {
         ["cat", "dog"],
         lambda batch: batch["labels"][:, 0],
         write=write_vit,
+        cut=False,
+    ),
+    "audio-classification": Sample(
+        [Sound(recording(n, 900 + 170 * n), label, f"row {n}") for n, label in enumerate(("cat", "dog", "cat"))],
+        ["cat", "dog"],
+        lambda batch: batch["labels"][:, 0],
+        write=write_wav2vec2,
         cut=False,
     ),
 }
