@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable
 from functools import reduce
@@ -64,6 +65,9 @@ def search(
             errand = Errand(
                 config.model_copy(update={"track": track}).model_dump(mode="json"), folder.absolute(), environment
             )
+            # Its own display, and that the config as it is lies outside of the space, are of no use here.
+            os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
+            logging.getLogger("ray.tune").setLevel(logging.ERROR)
             found = _found(_tuner(errand, space, config, trials, at_once, stop_early, seed, tell).fit())
         tracker.metrics(0, {"best_score": found.best.score or 0.0})
         tracker.finish("FINISHED")

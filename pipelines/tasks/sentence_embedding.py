@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -36,12 +36,6 @@ class SentenceEmbedding(Task):
         from transformers import AutoModel
 
         return AutoModel
-
-    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002
-        return []
-
-    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
-        return {}
 
     def load_processor(self, source: str) -> Any:
         from pipelines.model.load import load_tokenizer

@@ -33,13 +33,13 @@ class Task(Head):
     def auto_class(self) -> Any:
         """The `AutoModelFor...` class that gives the model its head."""
 
-    @abstractmethod
-    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:
-        """What the model's classes stand for, from the labels of each split; empty where it has no classes."""
+    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002
+        """What the model's classes stand for, from the labels of each split; none, if nothing else is said."""
+        return []
 
-    @abstractmethod
-    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:
-        """What the model's configuration must know of the labels."""
+    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
+        """What the model's configuration must know of the labels; nothing, if nothing else is said."""
+        return {}
 
     def load_processor(self, source: str) -> Any:
         """What makes the model's input of a row; a tokenizer, if nothing else is said.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 
 class TokenTask(Task):
     """The head answers as pipelines/tasks/token_scores.py has it: -log p, how many are right, how many there are."""
-
-    def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002
-        return []
-
-    def model_options(self, labels: Sequence[str]) -> dict[str, Any]:  # noqa: ARG002
-        return {}
 
     def gold(self, row: Any, encoded: Encoded) -> None:
         """Nothing: the answers say how near they come."""
