@@ -10,6 +10,7 @@ from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
 from pipelines.data.sources import sources
+from pipelines.errors import UserError
 from pipelines.model.load import require_safetensors, resolve
 from pipelines.plan.local import check_names, local_of
 from pipelines.plan.pipeline import Pipeline
@@ -40,6 +41,11 @@ def preflight(config: Config) -> Place:
     """
     task = make_task(config.train.task)
     task.kind.columns(config.data).check()
+    if config.train.label_smoothing and not task.smooths:
+        raise UserError(
+            f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "
+            "Remove it."
+        )
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_sharing(config)

@@ -22,7 +22,7 @@ from pipelines.adapt.adapted import Adapted
 from pipelines.errors import UserError
 
 FUNCTIONS = {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
-HEADS = ("classifier", "score", "qa_outputs")
+HEADS = ("classifier", "score", "qa_outputs", "projector")
 """New heads, which are trained whole beside the adapter."""
 PEFT_TYPE = "BOTTLENECK"
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"

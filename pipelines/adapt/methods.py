@@ -26,11 +26,14 @@ METHODS = {
 TASK_TYPES = {
     "token-classification": "TOKEN_CLS",
     "sequence-classification": "SEQ_CLS",
+    "multi-label-classification": "SEQ_CLS",
+    "regression": "SEQ_CLS",
     "question-answering": "QUESTION_ANS",
     "causal-lm": "CAUSAL_LM",
     "seq2seq-lm": "SEQ_2_SEQ_LM",
+    "sentence-embedding": "FEATURE_EXTRACTION",
 }
-"""PEFT's names. It trains and saves the new head of the first three beside the adapter."""
+"""PEFT's names. It trains and saves the new head of the first five beside the adapter."""
 
 _NAMES = ("target_modules", "exclude_modules", "feedforward_modules", "modules_to_save")
 """Options that name modules. PEFT takes whatever they are and stumbles over it later."""
@@ -77,7 +80,7 @@ def adapter_config(adapter: AdapterConfig, task: str, *, num_steps: int | None =
     options = _defaults(adapter.method) | dict(adapter.options)
     if task in TASK_TYPES and kind is not BottleneckConfig:
         options["task_type"] = TASK_TYPES[task]
-    if options.get("target_modules") == "all-linear" and task in ("token-classification", "sequence-classification"):
+    if options.get("target_modules") == "all-linear" and options.get("task_type") in ("TOKEN_CLS", "SEQ_CLS"):
         # The head is trained whole: PEFT refuses one that is a target too.
         options["exclude_modules"] = [*_listed(options.get("exclude_modules")), *HEADS]
     if adapter.method == "adalora":
@@ -134,7 +137,7 @@ def with_sizes(config: Any, model_config: Any) -> Any:
                     "layers, the second within the first."
                 )
         elif model_type not in (ADALORA if isinstance(config, peft.AdaLoraConfig) else LORA):
-            headed = config.task_type in ("TOKEN_CLS", "SEQ_CLS")
+            headed = config.task_type in ("TOKEN_CLS", "SEQ_CLS") or config.modules_to_save
             excluded = [*_listed(config.exclude_modules), *(HEADS if headed else ())]
             changes = {"target_modules": "all-linear", "exclude_modules": set(excluded) or None}
     for name, value in changes.items():

@@ -16,6 +16,7 @@ from typing import Any
 from torch import nn
 
 from pipelines.adapt.adapted import Adapted
+from pipelines.adapt.bottleneck import HEADS
 from pipelines.adapt.methods import with_sizes
 from pipelines.errors import UserError
 
@@ -33,7 +34,12 @@ class PeftAdapted(Adapted):
         from peft import PromptLearningConfig, get_peft_model
 
         # PEFT writes into the configuration what it found out.
-        config = with_sizes(copy.deepcopy(config), model.config)
+        config = copy.deepcopy(config)
+        heads = [name for name in HEADS if hasattr(model, name)]
+        if config.task_type is None and getattr(config, "modules_to_save", heads) is None and heads:
+            # Of models of images and sound PEFT does not know that the head is new.
+            config.modules_to_save = heads
+        config = with_sizes(config, model.config)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -44,6 +44,7 @@ class QuestionAnswering(Task):
     """
 
     kind = QUESTIONS
+    smooths = False
 
     @property
     def auto_class(self) -> Any:

@@ -30,6 +30,7 @@ class SentenceEmbedding(Task):
     """
 
     kind = MATCHED
+    smooths = False
 
     @property
     def auto_class(self) -> Any:

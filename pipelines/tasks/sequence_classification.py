@@ -117,6 +117,7 @@ class MultiLabelClassification(SequenceClassification):
     """Any number of labels a text; binary cross entropy of each, so that every text has as many targets as classes."""
 
     kind = SEVERAL_LABELS
+    smooths = False
     problem = "multi_label_classification"
 
     def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
@@ -169,6 +170,7 @@ class Regression(SequenceClassification):
     """A number a text; squared error."""
 
     kind = ONE_NUMBER
+    smooths = False
     problem = "regression"
 
     def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002

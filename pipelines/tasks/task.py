@@ -21,6 +21,8 @@ class Task(Head):
 
     kind: ClassVar[ExampleKind]
     """What its rows are."""
+    smooths: ClassVar[bool] = True
+    """Whether its loss is one over classes, that `train.label_smoothing` can spread a target over."""
 
     def __init__(self, loss: CrossEntropy = PLAIN, settings: TaskSettings = USUAL) -> None:
         """`loss`: its settings, which only whoever computes the loss needs."""

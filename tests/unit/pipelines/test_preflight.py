@@ -11,3 +11,9 @@ def test_an_output_folder_that_no_folder_could_be_named_is_refused() -> None:
     config = Config.model_validate({"run": {"output": "a" * 300}})
     with pytest.raises(UserError, match=r"The output folder .* cannot be .*Choose another run\.output"):
         preflight(config)
+
+
+def test_label_smoothing_is_refused_where_a_target_is_no_class() -> None:
+    config = Config.model_validate({"train": {"task": "regression", "label_smoothing": 0.1}})
+    with pytest.raises(UserError, match=r"a target of regression is no class\. Remove it"):
+        preflight(config)
