@@ -25,9 +25,10 @@ demo: $(INSTALLED) ## train, track, register and serve an address parser; at mos
 	@$(BIN)/python -m jobs.demo
 
 # What needs no cluster runs on both cores, a thread each; what starts one has the machine to itself.
-test: lint ## the checks and the whole test suite; a quarter of an hour on 2 cores
+test: lint ## the checks and the whole test suite; half an hour on 2 cores
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit tests/fuzz --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
-	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster tests/e2e --session-timeout=$(TEST_LIMIT)
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster --session-timeout=$(TEST_LIMIT)
+	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/e2e --session-timeout=$(TEST_LIMIT)
 
 lint: $(INSTALLED) ## style, format and types
 	@$(BIN)/ruff check --quiet .

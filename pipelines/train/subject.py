@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from math import prod
 from typing import Any
 
@@ -112,7 +112,7 @@ class Subject:
             type(self.head).__name__,
             train,
             self.train.loss_scale is not None,
-            None if self.adapter is None else vars(self.adapter),
+            None if self.adapter is None else {f.name: getattr(self.adapter, f.name) for f in fields(self.adapter)},
         ]
         text = json.dumps(facts, sort_keys=True, default=lambda value: sorted(map(str, value)) if isinstance(value, set)
                           else str(value))  # fmt: skip

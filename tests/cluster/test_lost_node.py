@@ -11,6 +11,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from pipelines.config import Config
+from tests.cluster.rays import Rays
 from tests.cluster.test_training import assert_bitwise_equal, run
 from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
@@ -30,8 +31,10 @@ ENVIRONMENT = {
 
 
 @pytest.fixture
-def nodes() -> Iterator[Cluster]:
+def nodes(rays: Rays) -> Iterator[Cluster]:
     """One Ray node of one CPU on this machine; others may be added, and are as different to Ray as two machines."""
+    # One with settings of its own: the shared one makes room.
+    rays.end()
     with pytest.MonkeyPatch.context() as environment:
         for name, value in ENVIRONMENT.items():
             environment.setenv(name, value)
