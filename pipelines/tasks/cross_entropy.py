@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipelines.data.examples import IGNORE
+from pipelines.tasks.precision import widened
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class CrossEntropy:
             logits: [..., classes]; half precision is computed in float32.
             targets: class numbers [...], IGNORE where there is no target.
         """
-        logits = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
+        logits = widened(logits)
         weights = None if self.weights is None else logits.new_tensor(self.weights)
         return F.cross_entropy(
             logits.flatten(0, -2),

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 from pipelines.data.examples import Array, Encoded, Question, ints
 from pipelines.data.questions import QUESTIONS
 from pipelines.tasks.head import Batch
-from pipelines.tasks.task import Task
-from pipelines.tasks.text_inputs import text_padding, text_probe
+from pipelines.tasks.precision import widened
+from pipelines.tasks.raw_text import RawTextTask
+from pipelines.tasks.text_inputs import text_padding
 
 if TYPE_CHECKING:
     from pipelines.report.answers import AnswerReport
@@ -35,7 +36,7 @@ class Truth:
     """Any of them is right; none: that the text does not answer."""
 
 
-class QuestionAnswering(Task):
+class QuestionAnswering(RawTextTask):
     """Question and text are read together; a text that is too long loses its end, with the answer if that stands there.
 
     Where there is no answer, beginning and end are the first sub-word ([CLS]). The loss of a row is the mean of both
@@ -51,14 +52,6 @@ class QuestionAnswering(Task):
         from transformers import AutoModelForQuestionAnswering
 
         return AutoModelForQuestionAnswering
-
-    def load_processor(self, source: str) -> Any:
-        from pipelines.model.load import load_tokenizer
-
-        return load_tokenizer(source, words=False)
-
-    def probe(self, processor: Any) -> dict[str, Tensor]:
-        return text_probe(processor)
 
     def encode(
         self,
@@ -161,6 +154,5 @@ def _logits(output: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     """Of beginning and end, without the padding; half precision is computed in float32."""
     both = []
     for logits in (output.start_logits, output.end_logits):
-        wide = logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits
-        both.append(wide.masked_fill(batch["attention_mask"] == 0, -torch.inf))
+        both.append(widened(logits).masked_fill(batch["attention_mask"] == 0, -torch.inf))
     return both[0], both[1]

@@ -13,14 +13,15 @@ from torch.nn import functional as F
 from pipelines.data.examples import Array, Encoded, LabelledText, ints
 from pipelines.data.matched import MATCHED
 from pipelines.tasks.head import Batch
-from pipelines.tasks.task import Task
-from pipelines.tasks.text_inputs import text_padding, text_probe
+from pipelines.tasks.precision import widened
+from pipelines.tasks.raw_text import RawTextTask
+from pipelines.tasks.text_inputs import text_padding
 
 if TYPE_CHECKING:
     from pipelines.report.retrieval import RetrievalReport
 
 
-class SentenceEmbedding(Task):
+class SentenceEmbedding(RawTextTask):
     """Mean of the last hidden states; of the micro-batch's texts a text is to find its own (InfoNCE).
 
     The loss of a pair is the cross entropy of the cosines of its text with all matching texts of the micro-batch, over
@@ -37,14 +38,6 @@ class SentenceEmbedding(Task):
         from transformers import AutoModel
 
         return AutoModel
-
-    def load_processor(self, source: str) -> Any:
-        from pipelines.model.load import load_tokenizer
-
-        return load_tokenizer(source, words=False)
-
-    def probe(self, processor: Any) -> dict[str, Tensor]:
-        return text_probe(processor)
 
     def encode(
         self,
@@ -119,8 +112,7 @@ class SentenceEmbedding(Task):
         return retrieval_report(np.concatenate(answers), len(set(gold)))
 
     def _vectors(self, output: Any, batch: Batch) -> Tensor:
-        states = output.last_hidden_state
-        states = states.float() if states.dtype in {torch.bfloat16, torch.float16} else states
+        states = widened(output.last_hidden_state)
         mask = self.inputs(batch)["attention_mask"][..., None].to(states.dtype)
         mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
         return F.normalize(mean, dim=-1)

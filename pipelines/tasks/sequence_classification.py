@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +13,7 @@ from pipelines.data.examples import IGNORE, Array, Encoded, LabelledText, floats
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import ONE_LABEL, ONE_NUMBER, SEVERAL_LABELS
 from pipelines.tasks.head import Batch
+from pipelines.tasks.precision import widened
 from pipelines.tasks.task import Task
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
@@ -130,7 +130,7 @@ class MultiLabelClassification(SequenceClassification):
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Binary cross entropy of `output.logits` [rows, classes] at `labels` [rows, classes] of 0 and 1."""
-        logits = _wide(output.logits)
+        logits = widened(output.logits)
         return F.binary_cross_entropy_with_logits(logits, batch["labels"].to(logits.dtype), reduction="sum")
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
@@ -187,7 +187,7 @@ class Regression(SequenceClassification):
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Squared error of `output.logits` [rows, 1] at `labels` [rows, 1]."""
-        logits = _wide(output.logits)
+        logits = widened(output.logits)
         return F.mse_loss(logits, batch["labels"].to(logits.dtype), reduction="sum")
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
@@ -229,8 +229,3 @@ class Regression(SequenceClassification):
 
 def _said(answer: Array, labels: Sequence[str]) -> list[str]:
     return [label for label, probability in zip(labels, answer, strict=True) if probability >= SAID_FROM]
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """Half precision is computed in float32."""
-    return logits.float() if logits.dtype in {torch.bfloat16, torch.float16} else logits

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipelines.data.examples import IGNORE, Array
+from pipelines.tasks.precision import widened
 
 
 def token_scores(logits: Tensor, targets: Tensor) -> list[Array]:
@@ -18,8 +18,7 @@ def token_scores(logits: Tensor, targets: Tensor) -> list[Array]:
         targets: class numbers [rows, length], IGNORE where there is none.
     """
     valid = targets != IGNORE
-    said, true = logits[valid], targets[valid]
-    said = said.float() if said.dtype in {torch.bfloat16, torch.float16} else said
+    said, true = widened(logits[valid]), targets[valid]
     lost = F.cross_entropy(said, true, reduction="none")
     right = said.argmax(-1) == true
     counts = valid.sum(-1).tolist()
