@@ -49,6 +49,7 @@ gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu
 
 tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and write the table of docs/tasks.md; half an hour
+	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m tests.tasks
 
 bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER for other data

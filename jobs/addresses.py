@@ -11,7 +11,7 @@ import typer
 from jobs.exits import user_errors_exit_2
 from pipelines.data.addresses import download, is_written, write_addresses
 
-REQUIREMENTS = Path(__file__).parent / "configs" / "demo-data.txt"
+REQUIREMENTS = Path(__file__).parent / "configs" / "sample-data.txt"
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -27,7 +27,7 @@ def main(
         typer.echo(f"{folder} already holds the addresses: nothing to do (--force writes them again).")
         return
     with tempfile.TemporaryDirectory() as downloads:
-        written = write_addresses(folder, download(REQUIREMENTS, Path(downloads)))
+        written = write_addresses(folder, download(REQUIREMENTS, "usaddress", Path(downloads)))
     counts = ", ".join(f"{count} {split}" for split, count in written.num_rows.items())
     typer.echo(f"Wrote {counts} addresses to {folder}; left out {written.num_duplicates} duplicates.")
 

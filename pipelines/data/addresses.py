@@ -44,7 +44,7 @@ def write_addresses(folder: Path, tarball: Path) -> Written:
     return Written({split: len(splits[split]) for split in SPLITS}, len(rows) - len(kept))
 
 
-def download(requirements: Path, folder: Path, name: str = "usaddress") -> Path:
+def download(requirements: Path, name: str, folder: Path) -> Path:
     """Fetch a source distribution whose version and hash are pinned in a requirements file.
 
     Raises:

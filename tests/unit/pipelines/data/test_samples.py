@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data import sample_texts
+from pipelines.data import sample_addresses, sample_texts
 from pipelines.data.images import IMAGES
 from pipelines.data.read import read_split
 from pipelines.data.samples import write_sample
@@ -40,6 +42,40 @@ def test_all_answers_to_a_question_are_in_one_split(tmp_path: Path) -> None:
     assert sum(map(len, splits.values())) == 80
     for rows in splits.values():
         assert len(rows) == 2 * len({row["text"] for row in rows})
+
+
+def test_an_interface_s_texts_that_differ_are_pairs(tmp_path: Path) -> None:
+    said = {
+        "": {"language": "zh-CN"},
+        "Open": ["打开"],
+        "menu\x04Close": ["关闭"],
+        "cell\x00cells": ["单元"],
+        "Git": ["Git"],
+    }
+    files = {"pack/locale/zh_CN/LC_MESSAGES/a.json": json.dumps(said)}
+    splits = sample_texts.interface(wheel(tmp_path / "a.whl", files))
+    pairs = {(row["text"], row["target"]) for rows in splits.values() for row in rows}
+    assert pairs == {("Open", "打开"), ("Close", "关闭"), ("cell", "单元")}
+
+
+ADDRESS = "<A><B>1</B> <StreetName>Long Street,</StreetName> <ZipCode>{}</ZipCode></A>"
+
+
+def test_addresses_are_also_questions_and_sets_of_labels(tmp_path: Path) -> None:
+    tarball = tmp_path / "usaddress.tar.gz"
+    xml = f"<C>{''.join(ADDRESS.format(n) for n in range(40))}</C>".encode()
+    with tarfile.open(tarball, "w:gz") as archive:
+        entry = tarfile.TarInfo("usaddress-1/training/labeled.xml")
+        entry.size = len(xml)
+        archive.addfile(entry, io.BytesIO(xml))
+    parts = sample_addresses.parts(tarball)
+    assert {split: len(rows) for split, rows in parts.items()} == {"train": 32, "dev": 4, "test": 4}
+    assert parts["test"][0]["labels"] == ["B", "StreetName", "ZipCode"]
+    asked = [row for rows in sample_addresses.questions(tarball).values() for row in rows]
+    for row in asked:
+        assert str(row["context"])[int(str(row["answer_start"])) :].startswith(str(row["answer"]))
+    assert {row["answer"] for row in asked if row["question"] == "What is the street name?"} <= {"Long Street"}
+    assert len({row["question"] for row in asked}) > 1
 
 
 def test_digits_are_images_that_the_reader_takes(tmp_path: Path) -> None:
