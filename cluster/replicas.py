@@ -30,6 +30,7 @@ from pipelines.plan_settings import PlanConfig
 from pipelines.train.optimizers import by_value
 from pipelines.train.parameter_server import ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, share_out
+from pipelines.train.rates import rates_of
 from pipelines.train.specs import StageSpec, held
 
 
@@ -171,6 +172,7 @@ class Replicas:
             dtype=plain.dtype,
             train=plain.train,
             num_steps=plain.num_steps,
+            rates=rates_of(plain.units, plain.train.layer_decay),
             version=self._version,
             copy_every=self._copies.every,
             in_order=self._config.sharing != "async",

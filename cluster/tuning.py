@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable
 from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler
+from ray.tune.search import ConcurrencyLimiter
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from cluster.session import connected
@@ -29,8 +30,20 @@ NOTHING: dict[str, float] = {"memory": 1}
 """What a trial itself takes of the cluster, as little as Ray Tune allows (a byte): the devices are for its run."""
 
 
+By = Literal["random", "tpe"]
+
+
 def search(
-    config: Config, space: Space, *, trials: int, folder: Path, at_once: int, stop_early: bool, seed: int, tell: Tell
+    config: Config,
+    space: Space,
+    *,
+    trials: int,
+    folder: Path,
+    at_once: int,
+    stop_early: bool,
+    seed: int,
+    tell: Tell,
+    by: By = "random",
 ) -> Found:
     """Try the config as it is, and then others.
 
@@ -39,14 +52,18 @@ def search(
         folder: of the search; must not be there.
         at_once: trials that run at the same time; each needs the devices of its plan.
         stop_early: end trials that do worse than others after as many epochs (asynchronous successive halving).
+        by: `random` draws every trial by itself; `tpe` near those that did well (tree-structured Parzen estimator,
+            Bergstra et al. 2011, by Optuna), after a third of the trials.
 
     Raises:
-        UserError: the config cannot be run, has no dev split, or no trial came to a score.
+        UserError: the config cannot be run, has no dev split, or no trial came to a score; or with `tpe` it lies
+            outside of the space.
     """
     if "dev" not in sources(config.data):
         raise UserError("A search compares scores on dev, and there is no dev split. Set data.dev.")
     if config.plan.strategy == "data":
         raise UserError("A search runs Motley's own strategy: leave plan.strategy out.")
+    searcher = _searcher(by, _as_it_is(config, space), space, trials, at_once, seed)
     try:
         folder.mkdir(parents=True)
     except FileExistsError:
@@ -68,7 +85,7 @@ def search(
             # Its own display, and that the config as it is lies outside of the space, are of no use here.
             os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
             logging.getLogger("ray.tune").setLevel(logging.ERROR)
-            found = _found(_tuner(errand, space, config, trials, at_once, stop_early, seed, tell).fit())
+            found = _found(_tuner(errand, space, config, trials, searcher, stop_early, tell).fit())
         tracker.metrics(0, {"best_score": found.best.score or 0.0})
         tracker.finish("FINISHED")
     except BaseException:
@@ -77,20 +94,38 @@ def search(
     return found
 
 
-def _tuner(
-    errand: Errand, space: Space, config: Config, trials: int, at_once: int, stop_early: bool, seed: int, tell: Tell
-) -> Any:
+def _searcher(by: By, as_it_is: dict[str, Any], space: Space, trials: int, at_once: int, seed: int) -> Any:
     # Any: Ray Tune's own types do not say what these take.
-    scheduler: Any = ASHAScheduler(max_t=config.train.epochs + 1, grace_period=1) if stop_early else FIFOScheduler()
-    variants: Any = BasicVariantGenerator(
-        points_to_evaluate=[_as_it_is(config, space)], max_concurrent=at_once, random_state=seed
+    if by == "random":
+        variants: Any = BasicVariantGenerator
+        return variants(points_to_evaluate=[as_it_is], max_concurrent=at_once, random_state=seed)
+    # Loading it takes a while, and few searches need it.
+    from optuna.samplers import TPESampler
+    from ray.tune.search.optuna import OptunaSearch
+
+    for key, value in as_it_is.items():
+        if value not in space[key]:
+            # Optuna would put another value in its place.
+            raise UserError(
+                f"The config's own {key}={value} is not in what is searched, where `tpe` begins. Search a range or "
+                "choices with it in them, or search at random."
+            )
+    sampler = TPESampler(seed=seed, n_startup_trials=max(2, trials // 3))
+    return ConcurrencyLimiter(
+        OptunaSearch(metric="score", mode="max", points_to_evaluate=[as_it_is], sampler=sampler), max_concurrent=at_once
     )
+
+
+def _tuner(
+    errand: Errand, space: Space, config: Config, trials: int, searcher: Any, stop_early: bool, tell: Tell
+) -> Any:
+    scheduler: Any = ASHAScheduler(max_t=config.train.epochs + 1, grace_period=1) if stop_early else FIFOScheduler()
     trainable: Any = tune.with_resources(tune.with_parameters(Trial, errand=errand), NOTHING)
     return tune.Tuner(
         trainable,
         param_space={key: _domain(one) for key, one in space.items()},
         tune_config=tune.TuneConfig(
-            metric="score", mode="max", num_samples=trials, scheduler=scheduler, search_alg=variants
+            metric="score", mode="max", num_samples=trials, scheduler=scheduler, search_alg=searcher
         ),
         run_config=tune.RunConfig(
             name="tune", storage_path=str(errand.folder), verbose=0, callbacks=[_Teller(tell)],

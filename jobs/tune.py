@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,9 @@ def main(
     trials: Annotated[int, typer.Option(min=2, help="How many; the first is the config as it is.")] = 8,
     at_once: Annotated[int, typer.Option(min=1, help="Trials at a time, each with the devices of its plan.")] = 1,
     early: Annotated[bool, typer.Option(help="End trials that do worse than others after as many epochs.")] = True,
+    by: Annotated[
+        Literal["random", "tpe"], typer.Option(help="Draw at random, or near what did well (Optuna's TPE).")
+    ] = "random",
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     output: Annotated[Path | None, typer.Option(help="runs/NAME-search-DATE-TIME if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all trials as JSON on stdout.")] = False,
@@ -54,7 +57,7 @@ def main(
     from pipelines.report.summary import write_whole
 
     found = run(
-        settings, space, trials=trials, folder=folder, at_once=at_once, stop_early=early, seed=seed,
+        settings, space, trials=trials, folder=folder, at_once=at_once, stop_early=early, seed=seed, by=by,
         tell=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     best = folder / "best.yaml"

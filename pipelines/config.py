@@ -105,6 +105,8 @@ class TrainConfig(Section):
     """Share of the steps over which the learning rate rises from 0."""
     decay: Literal["linear", "cosine", "constant"] = "linear"
     """How the learning rate falls after the warm-up."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """What a block's learning rate is multiplied by for each block between it and the head; 1: all learn alike."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest global norm of the gradients; `null` for none."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)

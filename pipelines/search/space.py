@@ -21,6 +21,9 @@ class Choice:
 
     values: tuple[Any, ...]
 
+    def __contains__(self, value: object) -> bool:
+        return value in self.values
+
 
 @dataclass(frozen=True, slots=True)
 class Range:
@@ -30,6 +33,9 @@ class Range:
     high: float
     whole: bool
     """Whole numbers only."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, (int, float)) and self.low <= value <= self.high
 
     @property
     def by_logarithm(self) -> bool:

@@ -14,6 +14,7 @@ from pipelines.train.events import Update
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.loss_scale import LossScale
 from pipelines.train.optimizers import learning_rate, make_optimizer, take_state
+from pipelines.train.rates import RATE, split_groups
 from pipelines.train.sparse import RowTable
 
 
@@ -28,17 +29,20 @@ class Owned:
         train: TrainConfig,
         num_steps: int,
         device: Device,
+        rates: Mapping[str, float],
     ) -> None:
         """
         Args:
             tables: those of the parameters that are trained by rows.
             num_steps: of the whole run, for the learning rate.
+            rates: by the parameter's name, what the learning rate is multiplied by; 1 for those that are not there.
         """
         self.parameters, self._train, self._num_steps, self._device = parameters, train, num_steps, device
         self._tables = list(tables)
         packed = {id(table.table): table.packed for table in tables}
         self._trained = {name: packed.get(id(p), p) for name, p in parameters.items()}
         self._optimizer = make_optimizer(self._trained.items(), train)
+        split_groups(self._optimizer, {id(p): rates.get(name, 1.0) for name, p in self._trained.items()})
         self.scale = LossScale.of(train)
         """What the loss is multiplied by; None where nothing is scaled."""
 
@@ -102,7 +106,7 @@ class Owned:
                     table.scale(factor)
         rate = learning_rate(step, self._num_steps, self._train)
         for group in self._optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group[RATE]
         self._optimizer.step()
         for table in self._tables:
             if table.packed.grad is not None:

@@ -49,6 +49,8 @@ class ServerSpec:
     """Updates from one copy of what it owns to the next."""
     settled: bool
     """Whether nobody may still be reading the weights when an update comes, so that they need not be copied."""
+    rates: Mapping[str, float]
+    """What the learning rate is multiplied by, by the parameter's name; 1 for those that are not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,12 @@ class ParameterServer:
             at: RowTable(self._parameters[at]) for at, piece in enumerate(spec.pieces) if piece.name in spec.tables
         }
         self._owned = Owned(
-            parameters, list(self._tables.values()), train=spec.train, num_steps=spec.num_steps, device=device
+            parameters,
+            list(self._tables.values()),
+            train=spec.train,
+            num_steps=spec.num_steps,
+            device=device,
+            rates={piece.key: spec.rates[piece.name] for piece in spec.pieces if piece.name in spec.rates},
         )
         self._gathered: dict[int, _Gathering] = {}
         self._parts: dict[int, Part] = {}

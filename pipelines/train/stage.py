@@ -25,6 +25,7 @@ from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import by_value
 from pipelines.train.owned import Owned
 from pipelines.train.randomness import Stream
+from pipelines.train.rates import rates_of
 from pipelines.train.recompute import recompute
 from pipelines.train.shares import Part, Pieces
 from pipelines.train.sparse import RowTable, by_rows
@@ -80,7 +81,10 @@ class Stage:
         self.table_names = tuple(name for name, p in self.parameters.items() if id(p) in by_row)
         """Those that are trained by rows."""
         if not spec.owners:
-            return Owned(self.parameters, tables, train=spec.train, num_steps=spec.num_steps, device=self.device), None
+            return Owned(
+                self.parameters, tables, train=spec.train, num_steps=spec.num_steps, device=self.device,
+                rates=rates_of(spec.units, spec.train.layer_decay),
+            ), None  # fmt: skip
         return None, Pieces(spec.owners, self.parameters, self.table_names, self.device)
 
     def load(self, values: Mapping[str, Tensor]) -> None:

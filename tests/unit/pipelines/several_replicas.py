@@ -25,6 +25,7 @@ from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder, WaveOrder
 from pipelines.train.parameter_server import ParameterServer, ServerReport, ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, joined, share_out
+from pipelines.train.rates import rates_of
 from pipelines.train.server_executor import ServerExecutor
 from pipelines.train.specs import held, stage_specs
 from pipelines.train.stage import Stage
@@ -91,7 +92,7 @@ class SeveralReplicas:
         for k, pieces in enumerate(owners):
             server_spec = ServerSpec(
                 k, servers, pieces, tables, dtype, train, num_steps, version, in_order=sharing != "async",
-                copy_every=10, settled=sharing == "sync",
+                copy_every=10, settled=sharing == "sync", rates=rates_of(units, train.layer_decay),
             )  # fmt: skip
             server = ParameterServer(server_spec, CPU)
             server.load({name: parameters[name].detach() for name in learnt})

@@ -63,7 +63,7 @@ ADDRESS = "<A><B>1</B> <StreetName>Long Street,</StreetName> <ZipCode>{}</ZipCod
 
 def test_addresses_are_also_questions_and_sets_of_labels(tmp_path: Path) -> None:
     tarball = tmp_path / "usaddress.tar.gz"
-    xml = f"<C>{''.join(ADDRESS.format(n) for n in range(40))}</C>".encode()
+    xml = f"<C>{''.join(ADDRESS.format('1' * (n % 6) + f'{n:02}') for n in range(40))}</C>".encode()
     with tarfile.open(tarball, "w:gz") as archive:
         entry = tarfile.TarInfo("usaddress-1/training/labeled.xml")
         entry.size = len(xml)

@@ -28,6 +28,7 @@ def server(*, tables: frozenset[str] = frozenset()) -> ParameterServer:
         in_order=True,
         copy_every=10,
         settled=True,
+        rates={},
     )
     made = ParameterServer(spec, CPU)
     made.load({"w": torch.tensor([[0.0], [10.0], [20.0], [30.0]])})
