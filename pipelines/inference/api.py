@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
@@ -15,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pipelines.inference.guard import Guard
-from pipelines.inference.predictor import Predictor, num_characters, takes_text, texts_in
+from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
 
 Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
 """Reads inputs; None for one that the model failed on."""
@@ -27,10 +28,10 @@ class Limits:
     max_characters: int
     """Of all texts of one input together."""
 
-    @property
-    def max_bytes(self) -> int:
-        """Room for one longest input as JSON escapes (12 bytes a character), or 16 MiB of shorter ones."""
-        return 65_536 + max(12 * self.max_characters, min(4 * self.max_inputs * self.max_characters, 2**24))
+    def max_bytes(self, *, media: bool) -> int:
+        """Room for one longest input as JSON escapes (12 bytes a character), or 16 MiB of shorter ones, or of files."""
+        texts = max(12 * self.max_characters, min(4 * self.max_inputs * self.max_characters, 2**24))
+        return 65_536 + (max(texts, 2**24) if media else texts)
 
 
 class Health(BaseModel):
@@ -49,7 +50,7 @@ def create_api(
 ) -> FastAPI:
     """The application; without `key_sha256` it asks for no credential."""
     app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
-    app.add_middleware(Guard, key_sha256=key_sha256, max_bytes=limits.max_bytes)
+    app.add_middleware(Guard, key_sha256=key_sha256, max_bytes=limits.max_bytes(media=takes_media(predictor)))
     app.add_exception_handler(StarletteHTTPException, _http_error)
     question, reply = _forms(predictor, model, version)
 
@@ -77,6 +78,9 @@ def create_api(
         given: Any = asked.inputs  # type: ignore[attr-defined]
         inputs = [predictor.takes(one) if isinstance(one, str) else one for one in _listed(given)]
         _check(inputs, limits)
+        for i, one in enumerate(inputs):
+            if (trouble := await asyncio.to_thread(predictor.refuses, one)) is not None:
+                raise HTTPException(422, f"Input {i}: {trouble}")
         found = await answer(inputs)
         failed = [str(i) for i, output in enumerate(found) if output is None]
         if failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from pipelines.inference.predictor import TOKENS_PER_PASS, Predictor, longest_input, read_model, readable
+from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
 
 SAID_FROM = 0.5
 """The probability from which one of several labels is said."""
@@ -52,6 +52,19 @@ class Number:
     value: float
 
 
+def labels_of(model: PreTrainedModel) -> list[str]:
+    """By their number."""
+    names = {int(i): label for i, label in (model.config.id2label or {}).items()}
+    return [names[i] for i in range(len(names))]
+
+
+def likeliest(logits: Tensor, labels: Sequence[str]) -> Label:
+    """From the logits of every label [labels]."""
+    scores = logits.softmax(-1)
+    best = int(scores.argmax())
+    return Label(labels[best], float(scores[best]), dict(zip(labels, scores.tolist(), strict=True)))
+
+
 class _TextPredictor(Predictor):
     """A text is read up to the longest input of the model; what is behind it does not count."""
 
@@ -59,8 +72,7 @@ class _TextPredictor(Predictor):
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
-        names = {int(i): label for i, label in (model.config.id2label or {}).items()}
-        self._labels = [names[i] for i in range(len(names))]
+        self._labels = labels_of(model)
         self._limit = longest_input(model, tokenizer)
 
     @classmethod
@@ -73,25 +85,14 @@ class _TextPredictor(Predictor):
         return list(self._labels)
 
     def predict(self, inputs: Sequence[TextOrPair]) -> list[Any]:
+        rows = [self._encoded(given) for given in inputs]
         found: dict[int, Any] = {}
-        for numbers, rows in self._batches(inputs):
-            padded = self._tokenizer.pad(rows, return_tensors="pt").to(self._model.device)
+        for numbers in passes([len(row["input_ids"]) for row in rows]):
+            padded = self._tokenizer.pad([rows[n] for n in numbers], return_tensors="pt").to(self._model.device)
             with torch.inference_mode():
                 logits = self._model(**padded).logits.float().cpu()
             found.update(zip(numbers, map(self._output, logits), strict=True))
         return [found[i] for i in range(len(inputs))]
-
-    def _batches(self, inputs: Sequence[TextOrPair]) -> Iterator[tuple[list[int], list[dict[str, Any]]]]:
-        """Inputs of like length together, so that little of a pass is padding."""
-        rows = [self._encoded(given) for given in inputs]
-        numbers: list[int] = []
-        for i in sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"])):
-            if numbers and (len(numbers) + 1) * len(rows[i]["input_ids"]) > TOKENS_PER_PASS:
-                yield numbers, [rows[n] for n in numbers]
-                numbers = []
-            numbers.append(i)
-        if numbers:
-            yield numbers, [rows[n] for n in numbers]
 
     def _encoded(self, given: TextOrPair) -> dict[str, Any]:
         pair = None if given.pair is None else readable(given.pair)
@@ -99,9 +100,6 @@ class _TextPredictor(Predictor):
 
     def _output(self, logits: Tensor) -> Any:
         raise NotImplementedError
-
-    def _named(self, scores: Tensor) -> dict[str, float]:
-        return dict(zip(self._labels, scores.tolist(), strict=True))
 
 
 class LabelPredictor(_TextPredictor):
@@ -113,9 +111,7 @@ class LabelPredictor(_TextPredictor):
     )
 
     def _output(self, logits: Tensor) -> Label:
-        scores = logits.softmax(-1)
-        best = int(scores.argmax())
-        return Label(self._labels[best], float(scores[best]), self._named(scores))
+        return likeliest(logits, self._labels)
 
 
 class LabelsPredictor(_TextPredictor):
@@ -127,7 +123,7 @@ class LabelsPredictor(_TextPredictor):
     )
 
     def _output(self, logits: Tensor) -> Labels:
-        scores = self._named(logits.sigmoid())
+        scores = dict(zip(self._labels, logits.sigmoid().tolist(), strict=True))
         return Labels([label for label, score in scores.items() if score >= SAID_FROM], scores)
 
 

@@ -11,14 +11,7 @@ import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipelines.inference.entities import Entity, Tagged, join
-from pipelines.inference.predictor import (
-    TOKENS_PER_PASS,
-    Predictor,
-    Text,
-    longest_input,
-    read_model,
-    readable,
-)
+from pipelines.inference.predictor import Predictor, Text, longest_input, passes, read_model, readable
 from pipelines.inference.words import Punctuation, Word, read_punctuation, split_words
 
 
@@ -83,7 +76,8 @@ class EntityPredictor(Predictor):
         words = [split_words(text, punctuation=self._punctuation) for text in texts]
         windows = [window for i, costs in self._costs(words) for window in self._windows(i, costs)]
         best: list[dict[int, tuple[int, Tagged]]] = [{} for _ in texts]
-        for batch in _batches(windows):
+        for numbers in passes([window.cost for window in windows]):
+            batch = [windows[n] for n in numbers]
             for window, row in zip(batch, self._score(batch, words), strict=True):
                 found = best[window.text]
                 for word, tagged in row.items():
@@ -155,18 +149,6 @@ class EntityPredictor(Predictor):
                     row[word] = Tagged(span.start, span.end, self._labels[labels[i][position]], scores[i][position])
             rows.append(row)
         return rows
-
-
-def _batches(windows: list[_Window]) -> Iterator[list[_Window]]:
-    """Windows of like length together, so that little of a pass is padding."""
-    batch: list[_Window] = []
-    for window in sorted(windows, key=lambda window: window.cost):
-        if batch and (len(batch) + 1) * window.cost > TOKENS_PER_PASS:
-            yield batch
-            batch = []
-        batch.append(window)
-    if batch:
-        yield batch
 
 
 def _clean(words: list[Word]) -> list[str]:

@@ -58,6 +58,11 @@ class Predictor(ABC):
             UserError: no model there, weights that are not safetensors, or no fast tokenizer.
         """
 
+    @classmethod
+    def refuses(cls, given: Any) -> str | None:  # noqa: ARG003
+        """What is wrong with an input of the right form, for whoever sent it; nothing, if nothing else is said."""
+        return None
+
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
         """One of `gives` for each of `takes`, in their order."""
@@ -69,15 +74,36 @@ def takes_text(predictor: type[Predictor]) -> bool:
     return needed == ["text"]
 
 
+def takes_media(predictor: type[Predictor]) -> bool:
+    """Whether an input holds a file."""
+    return any(field.metadata.get("media") for field in fields(predictor.takes))
+
+
 def num_characters(given: Any) -> int:
     """Of all texts in an input."""
     return sum(len(text) for text in texts_in(given))
 
 
+MEDIA = {"media": True}
+"""Marks a field that holds a file as base64, which is no text."""
+
+
 def texts_in(given: Any) -> list[str]:
     """All texts in an input."""
-    values = [getattr(given, field.name) for field in fields(given)]
+    values = [getattr(given, field.name) for field in fields(given) if not field.metadata.get("media")]
     return [value for value in values if isinstance(value, str)]
+
+
+def passes(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Numbers of inputs that go through the model together: of like lengths, so that little of a pass is padding."""
+    together: list[int] = []
+    for i in sorted(range(len(lengths)), key=lambda i: lengths[i]):
+        if together and (len(together) + 1) * lengths[i] > TOKENS_PER_PASS:
+            yield together
+            together = []
+        together.append(i)
+    if together:
+        yield together
 
 
 def read_model(
@@ -88,18 +114,30 @@ def read_model(
     Raises:
         UserError: no model there, weights that are not safetensors, or no fast tokenizer.
     """
+    model = read_weights(folder, auto_class, device=device, threads=threads)
+    with _no_bar():
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
+    return model, tokenizer
+
+
+def read_weights(folder: Path, auto_class: Any, *, device: str, threads: int) -> PreTrainedModel:
+    """A model, ready to answer.
+
+    Raises:
+        UserError: no model there, or weights that are not safetensors.
+    """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no model: a folder written by save_pretrained (config.json) is needed.")
     refuse_pickle(folder)
     torch.set_num_threads(threads)
     with _no_bar():
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
-        if not isinstance(tokenizer, PreTrainedTokenizerFast):
-            raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
         model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
         if (folder / ADAPTER).is_dir():
             model = _with_adapter(model, folder / ADAPTER)
-    return model.to(device).eval(), tokenizer
+    ready: PreTrainedModel = model.to(device).eval()
+    return ready
 
 
 def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> int:

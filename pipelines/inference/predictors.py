@@ -5,16 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipelines.errors import UserError
+from pipelines.inference.answer_predictor import AnswerPredictor
 from pipelines.inference.class_predictor import LabelPredictor, LabelsPredictor, NumberPredictor
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.facts import FILE, read_facts
+from pipelines.inference.mask_predictor import MaskPredictor
+from pipelines.inference.media_predictor import AudioPredictor, ImagePredictor
 from pipelines.inference.predictor import Predictor
+from pipelines.inference.text_predictor import ChatPredictor, TranslationPredictor
+from pipelines.inference.vector_predictor import VectorPredictor
 
 PREDICTORS: dict[str, type[Predictor]] = {
     "token-classification": EntityPredictor,
     "sequence-classification": LabelPredictor,
     "multi-label-classification": LabelsPredictor,
     "regression": NumberPredictor,
+    "question-answering": AnswerPredictor,
+    "sentence-embedding": VectorPredictor,
+    "masked-lm": MaskPredictor,
+    "causal-lm": ChatPredictor,
+    "seq2seq-lm": TranslationPredictor,
+    "image-classification": ImagePredictor,
+    "audio-classification": AudioPredictor,
 }
 DEFAULT = "token-classification"
 """What a model without a task.json is taken for."""
@@ -24,7 +36,7 @@ def predictor_class(folder: Path) -> type[Predictor]:
     """What answers for the model in a folder.
 
     Raises:
-        UserError: its task has no predictor yet.
+        UserError: a task that nothing answers for.
     """
     task = read_facts(folder).get("task", DEFAULT)
     if task not in PREDICTORS:

@@ -33,15 +33,17 @@ from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
 
 # What predicting imports; MLflow would find out by loading the model in another process.
-REQUIREMENTS = ("mlflow", "numpy", "safetensors", "torch", "transformers")
+REQUIREMENTS = ("mlflow", "numpy", "pydantic", "safetensors", "torch", "transformers")
 # Enough of Motley to predict, so that a copy in front of `sys.path` hides nothing that has changed since.
 PREDICTING = (
-    "__init__", "class_predictor", "entities", "entity_predictor", "facts", "files", "predictor", "predictors", "words",
+    "__init__", "answer_predictor", "class_predictor", "entities", "entity_predictor", "facts", "files",
+    "mask_predictor", "media_predictor", "predictor", "predictors", "text_predictor", "vector_predictor", "words",
 )  # fmt: skip
 CODE = (
     "__init__.py",
     "errors.py",
     *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
+    *(f"data/{name}.py" for name in ("__init__", "decode_image", "decode_sound", "examples")),
     *(f"inference/{name}.py" for name in PREDICTING),
 )
 LOCAL = "local"
@@ -164,7 +166,11 @@ def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
 
 
 def _requirements(folder: Path) -> list[str]:
-    return [*REQUIREMENTS, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
+    from pipelines.inference.predictor import takes_media
+    from pipelines.inference.predictors import predictor_class
+
+    media = ["pillow", "scipy"] if takes_media(predictor_class(folder)) else []
+    return [*REQUIREMENTS, *media, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
 
 
 def _weights(root: Path, uri: str) -> Path:

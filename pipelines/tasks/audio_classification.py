@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from pipelines.data.decode_sound import decode
 from pipelines.data.examples import IGNORE, Array, Encoded, Sound, floats, ints
 from pipelines.data.pack import merge, pack
-from pipelines.data.sounds import SOUNDS, decode
+from pipelines.data.sounds import SOUNDS
 from pipelines.errors import UserError
 from pipelines.tasks.sequence_classification import SequenceClassification
 

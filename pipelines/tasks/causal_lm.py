@@ -63,6 +63,10 @@ class CausalLM(WritingTask):
                 examples.append(_chat(row, processor, max_length))
         return examples
 
+    def facts(self, rows: Sequence[Document | Chat]) -> dict[str, Any]:
+        """Whether it learnt to answer."""
+        return {"chats": any(isinstance(row, Chat) for row in rows)}
+
     def padding(self, processor: Any) -> dict[str, float]:
         return {**text_padding(processor), "labels": IGNORE, "asked": 0}
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipelines.data.decode_image import decode
 from pipelines.data.examples import IGNORE, Encoded, Picture, floats, ints
-from pipelines.data.images import IMAGES, decode
+from pipelines.data.images import IMAGES
 from pipelines.errors import UserError
 from pipelines.tasks.sequence_classification import SequenceClassification
 

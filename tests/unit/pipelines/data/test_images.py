@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from pipelines.config import DataConfig
+from pipelines.data.decode_image import decode
 from pipelines.data.examples import Picture
-from pipelines.data.images import IMAGES, decode
+from pipelines.data.images import IMAGES
 from pipelines.data.read import read_split
 from pipelines.errors import UserError
 

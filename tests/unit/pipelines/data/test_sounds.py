@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from pipelines.config import DataConfig
+from pipelines.data.decode_sound import decode
 from pipelines.data.examples import Sound
 from pipelines.data.read import read_split
-from pipelines.data.sounds import SOUNDS, decode
+from pipelines.data.sounds import SOUNDS
 from pipelines.errors import UserError
 from tests.tiny_media import recording
 

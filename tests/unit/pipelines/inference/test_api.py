@@ -13,7 +13,9 @@ from pipelines.inference.class_predictor import Label, LabelPredictor, TextOrPai
 from pipelines.inference.entities import Entity
 from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.guard import hash_key
+from pipelines.inference.media_predictor import PIXEL, ImageFile, ImagePredictor
 from pipelines.inference.predictor import Predictor, Text
+from pipelines.inference.text_predictor import ChatPredictor
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -70,6 +72,24 @@ def test_all_texts_of_an_input_count_for_its_length() -> None:
     assert response.json() == {"error": "Input 0 has 12 characters; cut it into pieces of at most 10."}
 
 
+async def look(inputs: list[ImageFile]) -> list[Label]:
+    return [Label("dark", 1.0, {}) for _ in inputs]
+
+
+def test_a_file_s_length_is_no_text_s_and_one_that_is_no_image_is_refused_in_words() -> None:
+    body = {"inputs": {"image": PIXEL}}
+    assert post(body, answer=look, predictor=ImagePredictor).json()["outputs"]["label"] == "dark"
+    response = post({"inputs": [{"image": PIXEL}, {"image": "AAAA"}]}, answer=look, predictor=ImagePredictor)
+    assert response.status_code == 422
+    assert response.json()["error"].startswith("Input 1: the input: the image cannot be read")
+
+
+@pytest.mark.parametrize("most", [0, 1025, "x"])
+def test_more_new_sub_words_than_there_may_be_are_refused(most: Any) -> None:
+    body = {"inputs": {"text": "a", "max_new_tokens": most}}
+    assert post(body, answer=look, predictor=ChatPredictor).status_code == 422
+
+
 def test_half_a_surrogate_pair_is_refused() -> None:
     headers = {"Content-Type": "application/json"}
     response = post(None, headers=headers, content=b'{"inputs": ["a", "\\ud800"]}')
@@ -115,4 +135,5 @@ def test_a_wrong_question_is_not_repeated(body: Any) -> None:
 @pytest.mark.parametrize("max_inputs", [1, 10**6])
 def test_the_largest_body_holds_one_longest_input_whatever_its_escapes(max_inputs: int) -> None:
     limits = Limits(max_inputs, max_characters=20_000)
-    assert len('{"inputs": "' + "\\ud83d\\ude00" * 20_000 + '"}') < limits.max_bytes < 2**25
+    assert len('{"inputs": "' + "\\ud83d\\ude00" * 20_000 + '"}') < limits.max_bytes(media=False) < 2**25
+    assert 2**24 < limits.max_bytes(media=True) < 2**25
