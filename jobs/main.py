@@ -12,6 +12,8 @@ JOBS = {
     "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
     "tune": "Search for better settings: many runs, compared on dev.",
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",
+    "label": "Let a model label the texts that it is sure of, as more training data.",
+    "select": "Choose the texts most worth labelling by people.",
     "check": "Cut a model over actors and compare it, step by step, with the plain model.",
     "chaos": "Kill random parts of a run at random moments, and compare it with an untouched one.",
     "plan": "Plan the training of a model over the cluster's devices, without training.",

@@ -72,6 +72,10 @@ class EntityPredictor(Predictor):
 
     def predict(self, inputs: Sequence[Text]) -> list[Entities]:
         """The entities of every text, in the order of the texts; an empty text has none."""
+        return [Entities(join(given.text, words)) for given, words in zip(inputs, self.words(inputs), strict=True)]
+
+    def words(self, inputs: Sequence[Text]) -> list[list[Tagged]]:
+        """Of every text its words in their order, each with its likeliest label; those without a sub-word have none."""
         texts = [given.text for given in inputs]
         words = [split_words(text, punctuation=self._punctuation) for text in texts]
         windows = [window for i, costs in self._costs(words) for window in self._windows(i, costs)]
@@ -85,10 +89,7 @@ class EntityPredictor(Predictor):
                     # Where windows overlap, the one that shows the word with most context decides.
                     if word not in found or margin > found[word][0]:
                         found[word] = (margin, tagged)
-        return [
-            Entities(join(text, [tagged for _, (_, tagged) in sorted(found.items())]))
-            for text, found in zip(texts, best, strict=True)
-        ]
+        return [[tagged for _, (_, tagged) in sorted(found.items())] for found in best]
 
     def _costs(self, words: list[list[Word]]) -> Iterator[tuple[int, list[int]]]:
         """For each text that has words, its number and how many sub-words each of its words becomes."""
