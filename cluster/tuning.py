@@ -100,6 +100,7 @@ def _searcher(by: By, as_it_is: dict[str, Any], space: Space, trials: int, at_on
         variants: Any = BasicVariantGenerator
         return variants(points_to_evaluate=[as_it_is], max_concurrent=at_once, random_state=seed)
     # Loading it takes a while, and few searches need it.
+    import optuna
     from optuna.samplers import TPESampler
     from ray.tune.search.optuna import OptunaSearch
 
@@ -110,6 +111,7 @@ def _searcher(by: By, as_it_is: dict[str, Any], space: Space, trials: int, at_on
                 f"The config's own {key}={value} is not in what is searched, where `tpe` begins. Search a range or "
                 "choices with it in them, or search at random."
             )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = TPESampler(seed=seed, n_startup_trials=max(2, trials // 3))
     return ConcurrencyLimiter(
         OptunaSearch(metric="score", mode="max", points_to_evaluate=[as_it_is], sampler=sampler), max_concurrent=at_once

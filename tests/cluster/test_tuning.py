@@ -36,7 +36,7 @@ def test_the_config_as_it_is_comes_first_and_every_trial_is_a_child_run(
         config, parse_space(["train.learning_rate=1e-3..1e-2"]), trials=2, folder=tmp_path / "search", at_once=1,
         stop_early=True, seed=0, tell=told.append, by=by,
     )  # fmt: skip
-    assert {trial.number for trial in found.trials} == {"00000", "00001"}
+    assert len({trial.number for trial in found.trials}) == 2
     assert found.default.chosen == {"train.learning_rate": 2e-3}
     assert all(trial.score is not None and trial.epochs == 1 and not trial.stopped for trial in found.trials)
     assert found.best.score == max(trial.score or 0 for trial in found.trials)
