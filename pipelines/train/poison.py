@@ -57,21 +57,14 @@ class Poison:
     def __str__(self) -> str:
         unit, i = repr(self.unit), self.micro_batch
         if self.where is Where.FORWARD:
-            return (
-                f"the first that are not came in the forward, among the activations of unit {unit} in micro-batch {i}"
-            )
+            return f"the first that are not came in the forward: activations of unit {unit} in micro-batch {i}"
         if self.where is Where.LOSS:
             return f"the first that is not is the loss of micro-batch {i}, behind unit {unit}"
         if self.where is Where.BACKWARD and self.parameter:
-            return (
-                "the first that is not came in the backward: the norm of the gradient of "
-                f"{self.parameter!r} of unit {unit} in micro-batch {i}"
-            )
+            of = f"{self.parameter!r} of unit {unit} in micro-batch {i}"
+            return f"the first that is not came in the backward: the norm of the gradient of {of}"
         if self.where is Where.BACKWARD:
-            return (
-                "the first that are not came in the backward, among the gradients that unit "
-                f"{unit} handed on in micro-batch {i}"
-            )
+            return f"the first that are not came in the backward: gradients that unit {unit} gave on in micro-batch {i}"
         return "every micro-batch alone is sound, but the sum of their gradients is not, or its norm is too large"
 
     def to_bytes(self) -> bytes:

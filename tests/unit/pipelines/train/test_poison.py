@@ -87,12 +87,12 @@ def in_the_backward(model: Any) -> None:
     [
         (
             lambda model: model.bert.encoder.layer[1].attention.self.value.weight[3].fill_(math.inf),
-            r"the first that are not came in the forward, among the activations of unit 'bert.encoder.layer.1 \(up to "
+            r"the first that are not came in the forward: activations of unit 'bert.encoder.layer.1 \(up to "
             r"attention\)' in micro-batch 0 \(rows of train: 0\)",
         ),
         (
             lambda model: model.classifier.weight[2].fill_(math.nan),
-            "in the forward, among the activations of unit 'head' in micro-batch 0",
+            "in the forward: activations of unit 'head' in micro-batch 0",
         ),
         (
             lambda model: model.classifier.bias.copy_(torch.tensor([3e38, -3e38, 0, 0, 0])),
@@ -264,9 +264,9 @@ def test_rows_are_told_by_number_and_not_more_than_help() -> None:
     assert told(1, None, []) is None
     text = told(9, Poison(1, Where.BACKWARD, -1, "block"), [[4], list(range(20, 40))])
     assert text == (
-        "step 9 changed no weight: its numbers are not all finite; the first that are not came in the backward, among "
-        "the gradients that unit 'block' handed on in micro-batch 1 (rows of train: 20, 21, 22, 23, 24, 25, 26, 27, "
-        "and 12 more)"
+        "step 9 changed no weight: its numbers are not all finite; the first that are not came in the backward: "
+        "gradients that unit 'block' gave on in micro-batch 1 (rows of train: 20, 21, 22, 23, 24, 25, 26, 27, and "
+        "12 more)"
     )
     assert "every micro-batch alone is sound" in str(told(9, Poison.together(2), [[4], [5]]))
 
