@@ -20,7 +20,7 @@ from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_session")]
 
-STEPS = 10
+STEPS, BAD = 8, [5, 8]
 """Seven make an epoch, and each epoch has the row once."""
 SERVED = {"replicas": 2, "servers": 2, "cpus_per_server": 0.2, "cpus_per_stage": 0.2}
 FOUND = r"activations of unit 'embeddings' in micro-batch \d \(rows of train: .*\b48\b"
@@ -32,7 +32,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("given")
     model, data = write_model(folder / "model"), write_data(folder / "data")
     with (data / "train.conll").open("a", encoding="utf-8") as file:
-        file.write("\nzzz\tO\n.\tO\n")
+        file.write("\nzzz\tO\nleft\tO\nRome\tB-LOC\nfor\tO\nCape\tB-LOC\nTown\tI-LOC\n.\tO\n")
     values = load_file(model / "model.safetensors")
     (table,) = (value for name, value in values.items() if name.endswith("word_embeddings.weight"))
     vocabulary = json.loads((model / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
@@ -60,23 +60,19 @@ def left_out(watcher: Watcher) -> list[int]:
 
 @pytest.mark.parametrize("plan", [{}, SERVED], ids=["2 stages", "2 replicas and servers"])
 def test_a_run_that_may_not_skip_ends_with_the_unit_the_micro_batch_and_the_rows(
-    given: dict[str, str], one_stage: tuple[Path, Watcher], tmp_path: Path, plan: dict[str, Any]
+    given: dict[str, str], tmp_path: Path, plan: dict[str, Any]
 ) -> None:
-    first = left_out(one_stage[1])[0]
     watcher = Watcher()
-    with pytest.raises(
-        FloatingPointError, match=rf"^Step {first} changed no weight: .*{FOUND}.* train.poisoned=skip\.$"
-    ):
+    with pytest.raises(FloatingPointError, match=rf"^Step 5 changed no weight: .*{FOUND}.* train.poisoned=skip\.$"):
         run(settings(given, "stop", plan=plan), tmp_path, watcher)
-    assert [numbers.step for numbers in watcher.steps] == list(range(1, first))
+    assert [numbers.step for numbers in watcher.steps] == [1, 2, 3, 4]
 
 
 def test_two_stages_leave_out_what_one_does_and_learn_the_same_bits(
     given: dict[str, str], one_stage: tuple[Path, Watcher], tmp_path: Path
 ) -> None:
     watcher = run(settings(given, "skip", data={"shards": 2}), tmp_path)
-    assert 1 <= len(left_out(watcher)) <= 2
-    assert left_out(watcher) == left_out(one_stage[1])
+    assert left_out(watcher) == left_out(one_stage[1]) == BAD
     assert [numbers.poison for numbers in watcher.steps] == [numbers.poison for numbers in one_stage[1].steps]
     assert_bitwise_equal(tmp_path, one_stage[0])
     assert all(torch.isfinite(value).all() for value in weights(tmp_path).values())
@@ -98,25 +94,20 @@ def test_whoever_was_stopped_goes_on_with_skip_as_if_it_had_been_so_from_the_sta
     with pytest.raises(FloatingPointError, match=FOUND):
         run(settings(given, "stop", checkpoint={"every_steps": 1}), tmp_path / "first")
     watcher = run(settings(given, "skip", resume=tmp_path / "first", plan={"stages": 3}), tmp_path / "then")
-    assert watcher.steps[0].step == left_out(watcher)[0] == left_out(one_stage[1])[0]
+    assert [numbers.step for numbers in watcher.steps] == [5, 6, 7, 8]
+    assert left_out(watcher) == BAD
     assert_bitwise_equal(tmp_path / "then", one_stage[0])
 
 
-@pytest.mark.parametrize("poisoned", ["stop", "skip"])
 def test_data_parallel_workers_agree_on_what_one_of_them_saw(
-    given: dict[str, str], one_stage: tuple[Path, Watcher], tmp_path: Path, poisoned: str
+    given: dict[str, str], one_stage: tuple[Path, Watcher], tmp_path: Path
 ) -> None:
-    watcher, expected = Watcher(), [numbers.poison for numbers in one_stage[1].steps]
-    plan = {"strategy": "data", "workers": 2, "cpus_per_stage": 0.5, "timeout": 100}
-    made = settings(given, poisoned)
-    made = made.model_copy(update={"plan": PlanConfig.model_validate(plan)})
+    watcher = Watcher()
+    plan = PlanConfig.model_validate({"strategy": "data", "workers": 2, "cpus_per_stage": 0.5, "timeout": 100})
+    made = settings(given, "skip").model_copy(update={"plan": plan})
     driver = DataParallel(made, tmp_path, watcher, may_grow=False, stop=StopRequest())
     try:
-        if poisoned == "stop":
-            with pytest.raises(FloatingPointError, match=rf"^Step {left_out(one_stage[1])[0]} changed .*{FOUND}"):
-                driver.run()
-        else:
-            driver.run()
-            assert [numbers.poison for numbers in watcher.steps] == expected
+        driver.run()
     finally:
         driver.close()
+    assert [numbers.poison for numbers in watcher.steps] == [numbers.poison for numbers in one_stage[1].steps]
