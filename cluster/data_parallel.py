@@ -10,7 +10,6 @@ told again.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import replace
 from itertools import chain
@@ -33,9 +32,10 @@ from pipelines.plan.plan import make_plan, with_local
 from pipelines.plan.strategy import MAX_FAILURES, num_workers
 from pipelines.report.observer import Observer, StepNumbers
 from pipelines.train.checkpoint import open_checkpoint, step_of
-from pipelines.train.events import StageReport
+from pipelines.train.events import StageReport, added
 from pipelines.train.local import localised
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.poison import told
 from pipelines.train.shelf import Shelf
 from pipelines.train.specs import held, stage_specs
 
@@ -277,7 +277,7 @@ class DataParallel:
             StepNumbers(
                 step=self._told,
                 epoch=number // run.steps_per_epoch + 1,
-                loss=math.fsum(chain.from_iterable((report.loss or 0.0, *report.penalties) for report in ordered)),
+                loss=added(chain.from_iterable((report.loss or 0.0, *report.penalties) for report in ordered)),
                 grad_norm=ordered[0].grad_norm,
                 learning_rate=learning_rate(number, run.num_steps, self._config.train),
                 num_tokens=sum(run.lengths["train"].lengths[row] for row in step.rows),
@@ -286,6 +286,7 @@ class DataParallel:
                 ideal_seconds=max(report.busy for report in ordered),
                 bytes_sent=sum(report.bytes_sent for report in ordered),
                 reports=[*ordered, *absent],
+                poison=told(self._told, ordered[0].poison, [one.rows for one in step.micro_batches]),
             )
         )
 

@@ -35,6 +35,7 @@ from pipelines.train.device import Device
 from pipelines.train.executor import Executor, StepOrder
 from pipelines.train.legs import legs
 from pipelines.train.pieces import pieces
+from pipelines.train.poison import LONGEST, Poison, Tolerance, first_of, told
 from pipelines.train.replica import Replica
 from pipelines.train.specs import StageSpec, held
 from pipelines.train.transport import Tag
@@ -89,6 +90,7 @@ class Worker:
         context = ray.train.get_context()
         self._number, self._num_workers = context.get_world_rank(), context.get_world_size()
         self._errand, self._train = errand, errand.config.train
+        self._tolerance = Tolerance(self._train)
         plan = errand.config.plan
         threads = errand.threads or max(1, int(plan.cpus_per_stage))
         # Ray Train lets each worker see all GPUs of its node, and says which one is its own, be it there or not.
@@ -171,12 +173,28 @@ class Worker:
         sent = 2 * (self._num_workers - 1) * self._replica.bytes_shared // self._num_workers
         # What an adapter adds to the loss is the same on all workers, and counts once.
         penalties = report.penalties if self._number == 0 else ()
+        if report.poison is not None:
+            report = replace(report, poison=first_of(self._all_of(report.poison)))
+        self._tolerance.take(
+            told(number + 1, report.poison, [one.rows for one in step.micro_batches]), report.loss_scale
+        )
         report = replace(report, stage=self._number, bytes_sent=sent, penalties=penalties, drawn=self._meter.read())
         self._tell(Stepped(self._num_workers, report))
 
     def _merged(self, rows: Refs) -> list[dict[str, Tensor]]:
         parts = ray.get(list(rows), timeout=self._errand.config.plan.timeout)
         return [merge(pieces_of_one, self._errand.padding) for pieces_of_one in zip(*parts, strict=True)]
+
+    def _all_of(self, own: Poison) -> list[Poison]:
+        """What all workers saw of a poisoned step."""
+        if self._num_workers == 1:
+            return [own]
+        text = torch.zeros(LONGEST, dtype=torch.uint8)
+        text[: len(own.to_bytes())] = torch.frombuffer(bytearray(own.to_bytes()), dtype=torch.uint8)
+        text = text.to(self._replica.device.kind)
+        texts = [torch.empty_like(text) for _ in range(self._num_workers)]
+        torch.distributed.all_gather(texts, text)
+        return [Poison.of_bytes(bytes(each.tolist()).rstrip(b"\0")) for each in texts]
 
     def _is_to_stop(self) -> bool:
         """Whether any worker was told to; all of them learn it after the same step."""

@@ -38,6 +38,7 @@ from pipelines.report.observer import Move, Observer, StepNumbers
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.legs import legs
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.poison import Tolerance, first_of, told
 from pipelines.train.shelf import Shelf
 
 PREDICTED = 2048
@@ -74,6 +75,7 @@ class Driver:
         """
         self._folder, self._observer, self._stop, self._may_grow = folder, observer, stop, may_grow
         self._previous_end = 0.0
+        self._tolerance = Tolerance(config.train)
         self._run = Preparation(config, folder)
         self._saving = Saving(Shelf(folder, config.checkpoint, observer.note, self._run.start), observer.saved)
         for note in self._run.notes:
@@ -112,6 +114,7 @@ class Driver:
 
         Raises:
             Stopped: a stop was asked for; a checkpoint was saved.
+            FloatingPointError: a step's numbers were not finite, and `train.poisoned` does not bear it.
         """
         run, safely = self._run, self._safely
         every = self._config.checkpoint.every_steps
@@ -183,6 +186,9 @@ class Driver:
     # -- steps ----------------------------------------------------------------------------------
 
     def _land(self, landed: Landed) -> None:
+        reports, rows = landed.reports, [one.rows for one in landed.work.step.micro_batches]
+        poison = told(landed.version, first_of(report.poison for report in reports), rows)
+        self._tolerance.take(poison, reports[0].loss_scale)
         self._done = landed.version
         begin = self._previous_end or landed.begin
         self._previous_end = landed.end
@@ -200,15 +206,17 @@ class Driver:
                 seconds=landed.end - begin,
                 ideal_seconds=landed.ideal_seconds,
                 bytes_sent=landed.bytes_sent,
-                reports=landed.reports,
+                reports=reports,
                 staleness=landed.staleness,
                 waves=landed.waves,
                 predicted_seconds=None if expected is None else expected.seconds,
+                poison=poison,
             )
         )
-        if expected is not None:
+        # A poisoned step took as long as it was looked for what is wrong with it.
+        if expected is not None and poison is None:
             self._pace.add(landed.end - begin, expected.seconds)
-            busy = [report.busy for report in landed.reports]
+            busy = [report.busy for report in reports]
             for straggler in self._pace.stragglers(self._done, busy, expected.busy or busy):
                 self._observer.straggling(straggler)
 

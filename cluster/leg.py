@@ -26,9 +26,10 @@ from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
 from pipelines.plan.waves import Handed, Handing, in_wave, split_in_waves
 from pipelines.plan_settings import PlanConfig
-from pipelines.train.events import StageReport, step_loss
+from pipelines.train.events import StageReport, added, step_loss
 from pipelines.train.executor import StepOrder, WaveOrder
 from pipelines.train.parameter_server import ServerReport
+from pipelines.train.poison import Poison, first_of
 
 AHEAD = 2
 """Waves that a replica may have been sent at once where each has its own: the next one's rows are there already."""
@@ -94,7 +95,7 @@ class Leg:
         """Run the steps, and yield the updates in their order.
 
         Raises:
-            TimeoutError, ActorLost, FloatingPointError: as the actors say.
+            TimeoutError, ActorLost: as the actors say.
         """
         more = True
         while True:
@@ -182,29 +183,41 @@ class Leg:
         return Landed(
             version=servers[0].version,
             work=step.work,
-            loss=math.fsum(step_loss(reports) for _, reports, _ in waves),
+            loss=added(step_loss(reports) for _, reports, _ in waves),
             grad_norm=servers[0].grad_norm,
             begin=min(report.events[0].start for report in every),
             end=max(server.end for server in servers),
             # Where nobody waits for the slowest, replicas share the work of several steps.
             ideal_seconds=max(ideal) if self._config.sharing == "sync" else math.fsum(ideal) / len(self._crews),
             bytes_sent=sum(report.bytes_sent for report in every) + sum(server.bytes_sent for server in servers),
-            reports=self._by_stage(step.work.number, waves),
+            reports=self._by_stage(step.work, waves, skipped=servers[0].skipped),
             staleness=max((server.staleness for server in servers), key=sum),
             waves=ran,
         )
 
     def _by_stage(
-        self, step: int, waves: Sequence[tuple[int, Sequence[StageReport], float]]
+        self, work: Work, waves: Sequence[tuple[int, Sequence[StageReport], float]], *, skipped: bool
     ) -> tuple[StageReport, ...]:
         """What each stage did in all of the step's waves; stages are numbered through all replicas."""
+        together = Poison.together(len(work.step.micro_batches))
         merged: list[StageReport] = []
         for r, crew in enumerate(self._crews):
             for j in range(crew.num_stages):
                 own = [reports[j] for replica, reports, _ in waves if replica == r]
                 events = sorted((event for report in own for event in report.events), key=lambda event: event.start)
-                empty = StageReport(0, step, (), None, 0.0, 0)
+                empty = StageReport(0, work.number, (), None, 0.0, 0)
                 report = own[-1] if own else empty
                 sent = sum(part.bytes_sent for part in own)
-                merged.append(replace(report, stage=len(merged), events=tuple(events), bytes_sent=sent))
+                # Waves that are not sound each may add up to gradients that are.
+                poison = first_of((together, *(part.poison for part in own))) if skipped else None
+                merged.append(
+                    replace(
+                        report,
+                        stage=len(merged),
+                        events=tuple(events),
+                        bytes_sent=sent,
+                        skipped=skipped,
+                        poison=poison,
+                    )
+                )
         return tuple(merged)

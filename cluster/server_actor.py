@@ -134,7 +134,6 @@ class ServerShell:
 
         Raises:
             TimeoutError: gradients did not come in time; names the waves.
-            FloatingPointError: the gradients are not finite; nothing was changed.
         """
         assert self._server is not None
         with self._changed:

@@ -118,6 +118,10 @@ class TrainConfig(Section):
     """Precision of the matrix products (autocast); weights keep `model.dtype`."""
     loss_scale: float | None = Field(default=None, ge=1)
     """What the loss is multiplied by at first with `precision: float16`; 65536 when left out. Found anew as it goes."""
+    poisoned: Literal["stop", "skip"] = "stop"
+    """What becomes of a step with a loss or a gradient that is NaN or infinite. It changes no weight, and the run tells
+    in which unit and micro-batch that began; `stop` ends the run there, `skip` goes on with the next step, until 10
+    were left out in a row. Where float16 overflows, the loss scale is lowered."""
     recompute: bool | Literal["auto"] = False
     """Keeps only what goes into each block for its backward and runs the block again there: less memory, more time.
     `auto`: with `plan.stages: auto` only if the model fits no other way, else false."""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
-What = Literal["began", "step", "scored", "recovered", "moved", "straggling", "saved", "finished"]
+What = Literal["began", "step", "scored", "recovered", "moved", "straggling", "skipped", "saved", "finished"]
 NAME = "journal.jsonl"
 
 

@@ -58,6 +58,8 @@ class StepNumbers:
     """With parameter servers: for each replica, how many waves of the step it ran."""
     predicted_seconds: float | None = None
     """What its micro-batches were predicted to take, where unit times of the devices are known."""
+    poison: str | None = None
+    """What is to be told of a step that was left out because its numbers are not finite; None of any other."""
 
     @property
     def tokens_per_second(self) -> float:
@@ -76,7 +78,7 @@ class StepNumbers:
 
     @property
     def skipped(self) -> bool:
-        """Whether a gradient overflowed float16, so that no weight was changed."""
+        """Whether a number was not finite, or a gradient overflowed float16, so that no weight was changed."""
         return self.reports[0].skipped
 
     @property

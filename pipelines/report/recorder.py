@@ -8,6 +8,7 @@ RUN/pictures/      loss curve, confusion matrix, timeline of one step
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import deque
@@ -37,6 +38,8 @@ from pipelines.tracking import Status, Tracker
 
 WARM_UP = 5
 """First steps that throughput and step time leave out: caches and allocators fill."""
+TOLD = 10
+"""Steps that were left out, of which the summary says why; the journal has all of them."""
 
 
 class Recorder:
@@ -52,6 +55,8 @@ class Recorder:
         self._moves: list[dict[str, Any]] = []
         self._skipped = 0
         self._loss_scale: float | None = None
+        self._poisons: list[str] = []
+        """What was told of steps that were left out because their numbers are not finite."""
         self._began = time.time()
         self._progress: Progress | None = None
         self._measuring: Measuring | None = None
@@ -110,18 +115,26 @@ class Recorder:
     def step(self, numbers: StepNumbers) -> None:
         assert self._progress is not None
         assert self.tracker is not None
+        why = ""
         if numbers.skipped:
             self._skipped += 1
-            self.note(
+            why = numbers.poison or (
                 f"step {numbers.step} changed nothing: gradients overflowed float16 with the loss scale "
-                f"{numbers.loss_scale:g}, which is halved ({self._skipped} skipped so far)"
+                f"{numbers.loss_scale:g}, which is halved"
             )
+            self.note(f"{why} ({self._skipped} skipped so far)")
+        if numbers.poison is not None:
+            self._poisons.append(numbers.poison)
         scaling = {} if numbers.loss_scale is None else {"loss_scale": numbers.loss_scale}
-        if scaling:
+        if scaling or self._skipped:
             scaling["steps_skipped"] = float(self._skipped)
             self._loss_scale = numbers.loss_scale
         assert self._journal is not None
-        self._journal.write("step", step=numbers.step, epoch=numbers.epoch, loss=numbers.loss, rows=list(numbers.rows))
+        # JSON has no word for a number that is not finite.
+        loss = numbers.loss if math.isfinite(numbers.loss) else None
+        self._journal.write("step", step=numbers.step, epoch=numbers.epoch, loss=loss, rows=list(numbers.rows))
+        if why:
+            self._journal.write("skipped", step=numbers.step, why=why)
         self._book.add(numbers.reports, numbers.num_tokens)
         lost = {} if numbers.compression_error is None else {"compression_error": numbers.compression_error}
         self._steps.append(_without_reports(numbers))
@@ -286,6 +299,8 @@ class Recorder:
             summary["sharing"] = served
         if self._loss_scale is not None:
             summary["float16"] = {"steps_skipped": self._skipped, "last_loss_scale": self._loss_scale}
+        if self._poisons:
+            summary["poisoned"] = {"steps_skipped": len(self._poisons), "last": self._poisons[-TOLD:]}
         if self._steps:
             energy = added([*self._accounts, self._book.close()])
             summary["energy"] = energy.to_json()

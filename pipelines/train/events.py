@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from pipelines.train.meter import Drawn
+from pipelines.train.poison import Poison
 
 Kind = Literal["forward", "backward", "weights", "update"]
 """`weights` computes the weight gradients of the micro-batches up to the named one; `update` belongs to the step."""
@@ -34,7 +35,7 @@ class Update:
     loss_scale: float | None = None
     """What the step's loss was multiplied by; None where nothing is scaled."""
     skipped: bool = False
-    """A gradient overflowed: no weight was changed, and the next loss is scaled by less."""
+    """A number was not finite: no weight was changed, and the next loss is scaled by less, if it is scaled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class StageReport:
     loss_scale: float | None = None
     """As in Update, like the next one."""
     skipped: bool = False
+    poison: Poison | None = None
+    """The first that this stage saw of what is not finite; None of a sound step, or where a smaller scale will help."""
     drawn: Drawn | None = None
     """What counters of its node and its GPU came to since it was built."""
     compression_error: float | None = None
@@ -69,4 +72,14 @@ class StageReport:
 def step_loss(reports: Sequence[StageReport]) -> float:
     """The loss of a step from what all of its stages report: the last chunk's, and what an adapter adds anywhere."""
     (loss,) = (report.loss for report in reports if report.loss is not None)
-    return math.fsum((loss, *(part for report in reports for part in report.penalties)))
+    return added((loss, *(part for report in reports for part in report.penalties)))
+
+
+def added(parts: Iterable[float]) -> float:
+    """Their sum, exactly rounded; NaN or infinite where one of them is, or it is too large for a number."""
+    listed = list(parts)
+    try:
+        return math.fsum(listed)
+    except (OverflowError, ValueError):
+        # Of infinities with both signs, and of sums beyond the largest number, fsum says nothing.
+        return sum(listed)

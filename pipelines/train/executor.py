@@ -18,6 +18,8 @@ from pipelines.plan.actions import Action
 from pipelines.train.client import Client
 from pipelines.train.compress import compress, restore
 from pipelines.train.events import Event, Kind, StageReport, Update
+from pipelines.train.inquiry import Inquiry
+from pipelines.train.poison import Poison
 from pipelines.train.stage import Stage, global_norm
 from pipelines.train.transport import Tag, Transport, Want, What
 
@@ -61,6 +63,7 @@ class Executor:
         self._compress = stage.spec.compress
         self._error: float | None = None
         """The largest of this step's compressed messages."""
+        self._inquiry = Inquiry(stage, self._take, self._pass_on)
         self._gets_gradients = {chunk for chunk in stage.spec.chunks if stage.spec.trains(chunk)}
 
     def run(self, order: StepOrder, batches: Sequence[Batch]) -> StageReport:
@@ -71,7 +74,6 @@ class Executor:
 
         Raises:
             TimeoutError: a neighbour did not send in time.
-            FloatingPointError: the gradients are not finite; nothing was changed.
         """
         return self._supplied(self.step(order, batches))
 
@@ -81,6 +83,7 @@ class Executor:
         self._error = None
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
+        poison: Poison | None = None
         unfinished = set(stage.spec.chunks)
         first = 0
         if self._client is not None:
@@ -109,15 +112,16 @@ class Executor:
                     unfinished.discard(chunk)
                     if not unfinished:
                         yield from self._sum_shared(order.step)
-                        if self._client is None:
-                            penalties = stage.add_penalties()
-                            squares = stage.squared_norms()
+                        penalties = stage.add_penalties()
+                        squares = stage.squared_norms()
             elif self._client is not None:
                 assert order.wave is not None
                 start = stage.device.now()
                 sent += self._client.push(order.step, order.wave.number, order.wave.num_waves)
             else:
                 norm = yield from self._agree(order.step, squares)
+                if stage.is_poisoned(norm):
+                    poison = yield from self._inquire(order, batches)
                 start = stage.device.now()
                 done = stage.update(order.step, norm)
                 yield from self._renew_shared(order.step)
@@ -127,6 +131,9 @@ class Executor:
             if tensors:
                 assert i is not None
                 sent += self._pass_on(action.kind, order.step, i, chunk, tensors)
+        if self._client is not None and stage.is_poisoned((yield from self._agree(order.step, squares))):
+            # Only now: who has sent its gradients waits for the others of its replica in any case.
+            poison = yield from self._inquire(order, batches)
         loss = stage.take_loss() if stage.spec.last_chunk in stage.spec.chunks else None
         return StageReport(
             stage=self._j,
@@ -138,6 +145,7 @@ class Executor:
             penalties=penalties,
             loss_scale=done.loss_scale,
             skipped=done.skipped,
+            poison=poison,
             compression_error=self._error,
         )
 
@@ -218,6 +226,13 @@ class Executor:
             self._transport.send(borrower, tag, self._stage.exchange.lent_weights(borrower))
         for owner in self._stage.spec.borrowed:
             self._stage.exchange.take_weights(owner, (yield owner, tag))
+
+    def _inquire(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], Poison]:
+        """Where the step's first number came from that is not finite."""
+        first = 0 if order.wave is None else order.wave.first
+        own = {action.micro_batch for action in order.actions if action.kind == "forward"}
+        numbered = {i: batches[i - first] for i in own if i is not None}
+        return (yield from self._inquiry.run(order.step, order.target_weight, numbered))
 
     def _allot(self, step: int) -> Generator[Want, list[Tensor], None]:
         """AdaLoRA's budget: stage 0 gathers the scores of all triplets and tells below which they are masked."""

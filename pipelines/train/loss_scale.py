@@ -48,18 +48,10 @@ class LossScale:
         """The loss to go back from."""
         return loss.to(torch.promote_types(loss.dtype, torch.float32)) * self.scale
 
-    def check(self, step: int) -> None:
-        """Give up where the gradients are not finite for another reason than the scale.
-
-        Raises:
-            FloatingPointError: the scale has come down below 1.
-        """
-        if self.scale < 1:
-            raise FloatingPointError(
-                f"The gradients of step {step} are not finite, and the loss scale is already down to {self.scale}: "
-                "the model itself leaves float16's range (65504), or it diverges. The weights were not changed. Use "
-                "train.precision=bfloat16 or float32, or lower train.learning_rate."
-            )
+    @property
+    def spent(self) -> bool:
+        """Whether gradients that are not finite have another reason than the scale."""
+        return self.scale < 1
 
     def state(self) -> dict[str, Tensor]:
         """For a checkpoint, as NAME/KEY; the same on every stage."""

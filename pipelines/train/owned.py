@@ -72,29 +72,24 @@ class Owned:
             id(table.table): table.collect(self._optimizer) for table in self._tables if table.table.grad is not None
         }
 
+    def is_poisoned(self, norm: float) -> bool:
+        """Whether gradients with this norm lead to no update, and no smaller loss scale will help."""
+        return not math.isfinite(norm) and (self.scale is None or self.scale.after(norm).spent)
+
     def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm and step the optimizer.
 
         Args:
             step: the number of the update, the first is 0.
-            norm: of the gradients as they are, with the loss scale in them.
-
-        Raises:
-            FloatingPointError: the global norm is not a finite number, and no smaller loss scale will help; the
-                weights stay as they were.
+            norm: of the gradients as they are, with the loss scale in them. If it is not a finite number nothing
+                changes but that scale.
         """
         scale = 1.0 if self.scale is None else self.scale.scale
         grad_norm = norm / scale
         if self.scale is not None:
             self.scale = self.scale.after(norm)
-            if not math.isfinite(norm):
-                self.scale.check(step)
-                return Update(grad_norm, scale, skipped=True)
-        elif not math.isfinite(norm):
-            raise FloatingPointError(
-                f"The gradients of step {step} have the norm {grad_norm}; the weights were not changed. "
-                "Lower train.learning_rate, set train.clip, or use train.precision=float32."
-            )
+        if not math.isfinite(norm):
+            return Update(grad_norm, None if self.scale is None else scale, skipped=True)
         clip = self._train.clip
         factor = (1.0 if clip is None else min(1.0, clip / (grad_norm + 1e-6))) / scale
         if factor != 1.0:

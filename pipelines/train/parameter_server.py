@@ -64,6 +64,8 @@ class ServerReport:
     """The step whose gradients it took."""
     grad_norm: float
     """Of all gradients, before clipping."""
+    skipped: bool
+    """That norm is no finite number: this version has the weights of the one before."""
     staleness: tuple[int, ...]
     """For each wave, how many updates came between the weights that it was computed with and this one."""
     end: float
@@ -185,11 +187,8 @@ class ParameterServer:
         """Update with the gradients of `step`, when all of them are here; makes the next version.
 
         Args:
-            norm: of the gradients of all servers.
+            norm: of the gradients of all servers; the weights stay as they were if it is not a finite number.
             bytes_sent: since the update before, for the report.
-
-        Raises:
-            FloatingPointError: the norm is not a finite number; the weights stay as they were.
         """
         gathering = self._gathered.pop(step)
         for at, gradient in gathering.total.items():
@@ -200,7 +199,9 @@ class ParameterServer:
         self._parts.clear()
         staleness = tuple(self.version - version for version in gathering.versions)
         self.version += 1
-        return ServerReport(self.spec.server, self.version, step, done.grad_norm, staleness, time.time(), bytes_sent)
+        return ServerReport(
+            self.spec.server, self.version, step, done.grad_norm, done.skipped, staleness, time.time(), bytes_sent
+        )
 
     def values(self, held: Iterable[int]) -> list[tuple[int, Part]]:
         """The weights of some pieces; of tables that are trained by rows, the rows that were ever looked up."""

@@ -70,9 +70,7 @@ class Replica(Stage):
         with nullcontext() if i == self._last else self._shared.no_sync():
             loss = self._shared(here, stream) / target_weight
         self._losses[i] = loss.detach()
-        loss = loss * self._num_workers
-        scale = None if self.owned is None else self.owned.scale
-        self._waiting[chunk, i] = ([], [loss if scale is None else scale.times(loss)])
+        self._waiting[chunk, i] = ([], [self.source(loss * self._num_workers)])
         return []
 
     def backward(self, chunk: int, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:

@@ -12,14 +12,17 @@ from pipelines.plan.left_open import decided
 from pipelines.run_folder import is_finished
 from pipelines.train.checkpoint import Checkpoint
 
+MAY_CHANGE = {"epochs", "max_steps", "max_new_tokens", "generate", "poisoned"}
+"""Of `train`."""
+
 
 def lasting(config: Config) -> dict[str, Any]:
-    """What a resumed run may not change: it would not be the same run. Plan and length may change, and what is written
-    for an evaluation."""
+    """What a resumed run may not change: it would not be the same run. Plan and length may change, what is written for
+    an evaluation, and what becomes of a poisoned step: whoever was stopped by one may go on without it."""
     return {
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps", "max_new_tokens", "generate"}),
+        "train": config.train.model_dump(mode="json", exclude=MAY_CHANGE),
         # Threads are the plan's.
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,

@@ -37,11 +37,7 @@ class ServerExecutor:
         self._sent = 0
 
     def handle(self, sender: int, tag: Tag, message: Sequence[Tensor]) -> list[ServerReport]:
-        """Do what a message asks for; returns the updates that it led to.
-
-        Raises:
-            FloatingPointError: the gradients are not finite; nothing was changed.
-        """
+        """Do what a message asks for; returns the updates that it led to."""
         if tag.what == "asking":
             self._asking.append((sender, tag, list(message)))
             self._answer()

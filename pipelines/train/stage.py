@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -19,11 +21,11 @@ from pipelines.model.load import lay_out, put, skeleton
 from pipelines.tasks.head import of_dtype
 from pipelines.train.device import HALVES, Device
 from pipelines.train.dropout import hasten
-from pipelines.train.events import Update
+from pipelines.train.events import Update, added
 from pipelines.train.exchange import Exchange
 from pipelines.train.frozen import hasten_frozen
 from pipelines.train.optimizers import by_value
-from pipelines.train.owned import Owned
+from pipelines.train.owned import Owned, squares
 from pipelines.train.randomness import Stream
 from pipelines.train.rates import rates_of
 from pipelines.train.recompute import recompute
@@ -125,12 +127,21 @@ class Stage:
         if chunk == self.spec.last_chunk:
             loss = self.spec.head.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
-            scale = None if self.owned is None else self.owned.scale
-            self._waiting[chunk, i] = (arrived, [loss if scale is None else scale.times(loss)])
+            self._waiting[chunk, i] = (arrived, [self.source(loss)])
             return []
         self._waiting[chunk, i] = (arrived, output) if self.spec.trains(chunk) else ([], [])
         # Marked where gradients flow through: only that may lose precision on its way.
         return [tensor.detach().requires_grad_(tensor.requires_grad) for tensor in output]
+
+    def source(self, loss: Tensor) -> Tensor:
+        """What to go back from: the loss, scaled if need be; all gradients of one that is not finite are NaN.
+
+        Otherwise some would be finite, and nobody would notice: nothing else looks at it before the update.
+        """
+        # Times 1, to the last bit, or times NaN; no number is fetched from the device for it.
+        sound = loss * (1 + 0 * loss.detach())
+        scale = None if self.owned is None else self.owned.scale
+        return sound if scale is None else scale.times(sound)
 
     def backward(self, chunk: int, i: int, gradients: Sequence[Tensor]) -> list[Tensor]:
         """Backward of micro-batch `i` through a chunk; takes and gives the gradients of what the forward gave and took.
@@ -175,19 +186,25 @@ class Stage:
         self.owned.forget_gradients()
 
     def squared_norms(self) -> list[float]:
-        """Of each parameter's gradient, when all backwards and weight gradients are done."""
-        assert self.owned is not None
-        return self.owned.squared_norms()
+        """Of each parameter's gradient, when all backwards and weight gradients are done.
+
+        Where servers own the weights, of what this wave gives them.
+        """
+        if self.owned is not None:
+            return self.owned.squared_norms()
+        gradients = (p.grad for p in self.parameters.values() if p.grad is not None)
+        return squares(g._values() if g.is_sparse else g for g in gradients)
+
+    def is_poisoned(self, norm: float) -> bool:
+        """Whether gradients with this norm lead to no update, and no smaller loss scale will help."""
+        return not math.isfinite(norm) if self.owned is None else self.owned.is_poisoned(norm)
 
     def update(self, step: int, norm: float) -> Update:
         """Clip by the global norm, step the optimizer, and forget the gradients.
 
         Args:
-            norm: of the gradients as they are, with the loss scale in them.
-
-        Raises:
-            FloatingPointError: the global norm is not a finite number, and no smaller loss scale will help; the
-                weights stay as they were.
+            norm: of the gradients as they are, with the loss scale in them. If it is not a finite number nothing
+                changes but that scale.
         """
         assert self.owned is not None
         done = self.owned.update(step, norm)
@@ -225,7 +242,47 @@ class Stage:
     def take_loss(self) -> float:
         """The step's loss (where the last chunk is): the micro-batches' parts added in their order."""
         losses, self._losses = self._losses, {}
-        return math.fsum(float(losses[i]) for i in sorted(losses))
+        return added(float(losses[i]) for i in sorted(losses))
+
+    # -- a step that is looked at ---------------------------------------------------------------
+
+    @contextmanager
+    def by_units(self) -> Iterator[None]:
+        """While this lasts every unit is a chunk of its own, on the stage where it is. No step may be under way."""
+        spec, chunks = self.spec, self._chunks
+        sizes = [end - first for first, end in pairwise(spec.bounds)]
+        stage_of = [stage for stage, size in zip(spec.stage_of, sizes, strict=True) for _ in range(size)]
+        self.spec = replace(spec, bounds=tuple(range(len(spec.units) + 1)), stage_of=tuple(stage_of))
+        self._chunks = {n: Chunk.of(spec.units, n, n + 1) for n in self.spec.chunks}
+        try:
+            yield
+        finally:
+            self.spec, self._chunks = spec, chunks
+
+    @contextmanager
+    def outputs(self) -> Iterator[list[Any]]:
+        """A list that gets whatever the model answers with while this lasts."""
+        found: list[Any] = []
+        hook = self._cut.model.register_forward_hook(lambda _model, _inputs, output: found.append(output))
+        try:
+            yield found
+        finally:
+            hook.remove()
+
+    def loss(self, i: int) -> float:
+        """Micro-batch `i`'s part of the loss, where the last chunk is and has run it."""
+        return float(self._losses[i])
+
+    def gradients_here(self) -> Iterator[tuple[str, Tensor]]:
+        """What parameters have of gradients as it is: not yet summed over places, rows, or other stages."""
+        return ((name, p.grad) for name, p in self._cut.model.named_parameters() if p.grad is not None)
+
+    def drop_gradients(self) -> None:
+        """Forget all of them."""
+        if self.owned is not None:
+            self.owned.forget_gradients()
+        for parameter in self._cut.model.parameters():
+            parameter.grad = None
 
     # -- evaluation -----------------------------------------------------------------------------
 
@@ -296,8 +353,11 @@ class Stage:
 
 
 def global_norm(squares: Iterable[float]) -> float:
-    """The norm over all parameters; exactly rounded, so it does not depend on their order or on the cut."""
-    return math.sqrt(math.fsum(squares))
+    """The norm over all parameters; exactly rounded, so it does not depend on their order or on the cut.
+
+    NaN or infinite where one of them is, or it is too large for a number.
+    """
+    return math.sqrt(added(squares))
 
 
 def _gradient(tensor: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ FITTING = {
     "train.optimizer": ["adamw", "sgd", "lion", "adafactor"],
     "train.precision": ["float16", "bfloat16"],
     "train.decay": ["cosine"],
+    "train.poisoned": ["skip"],
     "train.class_weights": ["balanced", "{O: 0.5}", "{O: .inf}", "{NO: 2}"],
     "train.micro_batches": ["auto", "2"],
     "train.recompute": ["auto", "true"],

@@ -22,6 +22,13 @@ def test_a_user_error_is_one_paragraph_on_stderr_and_exit_code_2(capsys: pytest.
     assert capsys.readouterr() == ("", "found this; change that\n")
 
 
+def test_numbers_that_are_not_finite_are_one_paragraph_too_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        job(FloatingPointError("Step 3 changed no weight;\n  change that"))
+    assert caught.value.code == 1
+    assert capsys.readouterr() == ("", "Step 3 changed no weight; change that\n")
+
+
 def test_ctrl_c_is_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         job(KeyboardInterrupt())

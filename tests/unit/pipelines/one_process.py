@@ -26,6 +26,7 @@ from pipelines.train.device import Device
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
 from pipelines.train.local import localised
+from pipelines.train.poison import Tolerance, first_of, told
 from pipelines.train.specs import held, stage_specs
 from pipelines.train.stage import Stage
 from pipelines.train.transport import Tag, Transport, Want
@@ -120,11 +121,16 @@ class OneProcess:
         self.schedule = schedule
         self.reports: dict[int, StageReport] = {}
         """Of the last step, by stage."""
+        self._tolerance = Tolerance(train)
 
     def step(
         self, number: int, batches: Sequence[Batch], *, num_targets: float | None = None, update: bool = True
     ) -> float:
-        """One step, or all of it but the update; returns its loss."""
+        """One step, or all of it but the update; returns its loss.
+
+        Raises:
+            FloatingPointError: it changed no weight, and the config does not bear that.
+        """
         if num_targets is None:
             num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
         todo = make_schedule(self.schedule, Pipeline(self.stages[0].spec.stage_of), len(batches))
@@ -147,6 +153,9 @@ class OneProcess:
                     penalties += end.value.penalties
             ready = {j: self.mail.box.pop((j, *waiting[j])) for j in running if (j, *waiting[j]) in self.mail.box}
         assert not self.mail.box, "messages that nobody wanted"
+        reports = [self.reports[j] for j in sorted(self.reports)]
+        found = told(number + 1, first_of(report.poison for report in reports), [[i] for i in range(len(batches))])
+        self._tolerance.take(found, reports[0].loss_scale)
         return math.fsum((loss, *penalties))
 
     def evaluate(self, call: int, batches: Sequence[Batch]) -> list[list[Any]]:

@@ -25,6 +25,7 @@ from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder, WaveOrder
 from pipelines.train.parameter_server import ParameterServer, ServerReport, ServerSpec
 from pipelines.train.parameter_shards import cut_pieces, joined, share_out
+from pipelines.train.poison import Poison, first_of
 from pipelines.train.rates import rates_of
 from pipelines.train.server_executor import ServerExecutor
 from pipelines.train.specs import held, stage_specs
@@ -101,6 +102,8 @@ class SeveralReplicas:
             self.servers.append(server)
             self._handlers.append(ServerExecutor(server, self.mail.of(server_number(k))))
         self.reports: list[ServerReport] = []
+        self.poisons: dict[int, Poison | None] = {}
+        """By step the first that is not finite in what any stage saw of its waves."""
         self.waves_run = [0] * len(cuts)
 
     def run(self, steps: Sequence[list[Batch]]) -> list[float]:
@@ -135,6 +138,7 @@ class SeveralReplicas:
                     waiting[place] = running[place].send(message) if message is not None else next(running[place])
                 except StopIteration as end:
                     del running[place], waiting[place]
+                    self.poisons[end.value.step] = first_of((self.poisons.get(end.value.step), end.value.poison))
                     if end.value.loss is not None:
                         losses.setdefault(end.value.step, []).append(end.value.loss)
             idle = 0 if self._serve() else idle

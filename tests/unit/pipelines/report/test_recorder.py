@@ -130,6 +130,31 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
     assert "steps_skipped" in "".join(sent)
 
 
+def test_a_step_whose_numbers_are_not_finite_is_told_counted_written_down_and_sent_to_mlflow(
+    server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uri, sent = server
+    config = Config(track=TrackConfig(uri=uri, system_metrics=False))
+    recorder = Recorder(config, tmp_path / "run")
+    try:
+        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
+        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"], config))
+        for step, poison in ((1, None), (2, "step 2 changed no weight: so it was")):
+            loss = 0.5 if poison is None else math.nan
+            report = StageReport(0, step, (), loss, loss, 0, skipped=poison is not None)
+            recorder.step(StepNumbers(step, 1, loss, loss, 1e-3, 10, [], 1.0, 1.0, 0, [report], poison=poison))
+        summary = recorder.write_summary()
+    finally:
+        recorder.finish("FINISHED")
+    assert summary["poisoned"] == {"steps_skipped": 1, "last": ["step 2 changed no weight: so it was"]}
+    assert "float16" not in summary
+    assert "step 2 changed no weight: so it was (1 skipped so far)" in capsys.readouterr().err
+    lines = list(read_journal(tmp_path / "run"))
+    assert [line["what"] for line in lines] == ["began", "step", "step", "skipped", "finished"]
+    assert (lines[2]["loss"], lines[3]["step"], lines[3]["why"]) == (None, 2, "step 2 changed no weight: so it was")
+    assert "steps_skipped" in "".join(sent)
+
+
 def test_a_move_and_a_slow_stage_are_told_written_down_and_sent_and_steps_of_fewer_stages_go_on(
     server: tuple[str, list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
