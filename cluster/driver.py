@@ -38,6 +38,7 @@ from pipelines.report.observer import Move, Observer, StepNumbers
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.legs import legs
 from pipelines.train.optimizers import learning_rate
+from pipelines.train.patience import best_step, forget_after, is_tired
 from pipelines.train.poison import Tolerance, first_of, told
 from pipelines.train.shelf import Shelf
 
@@ -97,6 +98,10 @@ class Driver:
                 self._run.read()
                 self._course.cut()
                 self._run.encode()
+            if config.train.patience is not None and "dev" not in self._run.lengths:
+                raise UserError(
+                    "train.patience waits for a better score on dev, and there is no dev split. Set data.dev."
+                )
             self._done = self._run.first_step
             clock = Phases()
             self._follow(self._run.start)
@@ -119,6 +124,8 @@ class Driver:
         run, safely = self._run, self._safely
         every = self._config.checkpoint.every_steps
         for _, end in legs(self._done, run.num_steps, every=every, epoch=run.steps_per_epoch):
+            if self._is_tired():
+                break
             safely(partial(self._run_leg, end))
             if self._stop.signal is not None:
                 raise self._stopped(self._stop.signal)
@@ -128,7 +135,29 @@ class Driver:
             if end < run.num_steps:
                 self._consider_joined()
         safely(self._saving.finish)
+        if self._config.train.patience is not None:
+            safely(self._take_best)
         safely(partial(self._score, "test"))
+
+    def _is_tired(self) -> bool:
+        """Whether no epoch has been better for as long as `train.patience` says."""
+        patience, epoch = self._config.train.patience, self._run.steps_per_epoch
+        if patience is None or self._done % epoch:
+            return False
+        self._safely(self._saving.finish)
+        return is_tired(self._folder, done=self._done, steps_per_epoch=epoch, patience=patience)
+
+    def _take_best(self) -> None:
+        """Go back to the checkpoint with the best score, with new actors."""
+        best = best_step(self._folder)
+        if best is None or best == self._done:
+            return
+        forget_after(self._folder, best)
+        self._fleet.close()
+        self._course = another(self._run, self._observer, None, may_grow=self._may_grow)
+        self._observer.note(f"Ended after step {self._done}; the best score on dev was that of step {best}.")
+        self._done = best
+        self._follow(self._on_disk())
 
     def _safely(self, part: Callable[[], Result]) -> Result:
         """What a part of the run returns, whatever is lost on the way."""

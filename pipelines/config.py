@@ -83,6 +83,9 @@ class TrainConfig(Section):
     task: str = "token-classification"
     """What is learnt; see pipelines/tasks."""
     epochs: int = Field(default=5, ge=1)
+    patience: int | None = Field(default=None, ge=1)
+    """Ends the run when so many epochs have gone by without a better score on dev, and takes the best weights that it
+    had; the learning rate falls as if all `epochs` were to come."""
     max_steps: int | None = Field(default=None, ge=1)
     """Stops after this many steps, whatever the epochs say."""
     batch_size: int = Field(default=16, ge=1)

@@ -26,6 +26,7 @@ from pipelines.train.checkpoint_copy import remote
 from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
+from pipelines.train.patience import check_patience
 from pipelines.train.poison import check_poisoned
 
 READ_TWICE = 32 * 2**20
@@ -50,6 +51,7 @@ def preflight(config: Config) -> Place:
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_poisoned(config)
+    check_patience(config)
     check_sharing(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)

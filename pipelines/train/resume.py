@@ -12,7 +12,7 @@ from pipelines.plan.left_open import decided
 from pipelines.run_folder import is_finished
 from pipelines.train.checkpoint import Checkpoint
 
-MAY_CHANGE = {"epochs", "max_steps", "max_new_tokens", "generate", "poisoned"}
+MAY_CHANGE = {"epochs", "max_steps", "patience", "max_new_tokens", "generate", "poisoned"}
 """Of `train`."""
 
 
