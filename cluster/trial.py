@@ -53,7 +53,9 @@ class Trial(tune.Trainable):
             **errand.config,
             "run": errand.config["run"] | {"output": str(self.run / "run")},
             "track": errand.config["track"] | {"alias": self.run.name, "system_metrics": False},
-            "checkpoint": errand.config["checkpoint"] | {"resume": "never", "keep": 1, "keep_best": 0},
+            # A run that goes back to its best weights needs these.
+            "checkpoint": errand.config["checkpoint"]
+            | {"resume": "never", "keep": 1, "keep_best": 0 if errand.config["train"]["patience"] is None else 1},
         }
         path = self.run / "config.yaml"
         path.write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")

@@ -11,6 +11,7 @@ import typer
 JOBS = {
     "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
     "tune": "Search for better settings: many runs, compared on dev.",
+    "rates": "Find a learning rate: train with one that rises, and see what the loss does.",
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",
     "label": "Let a model label the texts that it is sure of, as more training data.",
     "select": "Choose the texts most worth labelling by people.",

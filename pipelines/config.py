@@ -106,8 +106,9 @@ class TrainConfig(Section):
     """Not applied to biases and norms."""
     warmup: float = Field(default=0.1, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from 0."""
-    decay: Literal["linear", "cosine", "constant"] = "linear"
-    """How the learning rate falls after the warm-up."""
+    decay: Literal["linear", "cosine", "constant", "rising"] = "linear"
+    """How the learning rate falls after the warm-up. `rising`, for jobs.rates: it rises from a hundred-thousandth, by
+    the same factor in every step."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     """What a block's learning rate is multiplied by for each block between it and the head; 1: all learn alike."""
     clip: float | None = Field(default=1.0, gt=0)

@@ -14,6 +14,9 @@ from pipelines.config import TrainConfig
 from pipelines.errors import UserError
 from pipelines.train.lion import KEPT, Lion
 
+RISE = 1e5
+"""From the first to the last learning rate of `train.decay=rising`."""
+
 Named = Iterable[tuple[str, nn.Parameter]]
 
 
@@ -207,5 +210,11 @@ def learning_rate(step: int, num_steps: int, train: TrainConfig) -> float:
     if step < warmup:
         return train.learning_rate * step / warmup
     done = (step - warmup) / max(1, num_steps - warmup)
-    factor = {"linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2, "constant": 1.0}[train.decay]
+    factors: dict[str, float] = {
+        "linear": 1 - done,
+        "cosine": (1 + math.cos(math.pi * done)) / 2,
+        "constant": 1.0,
+        "rising": RISE ** (done - 1),
+    }
+    factor = factors[train.decay]
     return train.learning_rate * factor

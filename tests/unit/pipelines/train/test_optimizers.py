@@ -32,6 +32,12 @@ def test_the_rate_stays_or_follows_the_cosine() -> None:
     assert rates("cosine")[2:] == [1.0, 0.962, 0.854, 0.691, 0.5, 0.309, 0.146, 0.038]
 
 
+def test_the_rate_rises_by_the_same_factor_to_the_highest() -> None:
+    train = TrainConfig(learning_rate=1.0, warmup=0.0, decay="rising")
+    found = [learning_rate(step, 5, train) for step in range(6)]
+    assert found == pytest.approx([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0])
+
+
 def test_biases_do_not_decay() -> None:
     layer = nn.Linear(2, 3)
     optimizer = make_optimizer(layer.named_parameters(), TrainConfig(weight_decay=0.1))
