@@ -4,6 +4,7 @@
 
 Both read the same batches in the same order and begin with the same head. Without dropout (`--dropout 0`, which writes
 a copy of the model that has none) they differ by rounding alone; with the model's own dropout their masks differ, too.
+Every finished pair is kept in --cache, so that a stopped benchmark goes on where it was.
 """
 
 from __future__ import annotations
@@ -44,9 +45,9 @@ def splits(ending: str, *, before: str = "", dev: bool = True) -> dict[str, str]
 
 
 SETS = {
-    "banking77": Set("sequence-classification", "intent_banking77_en", splits("jsonl", dev=False), 3),
-    "BTC": Set("token-classification", "ner_btc_en", splits("conll"), 2),
-    "WNUT-17": Set("token-classification", "ner_wnut17_en", splits("conll"), 3),
+    "banking77": Set("sequence-classification", "intent_banking77_en", splits("jsonl", dev=False), 2),
+    "BTC": Set("token-classification", "ner_btc_en", splits("conll"), 1),
+    "WNUT-17": Set("token-classification", "ner_wnut17_en", splits("conll"), 2),
     "SIB-200": Set("sequence-classification", "cls_sib200_en_zh", splits("jsonl", before="en_"), 6),
 }
 
@@ -58,6 +59,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--dropout", type=float, help="the model's own when left out")
     parser.add_argument("--learning-rate", type=float, default=2e-4)
+    parser.add_argument("--cache", type=Path, default=ROOT / ".data" / "bench-beside")
     parser.add_argument("--section", default="beside", help="the marked section of the docs to write")
     return parser.parse_args()
 
@@ -69,8 +71,7 @@ def main() -> int:
     for name in given.sets:
         plain, motley, apart = [], [], []
         for seed in given.seeds:
-            with tempfile.TemporaryDirectory(prefix="motley-beside-") as scratch:
-                loop, run = _pair(SETS[name], seed, given, Path(scratch))
+            loop, run = _kept(name, seed, given)
             plain.append(100 * loop["score"])
             motley.append(100 * run["score"])
             pairs = zip(loop["losses"][:FIRST], run["losses"][:FIRST], strict=True)
@@ -94,6 +95,21 @@ def _page(given: argparse.Namespace, rows: list[list[str]]) -> str:
         f"{', '.join(map(str, given.seeds))}. Scores of the test split in points, means over the seeds. The last "
         f"column is the largest relative difference of a step's loss.\n\n{table(head, rows)}"
     )
+
+
+def _kept(name: str, seed: int, given: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """As `_pair`, from the cache where it is there."""
+    what = f"{name}-{seed}-{SETS[name].epochs}-{given.dropout}-{given.learning_rate}"
+    kept = given.cache / f"{what}.json"
+    if not kept.exists():
+        with tempfile.TemporaryDirectory(prefix="motley-beside-") as scratch:
+            found = _pair(SETS[name], seed, given, Path(scratch))
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        partial = kept.with_suffix(".partial")
+        partial.write_text(json.dumps(found), encoding="utf-8")
+        partial.replace(kept)
+    loop, run = json.loads(kept.read_text(encoding="utf-8"))
+    return loop, run
 
 
 def _pair(data: Set, seed: int, given: argparse.Namespace, scratch: Path) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -31,7 +31,7 @@ def main() -> int:
         run_module("jobs.samples", "sentiment", str(DATA))
     with tempfile.TemporaryDirectory(prefix="motley-search-") as scratch:
         store = f"sqlite:///{scratch}/mlflow.db"
-        settings = [f"data.path={DATA}", f"track.uri={store}", "track.system_metrics=false"]
+        settings = [f"data.path={DATA}", "train.epochs=2", f"track.uri={store}", "track.system_metrics=false"]
         searched = [option for one in SPACE for option in ("--search", one)]
         options = ["--trials", str(given.trials), "--output", str(Path(scratch) / "search"), "--json"]
         found: dict[str, Any] = json.loads(
@@ -45,7 +45,7 @@ def main() -> int:
         BENCHMARKS,
         "search",
         f"## A search\n\n`{command(__file__)}`\n\n{machine()}.\nThe config `regression` on tweets and their sentiment, "
-        f"MiniLM-L6 on 2 stages; {given.trials} trials of at most 3 epochs, {', '.join(f'`{one}`' for one in SPACE)}. "
+        f"MiniLM-L6 on 2 stages; {given.trials} trials of at most 2 epochs, {', '.join(f'`{one}`' for one in SPACE)}. "
         f"{children} child runs of the search in MLflow; the best is better than the config as it is by "
         f"{trials[0]['score'] - default['score']:.4f}.\n\n"
         f"{table(['settings', name, 'epochs', 'end'], rows)}",
