@@ -14,7 +14,7 @@ from pathlib import Path
 from pipelines.data.fields import Columns
 from pipelines.data.iob import is_tag
 from pipelines.data.rows import Record, quote
-from pipelines.data.textfile import lines_of, read_text
+from pipelines.data.textfile import lines_of
 from pipelines.errors import UserError
 
 COLUMNS = ("tokens", "tags")
@@ -28,12 +28,11 @@ def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
             are not words with tags.
     """
     chosen = columns.choose(COLUMNS, place=f"{path} (CoNLL, whose columns are {COLUMNS[0]!r} and {COLUMNS[1]!r})")
-    lines = lines_of(read_text(path))
-    width = _width(lines)
+    width = _width(lines_of(path))
     words: list[str] = []
     tags: list[str] = []
     first = 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines_of(path), 1):
         cells = _cells(line)
         if not cells or cells[0] == "-DOCSTART-":
             if words:
@@ -72,7 +71,7 @@ def _cells(line: str) -> list[str]:
     return re.split(" +", line.strip(" "))
 
 
-def _width(lines: list[str]) -> int:
+def _width(lines: Iterator[str]) -> int:
     """How many columns the file's words have, by the first line that cannot be a comment; 0 when tabs part them."""
     for line in lines:
         cells = _cells(line)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipelines.data.fields import Columns
 from pipelines.data.rows import Record
-from pipelines.data.textfile import lines_of, read_text
+from pipelines.data.textfile import lines_of
 from pipelines.errors import UserError
 
 
@@ -18,7 +18,7 @@ def read_jsonl(path: Path, columns: Columns) -> Iterator[Record]:
     Raises:
         UserError: a file that is missing or not UTF-8, a line that is not a JSON object, or a column that is missing.
     """
-    for number, line in enumerate(lines_of(read_text(path)), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if line.strip() == "":
             continue
         place = f"{path}, line {number}"

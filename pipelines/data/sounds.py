@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import wave
-from collections.abc import Iterable
 from math import gcd
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data.attached import attached
-from pipelines.data.examples import Array, Sound, Table
+from pipelines.data.examples import Array, Sound
 from pipelines.data.fields import Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import label_of
@@ -38,22 +37,19 @@ class Sounds(ExampleKind):
         Field("label", "the labels", ("label", "labels", "category", "class", "intent")),
     )
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Sound]:  # noqa: ARG002
-        """Check rows and keep them all. Whether a file is a recording is seen when it is decoded.
+    needed = "recording with its label"
+
+    def row(self, record: Record, data: DataConfig) -> Sound:  # noqa: ARG002
+        """A recording with its label. Whether a file is a recording is seen when it is decoded.
 
         Raises:
-            UserError: a recording that is missing, or outside of the data file's folder, a label that is none, or no
-                rows.
+            UserError: a recording that is missing, or outside of the data file's folder, or a label that is none.
         """
-        rows = [
-            Sound(attached(record, "audio", "a recording"), label_of(record, record.values["label"]), record.place)
-            for record in records
-        ]
-        if not rows:
-            raise UserError(
-                f"{source} holds no rows: at least one recording with its label is needed. Give another file."
-            )
-        return Table(rows, labels=frozenset(row.label for row in rows))
+        sound = attached(record, "audio", "a recording")
+        return Sound(sound, label_of(record, record.values["label"]), record.place)
+
+    def labels_of(self, row: Sound) -> tuple[str, ...]:
+        return (row.label,)
 
 
 def decode(sound: Sound, rate: int) -> Array:
