@@ -40,8 +40,14 @@ class Anonymous:
             who: takes it, to begin a sentence with.
         """
         self.limit, self._who = limit, who
-        self._start = anonymous()
-        self.peak = None if self._start is None else 0
+        self.peak: int | None = None
+        self._start: int | None = None
+
+    def begin(self) -> None:
+        """Count from here on, when the first data is there, and with it the libraries that it needs."""
+        if self._start is None:
+            self._start = anonymous()
+            self.peak = None if self._start is None else 0
 
     def look(self, doing: str) -> None:
         """Count.

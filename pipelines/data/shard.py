@@ -107,6 +107,7 @@ class DataShard:
         Raises:
             UserError: a split that cannot be read; see pipelines/data/read.py.
         """
+        self._holding.memory.begin()
         summaries = {}
         for split, source in sources(self._data).items():
             table = read_split(source, split=split, data=self._data, kind=self._task.kind)
@@ -125,6 +126,7 @@ class DataShard:
             UserError: the block holds a fault, or there is no room.
         """
         assert isinstance(self._holding, OnDisk)
+        self._holding.memory.begin()
         if split not in self._rows:
             self._rows[split], self._seen[split], self._taken[split] = self._holding.rows(), _Seen(), 0
         rows, seen, kind = self._rows[split], self._seen[split], self._task.kind

@@ -54,6 +54,7 @@ def packed(parts: Sequence[Packed]) -> list[Any]:
 
 def on_disk(folder: Path, rows: Sequence[Any], limit: int = LIMIT) -> tuple[OnDisk, Any]:
     holding = OnDisk(limit, "Data shard 0", str(folder))
+    holding.memory.begin()
     file = holding.rows()
     for row in rows:
         file.append(to_bytes(row))
@@ -206,6 +207,7 @@ def test_more_memory_than_the_limit_is_an_error_that_says_how_much_and_what_to_c
 
 def test_what_is_taken_aside_does_not_count() -> None:
     memory = Anonymous(16 * MB, "Data shard 0")
+    memory.begin()
     with memory.aside():
         held = bytearray(b"x" * (32 * MB))
     memory.look("to encode its rows")
