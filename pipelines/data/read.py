@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines.config import DataConfig
@@ -11,12 +11,12 @@ from pipelines.data.formats import format_of
 from pipelines.data.hub import PREFIX, read_hub
 from pipelines.data.kind import ExampleKind
 from pipelines.data.read_datasets import is_saved, read_saved
-from pipelines.data.rows import Record
+from pipelines.data.rows import Found, Record
 from pipelines.data.sources import listing, sources, split_files
 from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
-__all__ = ["read_records", "read_split", "sources"]
+__all__ = ["find_records", "read_split", "readable", "sources"]
 
 
 def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> Table[Any]:
@@ -30,11 +30,23 @@ def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) 
             needs, a set without rows, or a hub that cannot be reached.
         ValueError: `split` is not train, dev or test.
     """
-    records, named = read_records(source, split=split, data=data, kind=kind)
-    return kind.table(records, source=named, data=data)
+    found, named = find_records(source, split=split, data=data, kind=kind)
+    return kind.table(readable(found), source=named, data=data)
 
 
-def read_records(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> tuple[Iterator[Record], str]:
+def readable(found: Iterable[Found]) -> Iterator[Record]:
+    """The records of a reader.
+
+    Raises:
+        UserError: the first that cannot be read.
+    """
+    for one in found:
+        if isinstance(one, UserError):
+            raise one
+        yield one
+
+
+def find_records(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> tuple[Iterator[Found], str]:
     """What a reader finds in one split of a source, not checked yet, and what it is read from, to begin a sentence.
 
     Raises:

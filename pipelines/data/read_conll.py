@@ -13,19 +13,18 @@ from pathlib import Path
 
 from pipelines.data.fields import Columns
 from pipelines.data.iob import is_tag
-from pipelines.data.rows import Record, quote
+from pipelines.data.rows import Found, Record, quote
 from pipelines.data.textfile import lines_of
 from pipelines.errors import UserError
 
 COLUMNS = ("tokens", "tags")
 
 
-def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a row for every sentence.
+def read_conll(path: Path, columns: Columns) -> Iterator[Found]:
+    """Yield a row for every sentence, and of a line without a word or a tag that it is one.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a line without a word or without a tag, or examples that
-            are not words with tags.
+        UserError: a file that is missing or not UTF-8, or examples that are not words with tags.
     """
     chosen = columns.choose(COLUMNS, place=f"{path} (CoNLL, whose columns are {COLUMNS[0]!r} and {COLUMNS[1]!r})")
     width = _width(lines_of(path))
@@ -42,12 +41,14 @@ def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
         if not words and _is_comment(line, cells, width):
             continue
         if cells[0].strip(" ") == "":
-            raise UserError(f"{path}, line {number}: there is a tag but no word before it. Add the word.")
+            yield UserError(f"{path}, line {number}: there is a tag but no word before it. Add the word.")
+            continue
         if len(cells) == 1 or cells[-1] == "":
-            raise UserError(
+            yield UserError(
                 f"{path}, line {number}: the word {quote(cells[0])} has no tag. Every line needs a word, a tab and a "
                 "tag (O, B-TYPE or I-TYPE); a blank line ends a sentence."
             )
+            continue
         if not words:
             first = number
         words.append(cells[0])

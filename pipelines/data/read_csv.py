@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.data.fields import Columns
-from pipelines.data.rows import Record
+from pipelines.data.rows import Found, Record
 from pipelines.data.textfile import opened
 from pipelines.errors import UserError
 
 
-def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a record for every line, or lines in quotes, that is not blank.
+def read_csv(path: Path, columns: Columns) -> Iterator[Found]:
+    """Yield a record for every line, or lines in quotes, that is not blank, or why it makes none: the number of cells.
 
     The first line names the columns, unless `data.columns` gives numbers: they count from 1, in a file without names.
 
@@ -27,12 +27,11 @@ def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
         yield from _records(reader, path, columns, "Put cells that hold commas or quotes in double quotes.")
 
 
-def read_tsv(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a record for every line that is not blank; columns are named as in CSV.
+def read_tsv(path: Path, columns: Columns) -> Iterator[Found]:
+    """As `read_csv`, of lines. Columns are named as there.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a line with more or fewer cells than the first, or a column that
-            is missing.
+        UserError: a file that is missing or not UTF-8, or a column that is missing.
     """
     with opened(path, "r") as file:
         _allow_long_cells(path)
@@ -46,7 +45,7 @@ def _allow_long_cells(path: Path) -> None:
     csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size + 1))
 
 
-def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[Record]:
+def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[Found]:
     names: Sequence[str] | None = None
     places: dict[str, int] = {}
     while True:
@@ -67,7 +66,8 @@ def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[R
             if not nameless:
                 continue
         if len(cells) != len(names):
-            raise UserError(
+            yield UserError(
                 f"{place}: this record has {len(cells)} cells, but the first line has {len(names)} columns. {hint}"
             )
+            continue
         yield Record({role: cells[at] for role, at in places.items()}, str(path), number, "line", written=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.config import DataConfig
 from pipelines.data.kind import ExampleKind
-from pipelines.data.read import read_records
+from pipelines.data.read import find_records, readable
 from pipelines.data.row_bytes import to_bytes
 from pipelines.errors import UserError
 
@@ -37,8 +37,8 @@ def blocks(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> I
     repaired: list[int] = []
     size, num_rows, some = 0, 0, False
     try:
-        records, named = read_records(source, split=split, data=data, kind=kind)
-        for record in records:
+        found, named = find_records(source, split=split, data=data, kind=kind)
+        for record in readable(found):
             row = kind.row(record, data)
             raw = to_bytes(row)
             if rows and (size + len(raw) > BLOCK or len(rows) == MOST_ROWS):
