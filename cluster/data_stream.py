@@ -8,12 +8,12 @@ Nothing of them passes through the driver.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import ray
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipelines.config import DataConfig
 from pipelines.data.kind import ExampleKind
@@ -36,6 +36,9 @@ def stream(
     from ray.data.datasource import ReadTask
     from ray.data.exceptions import ExecutionTimeoutError
 
+    # What goes wrong comes back as an error; else it writes a line for every split, and one that it shows no bars.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+
     class Split(Datasource):
         def estimate_inmemory_data_size(self) -> int | None:
             return None
@@ -49,13 +52,12 @@ def stream(
     context.execution_options.preserve_order = True
     context.execution_no_progress_timeout_s = timeout
     context.enable_progress_bars = context.print_on_execution_start = False
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     with DataContext.current(context):
         rows = read_datasource(
             Split(),  # type: ignore[no-untyped-call]
             override_num_blocks=1,
             num_cpus=0,
-            ray_remote_args={"scheduling_strategy": here},
+            label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
         )
     try:
         for bundle in rows.iter_internal_ref_bundles():
