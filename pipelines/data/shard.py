@@ -26,6 +26,7 @@ from pipelines.data.order import Where, pieces_of
 from pipelines.data.pack import Ints, Packed, pack
 from pipelines.data.read import read_split, sources
 from pipelines.data.row_bytes import from_bytes
+from pipelines.data.stream import fault_of
 from pipelines.errors import UserError
 from pipelines.tasks.task import Task
 from pipelines.tasks.writing import Asked, WritingTask
@@ -132,7 +133,7 @@ class DataShard:
         rows, seen, kind = self._rows[split], self._seen[split], self._task.kind
         assert isinstance(rows, RowFile)
         first = (self._shard - self._taken[split]) % self._num_shards
-        fault = block["fault"][-1].as_py() if block.num_rows else None
+        fault = fault_of(block)
         for at in range(first, block.num_rows - (fault is not None), self._num_shards):
             raw = block["row"][at].as_py()
             rows.append(raw)

@@ -58,12 +58,19 @@ def blocks(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> I
         yield _block(rows, repaired)
 
 
+def fault_of(block: pyarrow.Table) -> str | None:
+    """Why the stream ends with this block; None where nothing is wrong."""
+    fault = block["fault"][-1].as_py() if block.num_rows else None
+    return None if fault is None else str(fault, "utf-8", "surrogatepass")
+
+
 def _block(rows: list[bytes], repaired: list[int], fault: str | None = None) -> pyarrow.Table:
     import pyarrow as pa
 
     columns: dict[str, list[object]] = {"row": [*rows], "repaired": [*repaired], "fault": [None] * len(rows)}
     if fault is not None:
-        for name, value in (("row", b""), ("repaired", 0), ("fault", fault)):
+        # A file may have a name that is no text.
+        for name, value in (("row", b""), ("repaired", 0), ("fault", fault.encode(errors="surrogatepass"))):
             columns[name].append(value)
-    schema = pa.schema([("row", pa.binary()), ("repaired", pa.int32()), ("fault", pa.string())])
+    schema = pa.schema([("row", pa.binary()), ("repaired", pa.int32()), ("fault", pa.binary())])
     return pa.table(columns, schema=schema)
