@@ -247,3 +247,20 @@ def test_examples_of_unlike_form_are_refused(tmp_path: Path) -> None:
     message = r"Example 2 .* pixels \[4, 5\] of float32, and those before it pixels \[4, 4\] of float32"
     with pytest.raises(UserError, match=message):
         file.extend([Encoded({"pixels": np.zeros((3, 4, 5), np.float32)}, 1, 1)])
+
+
+def test_three_shards_take_every_third_row_of_blocks_of_any_size(tmp_path: Path) -> None:
+    num = MOST_ROWS + 11
+    path = tmp_path / "train.jsonl"
+    lines = [json.dumps({"text": f"{n}", "label": f"l{n % 7}"}) for n in range(num)]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    data = DataConfig.model_validate({"train": str(path), "memory": LIMIT, "scratch": str(tmp_path)})
+    shards = [DataShard(data, make_task("sequence-classification"), shard=s, num_shards=3) for s in range(3)]
+    source = str(write_model(tmp_path / "model", layers=1))
+    for block in blocks(str(path), split="train", data=data, kind=ONE_LABEL):
+        for piece in (block[:2], block[2:5], block[5:5], block[5:]):
+            for shard in shards:
+                shard.take("train", piece)
+    for s, shard in enumerate(shards):
+        shard.encode(source, [f"l{n}" for n in range(7)], 16)
+        assert shard.gold("train", 0, num) == [f"l{n % 7}" for n in range(s, num, 3)]
