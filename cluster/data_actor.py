@@ -27,6 +27,9 @@ class DataShell:
 
     def __init__(self, data: DataConfig, task: Task, *, shard: int, num_shards: int) -> None:
         torch.set_num_threads(1)
+        if data.memory is not None:
+            # Each of a tokenizer's threads, of which there are as many as cores, keeps memory of its own.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
         self._shard = DataShard(data, task, shard=shard, num_shards=num_shards)
 
     def ping(self) -> int:

@@ -7,6 +7,7 @@ into a model's input, do not count.
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 from pipelines.errors import UserError
 
 MB = 10**6
+NEAR = 0.5
+"""Of the limit: from there on, memory that was freed goes back to the system at once."""
 _STATUS = Path("/proc/self/status")
 
 
@@ -74,6 +77,8 @@ class Anonymous:
                 f"{self.limit / MB:,.1f} MB. Raise data.memory, or data.shards, so that each holds less; where single "
                 "examples are large, lower data.max_length or train.token_budget."
             )
+        if self.limit is not None and found > NEAR * self.limit:
+            _give_back()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -102,3 +107,10 @@ def anonymous() -> int | None:
         return int(re.findall(r"^RssAnon:\s+(\d+) kB", _STATUS.read_text(), re.MULTILINE)[0]) * 1024
     except (OSError, IndexError):
         return None
+
+
+def _give_back() -> None:
+    """Let glibc return what was freed: it keeps it for the next who asks, and it counts meanwhile. No-op elsewhere."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
