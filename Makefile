@@ -65,6 +65,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@$(BIN)/python -m tests.bench.f1 --data $(DATA)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.exact_loss
 	@$(BIN)/python -m tests.bench.memory
+	@$(BIN)/python -m tests.bench.streaming
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.planner
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.orchestration
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.transports

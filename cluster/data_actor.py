@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
 import torch
 
 from pipelines.config import DataConfig
+from pipelines.data.anonymous import MemoryUse
+from pipelines.data.order import Where
 from pipelines.data.pack import Packed
-from pipelines.data.shard import DataShard, Lengths, SplitSummary, Where
+from pipelines.data.shard import DataShard, OwnLengths, SplitSummary
 from pipelines.tasks.task import Task
 from pipelines.tasks.writing import Asked
+
+if TYPE_CHECKING:
+    import pyarrow
 
 
 class DataShell:
@@ -22,6 +27,9 @@ class DataShell:
 
     def __init__(self, data: DataConfig, task: Task, *, shard: int, num_shards: int) -> None:
         torch.set_num_threads(1)
+        if data.memory is not None:
+            # Each of a tokenizer's threads, of which there are as many as cores, keeps memory of its own.
+            os.environ["TOKENIZERS_PARALLELISM"] = "false"
         self._shard = DataShard(data, task, shard=shard, num_shards=num_shards)
 
     def ping(self) -> int:
@@ -31,7 +39,16 @@ class DataShell:
     def load(self) -> dict[str, SplitSummary]:
         return self._shard.load()
 
-    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
+    def take(self, split: str, block: pyarrow.Table) -> None:
+        self._shard.take(split, block)
+
+    def taken(self) -> dict[str, SplitSummary]:
+        return self._shard.taken()
+
+    def use(self) -> MemoryUse:
+        return self._shard.use
+
+    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, OwnLengths]:
         return self._shard.encode(source, labels, max_length)
 
     def class_counts(self, split: str) -> Counter[int]:
@@ -45,11 +62,11 @@ class DataShell:
     ) -> list[Packed]:
         return self._shard.micro_batches(split, wanted, written)
 
-    def asked(self, split: str) -> list[Asked | None]:
-        return self._shard.asked(split)
+    def asked(self, split: str, first: int, end: int) -> list[Asked | None]:
+        return self._shard.asked(split, first, end)
 
-    def gold(self, split: str) -> list[Any]:
-        return self._shard.gold(split)
+    def gold(self, split: str, first: int, end: int) -> list[Any]:
+        return self._shard.gold(split, first, end)
 
 
 # Any: which options and methods a remote class has is known to Ray, not to the type checker.

@@ -9,15 +9,22 @@ from typing import Any
 import ray
 
 from cluster.data_actor import DataShardActor
+from cluster.data_stream import stream
 from cluster.roll_call import Lost, lost_of
 from cluster.waiting import wait_for
 from pipelines.config import DataConfig
+from pipelines.data.anonymous import MemoryUse
 from pipelines.data.batches import MicroBatch
-from pipelines.data.shard import Lengths, Order, SplitSummary, same_everywhere
+from pipelines.data.order import Order
+from pipelines.data.shard import Lengths, SplitSummary, all_together, same_everywhere
+from pipelines.data.sources import sources
 from pipelines.tasks.task import Task
 from pipelines.tasks.writing import Asked
 
 Refs = Sequence["ray.ObjectRef[Any]"]
+
+PART = 1024
+"""Examples of a shard of which things are asked at once."""
 
 
 class DataCrew:
@@ -29,6 +36,8 @@ class DataCrew:
         self._encoding: tuple[Any, ...] | None = None
         """What `encode` was asked to do."""
         self._orders: dict[str, Order] = {}
+        self._waiting: set[int] = set()
+        """Shards that have not all of their rows of the stream yet."""
 
     def _make(self, shard: int) -> Any:
         make = DataShardActor.options(num_cpus=0)
@@ -38,18 +47,47 @@ class DataCrew:
         """Put new ones in the place of those that are dead or do not answer in so many seconds; returns who they were.
 
         They read and tokenise their part of the data again, which takes them as long as it did.
+
+        Raises:
+            ActorLost, TimeoutError: while a stream is read again; it begins anew with the next call.
         """
         lost = lost_of(self._shards, seconds)
-        for s in lost:
-            self._shards[s] = shard = self._make(s)
-            shard.load.remote()
-            if self._encoding is not None:
-                shard.encode.remote(*self._encoding)
+        # One that was being given its rows when another was lost has some of them, and gets them all again.
+        again = sorted(self._waiting.union(lost))
+        for s in again:
+            ray.kill(self._shards[s])
+            self._shards[s] = self._make(s)
+            if self._config.memory is None:
+                self._shards[s].load.remote()
+        if again and self._config.memory is not None:
+            self._deal(again)
+        if self._encoding is not None:
+            for s in again:
+                self._shards[s].encode.remote(*self._encoding)
         return [Lost(f"data shard {s}") for s in lost]
 
     def load(self) -> Mapping[str, SplitSummary]:
         """Read all splits; the summaries are of whole splits."""
-        return same_everywhere(self._all("load", to="read its data"))
+        if self._config.memory is None:
+            return same_everywhere(self._all("load", to="read its data"))
+        self._deal(range(len(self._shards)))
+        return all_together(self._all("taken", to="say what it took"))
+
+    def _deal(self, shards: Sequence[int]) -> None:
+        """Read all splits as a stream, and let these shards take their rows of it."""
+        self._waiting = set(shards)
+        for split, source in sources(self._config).items():
+            taking: dict[str, Any] = {}
+            for block in stream(source, split, self._config, self._task.kind, timeout=self._timeout):
+                # One block is read while the one before it is taken.
+                wait_for(taking, to=f"take its rows of {split}", timeout=self._timeout)
+                taking = {f"data shard {s}": self._shards[s].take.remote(split, block) for s in shards}
+            wait_for(taking, to=f"take its rows of {split}", timeout=self._timeout)
+        self._waiting = set()
+
+    def use(self) -> list[MemoryUse]:
+        """The memory that each shard took so far."""
+        return self._all("use", to="say what memory it took")
 
     def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, Lengths]:
         """Encode for the model of `source`; lengths and targets come in the order of the split's examples."""
@@ -58,13 +96,12 @@ class DataCrew:
         found = {}
         for split in answers[0]:
             parts = [answer[split] for answer in answers]
-            self._orders[split] = order = Order([part.pieces for part in parts])
+            self._orders[split] = order = Order([part.pieces.tolist() for part in parts])
             found[split] = Lengths(
-                order.join([part.lengths for part in parts]),
-                order.join([part.num_targets for part in parts]),
+                order.join([part.lengths.tolist() for part in parts]),
+                order.join([part.num_targets.tolist() for part in parts]),
                 sum(part.num_cut for part in parts),
                 sum(part.num_unseen for part in parts),
-                [part.pieces[n] for n in range(len(parts[0].pieces)) for part in parts if n < len(part.pieces)],
             )
         return found
 
@@ -79,11 +116,11 @@ class DataCrew:
 
     def gold(self, split: str) -> list[Any]:
         """For each example of a split what its answer is compared with."""
-        return self._orders[split].join(self._all("gold", split, to=f"give the true answers of {split}"))
+        return self._orders[split].join(self._in_parts("gold", split, to=f"give the true answers of {split}"))
 
     def asked(self, split: str) -> dict[int, Asked]:
         """What is to be written, by the number of the example."""
-        found = self._orders[split].join(self._all("asked", split, to=f"say what is to be written for {split}"))
+        found = self._orders[split].join(self._in_parts("asked", split, to=f"say what is to be written for {split}"))
         return {row: one for row, one in enumerate(found) if one is not None}
 
     def hand_out(
@@ -107,6 +144,14 @@ class DataCrew:
     def close(self) -> None:
         for shard in self._shards:
             ray.kill(shard)
+
+    def _in_parts(self, method: str, split: str, *, to: str) -> list[list[Any]]:
+        """What each shard has of each of its examples, of which none has to have all at once."""
+        found: list[list[Any]] = [[] for _ in self._shards]
+        for first in range(0, max(self._orders[split].sizes), PART):
+            for own, more in zip(found, self._all(method, split, first, first + PART, to=to), strict=True):
+                own += more
+        return found
 
     def _all(self, method: str, *args: Any, to: str) -> list[Any]:
         calls = {f"data shard {s}": getattr(shard, method).remote(*args) for s, shard in enumerate(self._shards)}

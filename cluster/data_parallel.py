@@ -28,6 +28,7 @@ from cluster.preparation import Preparation
 from cluster.ray_train import tidy, train_with_ray
 from cluster.waiting import ActorLost
 from pipelines.config import Config
+from pipelines.data.anonymous import MemoryUse
 from pipelines.plan.plan import make_plan, with_local
 from pipelines.plan.strategy import MAX_FAILURES, num_workers
 from pipelines.report.observer import Observer, StepNumbers
@@ -113,6 +114,10 @@ class DataParallel:
         assert self._checkpoint is not None
         last, names = open_checkpoint(self._checkpoint), self._run.model.trained
         self._run.save_model(folder, last.weights(names), last.moments(names))
+
+    def data_memory(self) -> list[MemoryUse]:
+        """What memory each data shard took."""
+        return self._run.data.use()
 
     def close(self) -> None:
         """End all actors: Ray Train's controller and workers end with the task that called it."""

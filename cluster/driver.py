@@ -30,6 +30,7 @@ from cluster.profiling import shape_of
 from cluster.recovering import LOSSES, Recovering, Result
 from cluster.saving import Saving
 from pipelines.config import Config
+from pipelines.data.anonymous import MemoryUse
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice
 from pipelines.plan.forecast import Expected
@@ -203,6 +204,10 @@ class Driver:
     def save_model(self, folder: Path) -> None:
         """Write the trained model so that `from_pretrained` loads it."""
         self._safely(lambda: self._run.save_model(folder, self._fleet.weights(), self._fleet.moments()))
+
+    def data_memory(self) -> list[MemoryUse]:
+        """What memory each data shard took."""
+        return self._safely(self._run.data.use)
 
     def close(self) -> None:
         """End all actors."""

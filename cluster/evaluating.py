@@ -44,6 +44,11 @@ def evaluate_model(
     Raises:
         UserError: model or data cannot be used, the split is not there, or the two models have other classes.
     """
+    if data.memory is not None:
+        raise UserError(
+            "An evaluation holds a split's rows in memory, and data.memory would bound nothing. Leave it out; with "
+            "more --actors each of them holds fewer rows."
+        )
     folder, task = _folder(model, tracking_uri)
     found = sources(data, needed=split)
     other = None if against is None else _folder(against, tracking_uri)

@@ -186,7 +186,7 @@ class Preparation:
             moments: the optimizer's state; read for an adapter only.
         """
         ranks = {} if self.config.adapter is None else ranks_left(dict(moments))
-        self.model.save(folder, weights, ranks, facts=self._summaries["train"].facts)
+        self.model.save(folder, weights, ranks, facts=self._task.facts(self._summaries["train"].counts))
 
     def beginning(self, plan: Mapping[str, Any]) -> Beginning:
         """What is known before the first step.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from cluster.driver import Driver, Stopped, StopRequest
 from cluster.session import connected
 from pipelines.config import Config
+from pipelines.data.anonymous import told_memory
 from pipelines.inference.registry import register
 from pipelines.preflight import preflight
 from pipelines.report.recorder import Recorder
@@ -76,7 +78,12 @@ def _finish(config: Config, driver: Driver | DataParallel, recorder: Recorder) -
         tags={"task": config.train.task},
     )
     registered = {"name": name, "version": version.version, "alias": config.track.alias}
-    summary = recorder.write_summary(model=registered, how_to_open=recorder.tracker.how_to_open())
+    memory = driver.data_memory()
+    if (told := told_memory(memory)) is not None:
+        recorder.note(told)
+    summary = recorder.write_summary(
+        model=registered, how_to_open=recorder.tracker.how_to_open(), data_memory=[asdict(use) for use in memory]
+    )
     recorder.finish("FINISHED")
     return summary
 

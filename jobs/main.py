@@ -17,6 +17,7 @@ JOBS = {
     "select": "Choose the texts most worth labelling by people.",
     "check": "Cut a model over actors and compare it, step by step, with the plain model.",
     "chaos": "Kill random parts of a run at random moments, and compare it with an untouched one.",
+    "data": "Say what a data set holds: lengths, labels, duplicates, faults, a token budget.",
     "plan": "Plan the training of a model over the cluster's devices, without training.",
     "profile": "Measure the model's units on every type of device of the cluster.",
     "serve": "Serve a registered model over HTTP.",

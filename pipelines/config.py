@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -17,12 +18,16 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipelines.adapter_settings import AdapterConfig
+from pipelines.byte_size import byte_size
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.section import Section
 from pipelines.yaml_text import parse, reason, shown
+
+LEAST_MEMORY = 16 * 10**6
+"""Bytes that a data shard needs for a stream of any data."""
 
 
 class RunConfig(Section):
@@ -61,6 +66,11 @@ class DataConfig(Section):
     """How many data-shard actors read and tokenise the data."""
     max_length: int = Field(default=512, ge=8)
     """Longest input in sub-words; words beyond it are cut off and counted."""
+    memory: Annotated[int | None, BeforeValidator(partial(byte_size, least=LEAST_MEMORY))] = None
+    """What each data shard may take for its data, such as 64MB: it is read as a stream, and held on disk. As much as
+    there is, and in memory, when left out. The result is the same."""
+    scratch: str | None = None
+    """The folder for that, on a disk of the data shards' nodes; the system's for temporary files when left out."""
 
 
 def _class_weights(value: object) -> object:

@@ -43,6 +43,11 @@ def preflight(config: Config) -> Place:
     """
     task = make_task(config.train.task)
     task.kind.columns(config.data).check()
+    if config.data.scratch is not None and config.data.memory is None:
+        raise UserError(
+            "data.scratch says where data is held that is larger than data.memory, which is not set. Set it, or leave "
+            "data.scratch out."
+        )
     if config.train.label_smoothing and not task.smooths:
         raise UserError(
             f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "

@@ -14,14 +14,14 @@ from pipelines.data.read_csv import read_csv, read_tsv
 from pipelines.data.read_jsonl import read_jsonl
 from pipelines.data.read_lines import read_lines
 from pipelines.data.read_parquet import read_parquet
-from pipelines.data.rows import Record, quote
+from pipelines.data.rows import Found, quote
 from pipelines.errors import UserError
 
 
 @dataclass(frozen=True, slots=True)
 class Format:
     endings: tuple[str, ...]
-    read: Callable[[Path, Columns], Iterator[Record]]
+    read: Callable[[Path, Columns], Iterator[Found]]
 
 
 FORMATS = {

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from pipelines.config import DataConfig
 from pipelines.data.attached import attached
-from pipelines.data.examples import Array, Picture, Table
+from pipelines.data.examples import Array, Picture
 from pipelines.data.fields import Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import label_of
@@ -26,16 +25,18 @@ class Images(ExampleKind):
         Field("label", "the labels", ("label", "labels", "category", "class")),
     )
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Picture]:  # noqa: ARG002
-        """Check rows and keep them all. Whether a file is an image is seen when it is decoded.
+    needed = "image with its label"
+
+    def row(self, record: Record, data: DataConfig) -> Picture:  # noqa: ARG002
+        """An image with its label. Whether a file is an image is seen when it is decoded.
 
         Raises:
-            UserError: an image that is missing, or outside of the data file's folder, a label that is none, or no rows.
+            UserError: an image that is missing, or outside of the data file's folder, or a label that is none.
         """
-        rows = [Picture(_source(record), label_of(record, record.values["label"]), record.place) for record in records]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one image with its label is needed. Give another file.")
-        return Table(rows, labels=frozenset(row.label for row in rows))
+        return Picture(_source(record), label_of(record, record.values["label"]), record.place)
+
+    def labels_of(self, row: Picture) -> tuple[str, ...]:
+        return (row.label,)
 
 
 def _source(record: Record) -> Path | bytes | Array:

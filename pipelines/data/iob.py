@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 OUTSIDE = "O"
 
 
+@lru_cache(4096)
 def is_tag(text: str) -> bool:
     """Whether `text` is `O`, `B-TYPE` or `I-TYPE`; a TYPE is not empty and has no whitespace at its ends."""
     kind = text[2:]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import math
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import LabelledText, Table
+from pipelines.data.examples import LabelledText
 from pipelines.data.fields import Field, named
 from pipelines.data.kind import ExampleKind
 from pipelines.data.rows import Record, kind_of, quote
@@ -23,24 +23,23 @@ class LabelledTexts(ExampleKind):
 
     fields = (TEXT, PAIR, Field("label", "the labels", ("label", "labels", "intent", "category")))
 
+    needed = "text with its label"
+
     def shown(self, row: LabelledText) -> str:
         return row.text if row.pair is None else f"{row.text} | {row.pair}"
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[LabelledText]:  # noqa: ARG002
-        """Check rows and keep them all, also such with an empty text.
+    def row(self, record: Record, data: DataConfig) -> LabelledText:  # noqa: ARG002
+        """A text or two, also empty ones, with what is said.
 
         Raises:
-            UserError: a text that is missing or is none, what is said of it is not what this kind has, or no rows.
+            UserError: a text that is missing or is none, or what is said of it is not what this kind has.
         """
-        rows = [self._row(record) for record in records]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one text with its label is needed. Give another file.")
-        return Table(rows, labels=frozenset(label for row in rows for label in row.labels))
-
-    def _row(self, record: Record) -> LabelledText:
         pair = text_of(record, "pair", "second text") if "pair" in record.values else None
         labels, value = self._said(record, record.values["label"])
         return LabelledText(text_of(record, "text", "text"), pair, labels, value)
+
+    def labels_of(self, row: LabelledText) -> tuple[str, ...]:
+        return row.labels
 
     @abstractmethod
     def _said(self, record: Record, found: object) -> tuple[tuple[str, ...], float]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Question, Table
+from pipelines.data.examples import Question
 from pipelines.data.fields import Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import text_of
@@ -24,22 +24,17 @@ class Questions(ExampleKind):
         Field("start", "where the answer begins", ("start", "answer_start"), optional=True),
     )
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Question]:  # noqa: ARG002
-        """Check rows and keep them all.
+    needed = "question with its text"
+
+    def row(self, record: Record, data: DataConfig) -> Question:  # noqa: ARG002
+        """A question, its text, and its answers.
 
         Raises:
-            UserError: a text that is missing or is none, an answer that does not stand where it is said to, or no rows.
+            UserError: a text that is missing or is none, or an answer that does not stand where it is said to.
         """
-        rows = [_row(record) for record in records]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one question with its text is needed. Give another one.")
-        return Table(rows)
-
-
-def _row(record: Record) -> Question:
-    context = text_of(record, "context", "text that answers")
-    answers = tuple(dict.fromkeys(_checked(record, context, *one) for one in _answers(record)))
-    return Question(text_of(record, "question", "question"), context, answers)
+        context = text_of(record, "context", "text that answers")
+        answers = tuple(dict.fromkeys(_checked(record, context, *one) for one in _answers(record)))
+        return Question(text_of(record, "question", "question"), context, answers)
 
 
 def _answers(record: Record) -> list[tuple[object, object]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pipelines.config import DataConfig
@@ -10,11 +11,12 @@ from pipelines.data.formats import format_of
 from pipelines.data.hub import PREFIX, read_hub
 from pipelines.data.kind import ExampleKind
 from pipelines.data.read_datasets import is_saved, read_saved
+from pipelines.data.rows import Found, Record
 from pipelines.data.sources import listing, sources, split_files
 from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
-__all__ = ["read_split", "sources"]
+__all__ = ["find_records", "read_split", "readable", "sources"]
 
 
 def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> Table[Any]:
@@ -28,14 +30,36 @@ def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) 
             needs, a set without rows, or a hub that cannot be reached.
         ValueError: `split` is not train, dev or test.
     """
+    found, named = find_records(source, split=split, data=data, kind=kind)
+    return kind.table(readable(found), source=named, data=data)
+
+
+def readable(found: Iterable[Found]) -> Iterator[Record]:
+    """The records of a reader.
+
+    Raises:
+        UserError: the first that cannot be read.
+    """
+    for one in found:
+        if isinstance(one, UserError):
+            raise one
+        yield one
+
+
+def find_records(source: str, *, split: str, data: DataConfig, kind: ExampleKind) -> tuple[Iterator[Found], str]:
+    """What a reader finds in one split of a source, not checked yet, and what it is read from, to begin a sentence.
+
+    Raises:
+        UserError, ValueError: as `read_split`, some of them while it is read.
+    """
     if split not in SPLITS:
         raise ValueError(f"no split {split!r}; the splits are {', '.join(SPLITS)}")
     columns = kind.columns(data)
     if source.startswith(PREFIX):
-        return kind.table(read_hub(source, split, columns), source=f"The {split} split of {source}", data=data)
+        return read_hub(source, split, columns), f"The {split} split of {source}"
     path = existing(source)
     if path.is_dir() and is_saved(path):
-        return kind.table(read_saved(path, split, columns), source=f"The {split} split of {path}", data=data)
+        return read_saved(path, split, columns), f"The {split} split of {path}"
     if path.is_dir():
         files = split_files(path, data)
         if split not in files:
@@ -44,5 +68,4 @@ def read_split(source: str, *, split: str, data: DataConfig, kind: ExampleKind) 
                 "file that is meant."
             )
         path = files[split]
-    records = format_of(path, data, kind).read(path, columns)
-    return kind.table(records, source=f"The {split} file {path}", data=data)
+    return format_of(path, data, kind).read(path, columns), f"The {split} file {path}"

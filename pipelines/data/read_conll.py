@@ -13,27 +13,25 @@ from pathlib import Path
 
 from pipelines.data.fields import Columns
 from pipelines.data.iob import is_tag
-from pipelines.data.rows import Record, quote
-from pipelines.data.textfile import lines_of, read_text
+from pipelines.data.rows import Found, Record, quote
+from pipelines.data.textfile import lines_of
 from pipelines.errors import UserError
 
 COLUMNS = ("tokens", "tags")
 
 
-def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a row for every sentence.
+def read_conll(path: Path, columns: Columns) -> Iterator[Found]:
+    """Yield a row for every sentence, and of a line without a word or a tag that it is one.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a line without a word or without a tag, or examples that
-            are not words with tags.
+        UserError: a file that is missing or not UTF-8, or examples that are not words with tags.
     """
     chosen = columns.choose(COLUMNS, place=f"{path} (CoNLL, whose columns are {COLUMNS[0]!r} and {COLUMNS[1]!r})")
-    lines = lines_of(read_text(path))
-    width = _width(lines)
+    width = _width(lines_of(path))
     words: list[str] = []
     tags: list[str] = []
     first = 0
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines_of(path), 1):
         cells = _cells(line)
         if not cells or cells[0] == "-DOCSTART-":
             if words:
@@ -43,12 +41,14 @@ def read_conll(path: Path, columns: Columns) -> Iterator[Record]:
         if not words and _is_comment(line, cells, width):
             continue
         if cells[0].strip(" ") == "":
-            raise UserError(f"{path}, line {number}: there is a tag but no word before it. Add the word.")
+            yield UserError(f"{path}, line {number}: there is a tag but no word before it. Add the word.")
+            continue
         if len(cells) == 1 or cells[-1] == "":
-            raise UserError(
+            yield UserError(
                 f"{path}, line {number}: the word {quote(cells[0])} has no tag. Every line needs a word, a tab and a "
                 "tag (O, B-TYPE or I-TYPE); a blank line ends a sentence."
             )
+            continue
         if not words:
             first = number
         words.append(cells[0])
@@ -72,7 +72,7 @@ def _cells(line: str) -> list[str]:
     return re.split(" +", line.strip(" "))
 
 
-def _width(lines: list[str]) -> int:
+def _width(lines: Iterator[str]) -> int:
     """How many columns the file's words have, by the first line that cannot be a comment; 0 when tabs part them."""
     for line in lines:
         cells = _cells(line)

@@ -3,47 +3,49 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipelines.data.fields import Columns
-from pipelines.data.rows import Record
-from pipelines.data.textfile import read_text
+from pipelines.data.rows import Found, Record
+from pipelines.data.textfile import opened
 from pipelines.errors import UserError
 
 
-def read_csv(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a record for every line, or lines in quotes, that is not blank.
+def read_csv(path: Path, columns: Columns) -> Iterator[Found]:
+    """Yield a record for every line, or lines in quotes, that is not blank, or why it makes none: the number of cells.
 
     The first line names the columns, unless `data.columns` gives numbers: they count from 1, in a file without names.
 
     Raises:
         UserError: a file that is missing or not UTF-8, a broken record, or a column that is missing.
     """
-    # A cell may be as long as the file; csv would refuse one of 128 KiB.
-    text = read_text(path)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    yield from _records(reader, path, columns, "Put cells that hold commas or quotes in double quotes.")
+    with opened(path, "r") as file:
+        _allow_long_cells(path)
+        reader = csv.reader(file, strict=True)
+        yield from _records(reader, path, columns, "Put cells that hold commas or quotes in double quotes.")
 
 
-def read_tsv(path: Path, columns: Columns) -> Iterator[Record]:
-    """Yield a record for every line that is not blank; columns are named as in CSV.
+def read_tsv(path: Path, columns: Columns) -> Iterator[Found]:
+    """As `read_csv`, of lines. Columns are named as there.
 
     Raises:
-        UserError: a file that is missing or not UTF-8, a line with more or fewer cells than the first, or a column that
-            is missing.
+        UserError: a file that is missing or not UTF-8, or a column that is missing.
     """
-    text = read_text(path)
-    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
-    # As lines_of: only \n and \r\n end a line.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
-    yield from _records(reader, path, columns, "A cell of a TSV file holds no tab.")
+    with opened(path, "r") as file:
+        _allow_long_cells(path)
+        # As lines_of: only \n and \r\n end a line.
+        reader = csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE, strict=True)
+        yield from _records(reader, path, columns, "A cell of a TSV file holds no tab.")
 
 
-def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[Record]:
+def _allow_long_cells(path: Path) -> None:
+    """A cell may be as long as the file; csv would refuse one of 128 KiB."""
+    csv.field_size_limit(max(csv.field_size_limit(), path.stat().st_size + 1))
+
+
+def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[Found]:
     names: Sequence[str] | None = None
     places: dict[str, int] = {}
     while True:
@@ -64,7 +66,8 @@ def _records(reader: Any, path: Path, columns: Columns, hint: str) -> Iterator[R
             if not nameless:
                 continue
         if len(cells) != len(names):
-            raise UserError(
+            yield UserError(
                 f"{place}: this record has {len(cells)} cells, but the first line has {len(names)} columns. {hint}"
             )
+            continue
         yield Record({role: cells[at] for role, at in places.items()}, str(path), number, "line", written=True)

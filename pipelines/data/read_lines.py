@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipelines.data.fields import Columns
 from pipelines.data.rows import Record
-from pipelines.data.textfile import lines_of, read_text
+from pipelines.data.textfile import lines_of
 
 
 def read_lines(path: Path, columns: Columns) -> Iterator[Record]:
@@ -17,6 +17,6 @@ def read_lines(path: Path, columns: Columns) -> Iterator[Record]:
         UserError: a file that is missing or not UTF-8, or examples that need more than a text.
     """
     chosen = columns.choose(["text"], place=f"{path} (plain text, whose lines are the column 'text')")
-    for number, line in enumerate(lines_of(read_text(path)), 1):
+    for number, line in enumerate(lines_of(path), 1):
         if line.strip():
             yield Record(dict.fromkeys(chosen, line), str(path), number, "line", written=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipelines.errors import UserError
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -30,6 +32,10 @@ class Record:
 
     def place_of(self, i: int) -> str:
         return f"{self.file}, line {self.number + i}" if self.word_a_line else f"{self.place}, word {i + 1}"
+
+
+Found = Record | UserError
+"""What a reader yields: a row, or why one cannot be read where those behind it can."""
 
 
 def quote(value: object, limit: int = 40) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from pipelines.config import DataConfig
 from pipelines.data.attached import attached
-from pipelines.data.examples import Sound, Table
+from pipelines.data.examples import Sound
 from pipelines.data.fields import Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import label_of
 from pipelines.data.rows import Record
-from pipelines.errors import UserError
 
 
 class Sounds(ExampleKind):
@@ -22,22 +19,19 @@ class Sounds(ExampleKind):
         Field("label", "the labels", ("label", "labels", "category", "class", "intent")),
     )
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Sound]:  # noqa: ARG002
-        """Check rows and keep them all. Whether a file is a recording is seen when it is decoded.
+    needed = "recording with its label"
+
+    def row(self, record: Record, data: DataConfig) -> Sound:  # noqa: ARG002
+        """A recording with its label. Whether a file is a recording is seen when it is decoded.
 
         Raises:
-            UserError: a recording that is missing, or outside of the data file's folder, a label that is none, or no
-                rows.
+            UserError: a recording that is missing, or outside of the data file's folder, or a label that is none.
         """
-        rows = [
-            Sound(attached(record, "audio", "a recording"), label_of(record, record.values["label"]), record.place)
-            for record in records
-        ]
-        if not rows:
-            raise UserError(
-                f"{source} holds no rows: at least one recording with its label is needed. Give another file."
-            )
-        return Table(rows, labels=frozenset(row.label for row in rows))
+        sound = attached(record, "audio", "a recording")
+        return Sound(sound, label_of(record, record.values["label"]), record.place)
+
+    def labels_of(self, row: Sound) -> tuple[str, ...]:
+        return (row.label,)
 
 
 SOUNDS = Sounds()

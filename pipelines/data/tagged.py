@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import ClassVar
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Table, TaggedSentence
+from pipelines.data.examples import TaggedSentence
 from pipelines.data.fields import Field, named
 from pipelines.data.iob import is_tag, opening_insides, repair
 from pipelines.data.kind import ExampleKind
@@ -28,48 +28,43 @@ class TaggedSentences(ExampleKind):
     # A word a line is what these endings mean for words.
     formats: ClassVar = {".txt": "conll", ".tsv": "conll"}
 
+    needed = "tagged sentence"
+
     def shown(self, row: TaggedSentence) -> str:
         return " ".join(row.words)
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[TaggedSentence]:
-        """Check rows and keep them all, also ones without a word.
+    def row(self, record: Record, data: DataConfig) -> TaggedSentence:
+        """Words with their tags, also none.
 
         Raises:
-            UserError: a word or tag that is missing or is not text, a tag that is not IOB2, an I- that opens
-                an entity (only with `iob: strict`), or no words at all.
+            UserError: a word or tag that is missing or is not text, a tag that is not IOB2, or an I- that opens an
+                entity (only with `iob: strict`).
         """
-        return _table(records, source, data.iob)
-
-
-def _table(records: Iterable[Record], source: str, iob: Literal["strict", "repair"]) -> Table[TaggedSentence]:
-    sentences: list[TaggedSentence] = []
-    labels: set[str] = set()
-    num_repaired = 0
-    for row in records:
-        lists = _lists(row)
-        words, tags = _words(row, lists[0]), _tags(row, *lists, labels)
+        lists = _lists(record)
+        words, tags = _words(record, lists[0]), _tags(record, *lists)
         if len(words) != len(tags):
             raise UserError(
-                f"{row.place}: found {len(words)} words but {len(tags)} tags. Every word needs one tag: "
+                f"{record.place}: found {len(words)} words but {len(tags)} tags. Every word needs one tag: "
                 "correct or remove this row."
             )
         wrong = opening_insides(tags)
-        if wrong and iob == "strict":
+        if wrong and data.iob == "strict":
             i = wrong[0]
             before = f"follows {tags[i - 1]}" if i else "is the first tag of its sentence"
             raise UserError(
-                f"{row.place_of(i)}: the tag {quote(tags[i])} opens an entity, as it {before}; in IOB2 an entity "
+                f"{record.place_of(i)}: the tag {quote(tags[i])} opens an entity, as it {before}; in IOB2 an entity "
                 f"opens with B-. Correct the tag, or set data.iob=repair to turn all such tags into B-."
             )
-        if wrong:
-            tags, count = repair(tags)
-            num_repaired += count
-        labels.update(tags)
-        sentences.append(TaggedSentence(words, tags))
-    if not any(sentence.words for sentence in sentences):
-        found = f"{len(sentences)} rows without a single word" if sentences else "no rows"
-        raise UserError(f"{source} holds {found}: at least one tagged sentence is needed. Give another file.")
-    return Table(sentences, num_repaired, frozenset(labels))
+        return TaggedSentence(words, repair(tags)[0] if wrong else tags)
+
+    def labels_of(self, row: TaggedSentence) -> tuple[str, ...]:
+        return row.tags
+
+    def num_repaired(self, record: Record, row: TaggedSentence) -> int:
+        return sum(found != tag for found, tag in zip(_lists(record)[1], row.tags, strict=True))
+
+    def says_nothing(self, row: TaggedSentence) -> bool:
+        return not row.words
 
 
 def _lists(row: Record) -> tuple[Sequence[object], Sequence[object]]:
@@ -125,7 +120,7 @@ def _words(row: Record, found: Sequence[object]) -> tuple[str, ...]:
     return tuple(words)
 
 
-def _tags(row: Record, words: Sequence[object], found: Sequence[object], known: set[str]) -> tuple[str, ...]:
+def _tags(row: Record, words: Sequence[object], found: Sequence[object]) -> tuple[str, ...]:
     tags: list[str] = []
     for i, tag in enumerate(found):
         if tag is None or tag == "":
@@ -134,7 +129,7 @@ def _tags(row: Record, words: Sequence[object], found: Sequence[object], known: 
                 f"{row.place_of(i)}: the word{word} has no tag. Give it one: O when it belongs to no entity, "
                 "else B-TYPE or I-TYPE."
             )
-        if not isinstance(tag, str) or (tag not in known and not is_tag(tag)):
+        if not isinstance(tag, str) or not is_tag(tag):
             raise UserError(
                 f"{row.place_of(i)}: the tag {quote(tag)} is not an IOB2 tag. Known are O, B-TYPE and I-TYPE: convert "
                 "the tags (in BIOES, S- becomes B- and E- becomes I-), or check which column holds them."

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Chat, Document, Message, Table
+from pipelines.data.examples import Chat, Document, Message
 from pipelines.data.fields import Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import text_of
@@ -20,17 +20,15 @@ class Texts(ExampleKind):
     """A text; in plain text files a line is one."""
 
     fields = (Field("text", "the texts", ("text", "sentence", "content", "document")),)
+    needed = "text"
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Document]:  # noqa: ARG002
-        """Check rows and keep them all, also empty ones.
+    def row(self, record: Record, data: DataConfig) -> Document:  # noqa: ARG002
+        """A text, also an empty one.
 
         Raises:
-            UserError: a text that is missing or is none, or no rows.
+            UserError: it is missing or is none.
         """
-        rows = [Document(text_of(record, "text", "text")) for record in records]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one text is needed. Give another file.")
-        return Table(rows)
+        return Document(text_of(record, "text", "text"))
 
 
 class TextsAndChats(ExampleKind):
@@ -44,35 +42,30 @@ class TextsAndChats(ExampleKind):
         Field("text", "the texts", ("text",), optional=True),
     )
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Document | Chat]:  # noqa: ARG002
-        """Check rows and keep them all.
+    needed = "text or chat"
+
+    def row(self, record: Record, data: DataConfig) -> Document | Chat:  # noqa: ARG002
+        """A text or a chat.
 
         Raises:
-            UserError: a row without any of the three, what is no text or no list of messages, a chat in which the
-                assistant says nothing, or no rows.
+            UserError: a row without any of the three, what is no text or no list of messages, or a chat in which the
+                assistant says nothing.
         """
-        rows = [_row(record) for record in records]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one text or chat is needed. Give another file.")
-        return Table(rows)
-
-
-def _row(record: Record) -> Document | Chat:
-    there = {role for role, value in record.values.items() if value is not None}
-    if "messages" in there:
-        return Chat(_messages(record))
-    if {"prompt", "answer"} <= there:
-        prompt, answer = text_of(record, "prompt", "prompt"), text_of(record, "answer", "answer")
-        about = text_of(record, "input", "text that a prompt is about") if "input" in there else ""
-        asked = f"{prompt}\n\n{about}" if about else prompt
-        return Chat((Message(USER, asked), Message(ASSISTANT, answer)))
-    if "text" in there:
-        return Document(text_of(record, "text", "text"))
-    found = ", ".join(sorted(there)) or "nothing"
-    raise UserError(
-        f"{record.place}: a text, messages, or a prompt with its answer are needed, found {found}. Correct the row, or "
-        "name the columns that hold them (data.columns.text, .messages, or .prompt and .answer)."
-    )
+        there = {role for role, value in record.values.items() if value is not None}
+        if "messages" in there:
+            return Chat(_messages(record))
+        if {"prompt", "answer"} <= there:
+            prompt, answer = text_of(record, "prompt", "prompt"), text_of(record, "answer", "answer")
+            about = text_of(record, "input", "text that a prompt is about") if "input" in there else ""
+            asked = f"{prompt}\n\n{about}" if about else prompt
+            return Chat((Message(USER, asked), Message(ASSISTANT, answer)))
+        if "text" in there:
+            return Document(text_of(record, "text", "text"))
+        found = ", ".join(sorted(there)) or "nothing"
+        raise UserError(
+            f"{record.place}: a text, messages, or a prompt with its answer are needed, found {found}. Correct the "
+            "row, or name the columns that hold them (data.columns.text, .messages, or .prompt and .answer)."
+        )
 
 
 def _messages(record: Record) -> tuple[Message, ...]:

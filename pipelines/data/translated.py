@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from pipelines.config import DataConfig
-from pipelines.data.examples import Table, Translated
+from pipelines.data.examples import Translated
 from pipelines.data.fields import Columns, Field
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import text_of
@@ -25,23 +25,19 @@ class TranslatedTexts(ExampleKind):
 
     fields = (SOURCE, TARGET)
 
+    needed = "text with its target"
+
     def columns(self, data: DataConfig) -> Columns:
         return Columns(self.fields, {role: _parts(name)[0] for role, name in data.columns.items()})
 
-    def table(self, records: Iterable[Record], *, source: str, data: DataConfig) -> Table[Translated]:
-        """Check rows and keep them all, also such with an empty text.
+    def row(self, record: Record, data: DataConfig) -> Translated:
+        """Both texts, also empty ones.
 
         Raises:
-            UserError: a text that is missing or is none, or no rows.
+            UserError: a text that is missing or is none.
         """
         inner = {role: _parts(name)[1] for role, name in data.columns.items()}
-        rows = [
-            Translated(_text(record, "source", "text", inner), _text(record, "target", "text to be written", inner))
-            for record in records
-        ]
-        if not rows:
-            raise UserError(f"{source} holds no rows: at least one text with its target is needed. Give another file.")
-        return Table(rows)
+        return Translated(_text(record, "source", "text", inner), _text(record, "target", "text to be written", inner))
 
 
 def _parts(name: str | int) -> tuple[str, str]:

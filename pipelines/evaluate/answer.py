@@ -10,9 +10,9 @@ import torch
 
 from pipelines.config import DataConfig
 from pipelines.data.batches import evaluation_batches
+from pipelines.data.order import Order, pieces_of
 from pipelines.data.pack import merge, pack
 from pipelines.data.read import read_split
-from pipelines.data.shard import Order, pieces_of
 from pipelines.errors import UserError
 from pipelines.evaluate.evaluation import Answered
 from pipelines.inference.files import refuse_pickle
@@ -79,7 +79,7 @@ def answer(
         with torch.inference_mode():
             found = task.answers(model(**task.inputs(here)), here)
         answers.update(zip(batch.rows, found, strict=True))
-    pieces = pieces_of(encoded)
+    pieces = pieces_of([one.continues for one in encoded]).tolist()
     of = [row for row, count in zip(rows, pieces, strict=True) for _ in range(count)]
     return Answered(
         pieces=pieces,

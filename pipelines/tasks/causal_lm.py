@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,12 @@ class CausalLM(WritingTask):
                 examples.append(_chat(row, processor, max_length))
         return examples
 
-    def facts(self, rows: Sequence[Document | Chat]) -> dict[str, Any]:
-        """Whether it learnt to answer."""
-        return {"chats": any(isinstance(row, Chat) for row in rows)}
+    def count(self, row: Document | Chat) -> dict[str, int]:
+        return {"chats": int(isinstance(row, Chat))}
+
+    def facts(self, counts: Mapping[str, int]) -> dict[str, Any]:
+        """`chats`: whether it learnt to answer."""
+        return {"chats": counts.get("chats", 0) > 0}
 
     def padding(self, processor: Any) -> dict[str, float]:
         return {**text_padding(processor), "labels": IGNORE, "asked": 0}

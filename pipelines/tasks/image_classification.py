@@ -24,7 +24,7 @@ class ImageClassification(SequenceClassification):
     """One label an image; cross entropy. The model's own processor brings images to their size.
 
     An image costs as many sub-words as it has squares of 16 by 16 pixels then; `data.max_length` cuts none of them.
-    The data shards hold all images as the model reads them, 4 bytes a value.
+    The data shards hold all images as the model reads them, 4 bytes a value; with `data.memory`, on disk.
     """
 
     kind = IMAGES

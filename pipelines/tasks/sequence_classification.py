@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -58,11 +58,17 @@ class SequenceClassification(Task):
         if not rows:
             return []
         number = {label: i for i, label in enumerate(labels)}
-        pairs = None if rows[0].pair is None else [row.pair or "" for row in rows]
-        whole = processor([row.text for row in rows], pairs, verbose=False)
+        # Each by itself: what a row becomes must not depend on whether other rows have a second text.
+        lone = [row.text for row in rows if row.pair is None]
+        both = [(row.text, row.pair) for row in rows if row.pair is not None]
+        whole = {
+            paired: iter(_rows_of(processor(texts, verbose=False))) if texts else iter(())
+            for paired, texts in ((False, lone), (True, both))
+        }
         encoded = []
-        for at, row in enumerate(rows):
-            inputs, full = {name: whole[name][at] for name in whole}, len(whole["input_ids"][at])
+        for row in rows:
+            inputs = next(whole[row.pair is not None])
+            full = len(inputs["input_ids"])
             if full > max_length:
                 inputs = processor(row.text, row.pair, truncation=True, max_length=max_length)
             columns = {name: ints(column) for name, column in inputs.items()} | {"labels": self._target(row, number)}
@@ -225,6 +231,11 @@ class Regression(SequenceClassification):
         from pipelines.report.numbers import number_report
 
         return number_report(gold, np.concatenate(answers))
+
+
+def _rows_of(batch: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """What a tokenizer made of each text."""
+    return (dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True))
 
 
 def _said(answer: Array, labels: Sequence[str]) -> list[str]:

@@ -71,8 +71,16 @@ class Task(Head):
         """All columns but the labels, if nothing else is said."""
         return {name: column for name, column in batch.items() if name != "labels"}
 
-    def facts(self, rows: Sequence[Any]) -> dict[str, Any]:  # noqa: ARG002
-        """What of the training rows whoever uses the model must know; JSON. Nothing, if nothing else is said."""
+    def count(self, row: Any) -> Mapping[str, int]:  # noqa: ARG002
+        """What one row adds to the counts that `facts` go by; nothing, if nothing else is said."""
+        return {}
+
+    def facts(self, counts: Mapping[str, int]) -> dict[str, Any]:  # noqa: ARG002
+        """What of the training rows whoever uses the model must know; JSON. Nothing, if nothing else is said.
+
+        Args:
+            counts: of all rows together.
+        """
         return {}
 
     # -- scores ---------------------------------------------------------------------------------

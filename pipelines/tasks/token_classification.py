@@ -89,12 +89,16 @@ class TokenClassification(Task):
     def padding(self, processor: Any) -> dict[str, float]:
         return {**text_padding(processor), "labels": IGNORE}
 
-    def facts(self, rows: Sequence[TaggedSentence]) -> dict[str, Any]:
+    def count(self, row: TaggedSentence) -> dict[str, int]:
+        return {
+            "alone": sum(word in MARKS for word in row.words),
+            "attached": sum(len(word) > 1 and word[-1] in MARKS for word in row.words),
+        }
+
+    def facts(self, counts: Mapping[str, int]) -> dict[str, Any]:
         """`punctuation`: whether it is `attached` to its word or `separate`, as most of the rows have it."""
-        words = [word for row in rows for word in row.words]
-        alone = sum(word in MARKS for word in words)
-        attached = sum(len(word) > 1 and word[-1] in MARKS for word in words)
-        return {"punctuation": "attached" if attached > alone else "separate"}
+        more = counts.get("attached", 0) > counts.get("alone", 0)
+        return {"punctuation": "attached" if more else "separate"}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""

@@ -42,7 +42,7 @@ def difference(config: Config, before: Config) -> str | None:
             {
                 "run": {"name": one.run.name},
                 "model": one.model.model_dump(mode="json"),
-                "data": one.data.model_dump(mode="json", exclude={"shards"}),
+                "data": one.data.model_dump(mode="json", exclude={"shards", "memory", "scratch"}),
                 **lasting(one),
             }
         )

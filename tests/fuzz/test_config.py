@@ -36,6 +36,8 @@ FITTING = {
     "data.train": ["data/train.conll", "data", "config.yaml"],
     "data.dev": ["data/dev.conll", "null"],
     "data.iob": ["repair"],
+    "data.memory": ["64MB", "1.5 GiB", "1MB", "17000000"],
+    "data.scratch": [".", "nowhere"],
     "model.source": ["model", "model/config.json", "package:wheel/x", "data"],
     "model.dtype": ["float64"],
     "train.optimizer": ["adamw", "sgd", "lion", "adafactor"],

@@ -21,7 +21,10 @@ from pipelines.config import DataConfig
 from pipelines.data.examples import Table, TaggedSentence
 from pipelines.data.kind import ExampleKind
 from pipelines.data.read import read_split, sources
+from pipelines.data.row_bytes import from_bytes, to_bytes
+from pipelines.data.stream import blocks, fault_of
 from pipelines.data.tagged import TAGGED
+from pipelines.errors import UserError
 from pipelines.tasks import TASKS
 from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CANARY, Trial, fuzzed, lay
@@ -214,11 +217,28 @@ def test_a_file_is_read_or_refused_in_words(
     path = trial.given / f"train.{ending}"
     path.write_bytes(raw)
     try:
-        _check(trial.read(f"data: {ending}", lambda: read_split(str(path), split="train", data=data, kind=kind)))
+        read = trial.read(f"data: {ending}", lambda: read_split(str(path), split="train", data=data, kind=kind))
+        _check(read)
+        assert _streamed(str(path), data, kind) == (str(read) if isinstance(read, UserError) else _bytes(read))
         found = trial.read("data: sources", lambda: sources(data.model_copy(update={"path": str(trial.given)})))
         assert found == {"train": str(path)}
     finally:
         path.unlink()
+
+
+def _streamed(path: str, data: DataConfig, kind: ExampleKind) -> str | list[bytes]:
+    """The rows that a stream has, or what it says is wrong."""
+    rows: list[bytes] = []
+    for block in blocks(path, split="train", data=data, kind=kind):
+        if (fault := fault_of(block)) is not None:
+            return fault
+        rows += block["row"].to_pylist()
+    assert [to_bytes(from_bytes(row)) for row in rows] == rows
+    return rows
+
+
+def _bytes(table: Table[Any]) -> list[bytes]:
+    return [to_bytes(row) for row in table.rows]
 
 
 def _check(table: object) -> None:

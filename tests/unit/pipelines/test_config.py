@@ -35,6 +35,16 @@ def test_class_weights_are_given_by_label_or_by_one_word(tmp_path: Path) -> None
     assert load_config(write(tmp_path, config.to_yaml())) == config
 
 
+@pytest.mark.parametrize(
+    ("written", "size"),
+    [("64MB", 64_000_000), ("64 MiB", 2**26), ("1.5GiB", 3 * 2**29), ("20000000", 20_000_000), ("17000kb", 17_000_000)],
+)
+def test_memory_is_given_as_people_write_it(tmp_path: Path, written: str, size: int) -> None:
+    config = load_config(write(tmp_path, ""), [f"data.memory={written}"])
+    assert config.data.memory == size
+    assert load_config(write(tmp_path, config.to_yaml())) == config
+
+
 def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, "run: {name: x}"), ["plan.cut=[2, 3]", "plan.stages=3"])
     assert load_config(write(tmp_path, config.to_yaml())) == config
@@ -94,6 +104,13 @@ def test_a_resolved_config_reads_back_equal(tmp_path: Path) -> None:
         ),
         ("", "adapter={method: lora, options: {r: [2020-01-01]}}", "(date) should be a text, a finite number, true"),
         ("", "adapter={method: lora, options: {r: {2: 3}}}", "the name 2 is not text; put it in quotes"),
+        ("", "data.memory=lots", "'data.memory' is 'lots': give a size such as 64MB, 1.5GiB, or a number of bytes."),
+        ("", "data.memory=.inf", "'data.memory' is inf: give a size such as 64MB"),
+        ("", "data.memory=true", "'data.memory' is True: give a size such as 64MB"),
+        ("", "data.memory=64 MBits", "'data.memory' is '64 MBits': give a size such as 64MB"),
+        ("", "data.memory=999999999TB", "'data.memory' is '999999999TB': give a size such as 64MB"),
+        ("", "data.memory=1MB", "'data.memory' is '1MB': at least 16MB are needed."),
+        ("", "data.memory=-5", "'data.memory' is -5: at least 16MB are needed."),
         ("", "plan.stages=1000000000", "input should be less than or equal to 65536"),
         ("train: {freeze: [" + "1, " * 100 + "]}", "run.seed=1", "There are 90 more faults."),
     ],

@@ -80,7 +80,7 @@ def test_a_run_that_died_before_its_first_checkpoint_begins_anew_in_its_folder(h
     "change",
     [
         {"train": {"epochs": 9, "max_steps": 7}},
-        {"plan": {"stages": 3}, "data": {"shards": 5}},
+        {"plan": {"stages": 3}, "data": {"shards": 5, "memory": "64MB", "scratch": "/tmp"}},
         {"track": {"uri": "http://elsewhere"}, "checkpoint": {"keep": 9}, "serve": {"port": 1}},
     ],
     ids=["length", "plan", "tracking, checkpoints, serving"],

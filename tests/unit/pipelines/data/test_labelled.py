@@ -13,6 +13,8 @@ from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import ONE_LABEL, ONE_NUMBER, SEVERAL_LABELS
 from pipelines.data.read import read_split
 from pipelines.errors import UserError
+from pipelines.tasks import make_task
+from tests.tiny import write_model
 
 
 def read(path: Path, kind: ExampleKind, text: str, **settings: Any) -> Table[LabelledText]:
@@ -97,3 +99,15 @@ def test_a_column_for_what_the_examples_do_not_have_is_an_error() -> None:
 def test_words_with_tags_are_no_texts(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no column 'text'.*the columns are: 'tokens', 'tags'"):
         read(tmp_path / "a.conll", ONE_LABEL, "Ada\tB-PER\n")
+
+
+def test_what_a_row_becomes_does_not_depend_on_whether_other_rows_have_a_second_text(tmp_path: Path) -> None:
+    task = make_task("sequence-classification")
+    tokenizer = task.load_processor(str(write_model(tmp_path / "model", layers=1)))
+    rows = [LabelledText("Ann", None, ("a",)), LabelledText("Bob", "left", ("a",)), LabelledText("it", "", ("a",))]
+    whole = task.encode(rows, tokenizer, ["a"], 64)
+    alone = [task.encode([row], tokenizer, ["a"], 64)[0] for row in rows]
+    for one, other in zip(whole, alone, strict=True):
+        assert {n: c.tolist() for n, c in one.columns.items()} == {n: c.tolist() for n, c in other.columns.items()}
+    # [CLS] Ann [SEP] of 3 letters, and with a second text, be it empty, a [SEP] more.
+    assert [len(one.columns["input_ids"]) for one in whole] == [5, 10, 5]

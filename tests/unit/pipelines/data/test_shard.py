@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data.shard import DataShard, Order
+from pipelines.data.order import Order
+from pipelines.data.shard import DataShard
 from pipelines.tasks import make_task
 from tests.tiny import write_model
 

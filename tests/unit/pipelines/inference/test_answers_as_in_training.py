@@ -10,7 +10,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from pipelines.data import examples
-from pipelines.data.examples import Document, LabelledText
+from pipelines.data.examples import Chat, Document, LabelledText, Message
 from pipelines.data.pack import merge, pack
 from pipelines.inference.answer_predictor import AnswerPredictor, Question
 from pipelines.inference.mask_predictor import MaskPredictor
@@ -114,5 +114,6 @@ def test_a_translation_is_that_of_generate(tmp_path: Path) -> None:
 
 
 def test_a_document_is_no_chat() -> None:
-    task = make_task("causal-lm")
-    assert task.facts([Document("it rains")]) == {"chats": False}
+    task, chat = make_task("causal-lm"), Chat((Message("user", "a"), Message("assistant", "b")))
+    assert task.facts(task.count(Document("it rains"))) == {"chats": False}
+    assert task.facts(task.count(chat)) == {"chats": True}
