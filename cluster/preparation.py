@@ -25,6 +25,7 @@ from pipelines.report.observer import Beginning
 from pipelines.report.report import Report
 from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
+from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.settings import TaskSettings
 from pipelines.tasks.task import Task
@@ -76,7 +77,7 @@ class Preparation:
         config = self.config
         self._summaries = self.data.load()
         labels = {split: summary.labels for split, summary in self._summaries.items()}
-        self.labels = self._task.labels(labels)
+        self.labels = all_labels(self._task, labels, config.data.labels)
         check_labels(labels, self.labels)
         check_class_weights(config.train.class_weights, self.labels)
         self.model = Pretrained(config, self._task, self.labels)

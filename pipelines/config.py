@@ -17,6 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipelines.adapter_settings import AdapterConfig
+from pipelines.continual_settings import ContinualConfig, ReplayConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
@@ -55,6 +56,10 @@ class DataConfig(Section):
     columns: dict[str, str | int] = Field(default_factory=dict)
     """Columns by what they hold, where they go by other names than usual: `{tokens: words, tags: iob}` for words and
     tags, `{text: review, label: stars}` for texts and labels. Numbers, from 1, if a CSV or TSV file has no header."""
+    labels: tuple[str, ...] = ()
+    """Labels that the model is to have beside those of train, where it will meet them later."""
+    replay: ReplayConfig | None = None
+    """Rows of sets that the model has learnt already, mixed into those of train."""
     iob: Literal["strict", "repair"] = "strict"
     """What to do with an I- tag that opens an entity: refuse it, or turn it into B- and count it."""
     shards: int = Field(default=2, ge=1)
@@ -192,6 +197,8 @@ class Config(Section):
     adapter: Annotated[AdapterConfig | None, _spelt_out("adapter")] = None
     """Trains an adapter in place of the whole model; a word is short for its `method`."""
     data: DataConfig = DataConfig()
+    continual: ContinualConfig | None = None
+    """For `jobs.continual` only: data sets that are learnt one after the other."""
     train: TrainConfig = TrainConfig()
     plan: PlanConfig = PlanConfig()
     devices: dict[str, DeviceConfig] = Field(default_factory=dict)

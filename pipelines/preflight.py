@@ -9,6 +9,7 @@ from pipelines.config import Config
 from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
+from pipelines.data.replay import with_replayed
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.model.load import require_safetensors, resolve
@@ -20,6 +21,7 @@ from pipelines.plan.sharing import check_sharing
 from pipelines.plan.strategy import check_strategy
 from pipelines.take_up import Place, take_place
 from pipelines.tasks import make_task
+from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint_copy import remote
@@ -39,6 +41,11 @@ def preflight(config: Config) -> Place:
     Raises:
         UserError: the first thing that cannot work; nothing is held then, and nothing was written.
     """
+    if config.continual is not None:
+        raise UserError(
+            "The config has a section `continual`, of which a single run would do nothing. Start it with "
+            "`python -m jobs.continual`, or leave the section out."
+        )
     task = make_task(config.train.task)
     task.kind.columns(config.data).check()
     if config.train.label_smoothing and not task.smooths:
@@ -82,10 +89,12 @@ def _check_rows(config: Config, task: Task) -> None:
     if all(Path(source).is_file() for source in found.values()):
         size = sum(Path(source).stat().st_size for source in found.values())
         if size <= READ_TWICE:
-            labels = {
-                split: read_split(source, split=split, data=data, kind=task.kind).labels
-                for split, source in found.items()
+            tables = {
+                split: read_split(source, split=split, data=data, kind=task.kind) for split, source in found.items()
             }
-            known = task.labels(labels)
+            if "train" in tables:
+                tables["train"] = with_replayed(tables["train"], data, task.kind)
+            labels = {split: table.labels for split, table in tables.items()}
+            known = all_labels(task, labels, data.labels)
             check_labels(labels, known)
             check_class_weights(config.train.class_weights, known)

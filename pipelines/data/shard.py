@@ -17,6 +17,7 @@ from pipelines.config import DataConfig
 from pipelines.data.examples import Encoded
 from pipelines.data.pack import Packed, pack
 from pipelines.data.read import read_split, sources
+from pipelines.data.replay import with_replayed
 from pipelines.tasks.task import Task
 from pipelines.tasks.writing import Asked, WritingTask
 
@@ -62,11 +63,13 @@ class DataShard:
         """Read every split that the config names and keep this shard's rows.
 
         Raises:
-            UserError: a split that cannot be read; see pipelines/data/read.py.
+            UserError: a split, or a set to replay, that cannot be read; see pipelines/data/read.py.
         """
         summaries = {}
         for split, source in sources(self._data).items():
             table = read_split(source, split=split, data=self._data, kind=self._task.kind)
+            if split == "train":
+                table = with_replayed(table, self._data, self._task.kind)
             self._rows[split] = table.rows[self._shard :: self._num_shards]
             summaries[split] = SplitSummary(
                 len(table.rows), table.num_repaired, table.labels, self._task.facts(table.rows)

@@ -1,0 +1,84 @@
+"""The runs of a sequence of data sets, as configs of the main job.
+
+set 1 ──▶ run 1 ──model──▶ run 2 ──model──▶ run 3
+                           ▲ set 2          ▲ set 3
+                           └ of set 1       └ of sets 1 and 2      rows, with `method: replay`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.config import Config
+from pipelines.continual_settings import ContinualConfig, ReplayConfig
+from pipelines.errors import UserError
+
+
+def check_continual(config: Config) -> ContinualConfig:
+    """The section `continual`, when all that the config says goes together with it.
+
+    Raises:
+        UserError: there is no such section, or a setting that contradicts it or would do nothing.
+    """
+    wanted = config.continual
+    if wanted is None:
+        raise UserError(
+            "There is nothing to learn in turn: set continual.sets to two or more folders, such as "
+            "continual.sets='[first, second]'."
+        )
+    for name in ("path", "train", "dev", "test", "replay", "labels"):
+        if getattr(config.data, name):
+            raise UserError(f"data.{name} has no effect beside continual.sets, which name the data. Leave it out.")
+    if wanted.kept is not None and wanted.method != "replay":
+        raise UserError(
+            f"continual.kept={wanted.kept} has no effect with continual.method={wanted.method}. Leave it out, or use "
+            "continual.method=replay."
+        )
+    if config.adapter is not None:
+        raise UserError(
+            "An adapter does not go together with continual.sets: each run goes on from the whole model of the one "
+            "before. Leave adapter out."
+        )
+    if config.run.output is not None:
+        raise UserError("run.output is one run's, and continual.sets makes several. Use --output for all of them.")
+    return wanted
+
+
+def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Config:
+    """What the main job is to do for set `k`, counted from 0.
+
+    Args:
+        config: of the sequence.
+        folder: of the sequence; each run has a folder in it.
+        labels: of all sets, which the model has from the first run on.
+    """
+    wanted = check_continual(config)
+    data = {"path": wanted.sets[k], "labels": tuple(labels)}
+    changed = {
+        "run": config.run.model_copy(update={"output": str(run_folder(folder, k))}),
+        "checkpoint": config.checkpoint.model_copy(update={"resume": "never"}),
+        "continual": None,
+    }
+    if k > 0:
+        changed["model"] = config.model.model_copy(update={"source": str(model_folder(folder, k - 1))})
+        if wanted.method == "replay":
+            kept = {} if wanted.kept is None else {"kept": wanted.kept}
+            data["replay"] = ReplayConfig(sets=wanted.sets[:k], seed=config.run.seed, **kept)
+    return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
+
+
+def run_folder(folder: Path, k: int) -> Path:
+    """Where the run of set `k` goes."""
+    return folder / f"set-{k + 1}"
+
+
+def model_folder(folder: Path, k: int) -> Path:
+    """The model after set `k`."""
+    return run_folder(folder, k) / "model"
+
+
+def names_of(sets: Sequence[str]) -> list[str]:
+    """What the sets are called in a table: the last part of each, with its number where that is not enough."""
+    last = [Path(one).name or one for one in sets]
+    return [f"{name} ({k})" if last.count(name) > 1 else name for k, name in enumerate(last, 1)]
