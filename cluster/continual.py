@@ -9,11 +9,12 @@ from pathlib import Path
 
 from cluster.driver import Stopped
 from cluster.evaluating import evaluate_model
+from cluster.importance import estimate
 from cluster.session import connected
 from cluster.training import train
 from pipelines.config import Config, DataConfig
 from pipelines.continual.forgetting import Learnt
-from pipelines.continual.runs import check_continual, model_folder, names_of, run_of
+from pipelines.continual.runs import SAMPLE, check_continual, importance_file, model_folder, names_of, run_of
 from pipelines.continual.show import draw
 from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
@@ -53,6 +54,8 @@ def learn_in_turn(config: Config, *, folder: Path, tell: Tell) -> Learnt:
         for k in range(len(wanted.sets)):
             with environment({"MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": tracker.run_id})}):
                 train(run_of(each, k, folder=folder, labels=labels))
+            if wanted.method == "ewc" and k + 1 < len(wanted.sets):
+                _find_importance(run_of(each, k, folder=folder, labels=labels), k, folder, wanted.sample or SAMPLE)
             found = _scored(config, k, folder, found)
             for name, score in zip(found.sets, found.after[-1], strict=False):
                 tell(f"after {found.sets[k]}: {found.score_name} {score:.4f} on {name}")
@@ -90,6 +93,13 @@ def labels_of_all(config: Config) -> list[str]:
     for splits in tables.values():
         check_labels({split: table.labels for split, table in splits.items()}, known)
     return sorted(labels) if known else []
+
+
+def _find_importance(config: Config, k: int, folder: Path, sample: int) -> None:
+    """How much each weight matters for set `k` and those before it, at the end of its run."""
+    model = config.model.model_copy(update={"source": str(model_folder(folder, k))})
+    before = importance_file(folder, k - 1) if k else None
+    estimate(config.model_copy(update={"model": model}), path=importance_file(folder, k), sample=sample, before=before)
 
 
 def _scored(config: Config, k: int, folder: Path, found: Learnt) -> Learnt:

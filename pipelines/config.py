@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from pipelines.adapter_settings import AdapterConfig
-from pipelines.continual_settings import ContinualConfig, ReplayConfig
+from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
@@ -132,6 +132,8 @@ class TrainConfig(Section):
     """Most sub-words of a text that is written for the test split, where the task is to write; 0 writes none."""
     generate: bool = False
     """Write texts for the dev split too, after every epoch: they take many forward passes."""
+    ewc: EwcConfig | None = None
+    """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
 

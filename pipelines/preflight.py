@@ -25,6 +25,7 @@ from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint_copy import remote
+from pipelines.train.importance import check_ewc
 from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
@@ -56,6 +57,7 @@ def preflight(config: Config) -> Place:
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_sharing(config)
+    check_ewc(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     for name, part in config.devices.items():

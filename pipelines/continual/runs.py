@@ -2,7 +2,7 @@
 
 set 1 ──▶ run 1 ──model──▶ run 2 ──model──▶ run 3
                            ▲ set 2          ▲ set 3
-                           └ of set 1       └ of sets 1 and 2      rows, with `method: replay`
+                           └ of set 1       └ of sets 1 and 2      rows (replay), or what mattered (ewc)
 """
 
 from __future__ import annotations
@@ -11,8 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.config import Config
-from pipelines.continual_settings import ContinualConfig, ReplayConfig
+from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
 from pipelines.errors import UserError
+
+OF_METHOD = {"kept": "replay", "strength": "ewc", "sample": "ewc"}
+"""Settings that only one method has."""
+SAMPLE = 200
+"""`continual.sample` where it is left out."""
 
 
 def check_continual(config: Config) -> ContinualConfig:
@@ -30,10 +35,21 @@ def check_continual(config: Config) -> ContinualConfig:
     for name in ("path", "train", "dev", "test", "replay", "labels"):
         if getattr(config.data, name):
             raise UserError(f"data.{name} has no effect beside continual.sets, which name the data. Leave it out.")
-    if wanted.kept is not None and wanted.method != "replay":
+    for name, method in OF_METHOD.items():
+        if (value := getattr(wanted, name)) is not None and wanted.method != method:
+            raise UserError(
+                f"continual.{name}={value:g} has no effect with continual.method={wanted.method}. Leave it out, or use "
+                f"continual.method={method}."
+            )
+    if wanted.method == "ewc" and wanted.strength is None:
         raise UserError(
-            f"continual.kept={wanted.kept} has no effect with continual.method={wanted.method}. Leave it out, or use "
-            "continual.method=replay."
+            "continual.method=ewc wants to know how strongly weights are held back: set continual.strength, for "
+            "example to 1000. What is right depends on model and data; docs/continual.md says how to find it."
+        )
+    if config.train.ewc is not None:
+        raise UserError(
+            "train.ewc has no effect beside continual.sets. Leave it out; continual.method=ewc and continual.strength "
+            "say what it says, for every set."
         )
     if config.adapter is not None:
         raise UserError(
@@ -65,6 +81,10 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
         if wanted.method == "replay":
             kept = {} if wanted.kept is None else {"kept": wanted.kept}
             data["replay"] = ReplayConfig(sets=wanted.sets[:k], seed=config.run.seed, **kept)
+        if wanted.method == "ewc":
+            assert wanted.strength is not None
+            ewc = EwcConfig(importance=str(importance_file(folder, k - 1)), strength=wanted.strength)
+            changed["train"] = config.train.model_copy(update={"ewc": ewc})
     return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
 
 
@@ -76,6 +96,11 @@ def run_folder(folder: Path, k: int) -> Path:
 def model_folder(folder: Path, k: int) -> Path:
     """The model after set `k`."""
     return run_folder(folder, k) / "model"
+
+
+def importance_file(folder: Path, k: int) -> Path:
+    """How much each weight mattered for the sets up to `k`."""
+    return run_folder(folder, k) / "importance.safetensors"
 
 
 def names_of(sets: Sequence[str]) -> list[str]:

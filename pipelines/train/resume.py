@@ -16,10 +16,13 @@ from pipelines.train.checkpoint import Checkpoint
 def lasting(config: Config) -> dict[str, Any]:
     """What a resumed run may not change: it would not be the same run. Plan and length may change, and what is written
     for an evaluation."""
+    # Where nothing is held back, checkpoints say nothing of it: there are such from before it could be.
+    nothing = {"ewc"} if config.train.ewc is None else set()
+    left_out = {"epochs", "max_steps", "max_new_tokens", "generate"} | nothing
     return {
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json", exclude={"epochs", "max_steps", "max_new_tokens", "generate"}),
+        "train": config.train.model_dump(mode="json", exclude=left_out),
         # Threads are the plan's.
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,
