@@ -61,7 +61,7 @@ def learn_in_turn(config: Config, *, folder: Path, tell: Tell) -> Learnt:
                 tell(f"after {found.sets[k]}: {found.score_name} {score:.4f} on {name}")
             tracker.metrics(k + 1, found.metrics())
             write_json(folder / RESULT, found.to_json())
-        draw(folder / PICTURE, found)
+        draw(folder / PICTURE, [found])
         tracker.picture(folder / PICTURE)
         tracker.file(folder / RESULT)
         tracker.finish("FINISHED")

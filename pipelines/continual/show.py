@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.table import Table
 
@@ -30,16 +32,25 @@ def table_of(found: Learnt) -> Table:
     return table
 
 
-def draw(path: str | os.PathLike[str], found: Learnt) -> None:
-    """A line a set: its score after the run that learnt it, and after every one since."""
+def draw(path: str | os.PathLike[str], found: Sequence[Learnt]) -> None:
+    """A panel for each result, in it a line for each set: its score after the run that learnt it, and every one since."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure_of(found).savefig(path, dpi=DPI)
 
 
-def figure_of(found: Learnt) -> Figure:
-    figure = Figure(figsize=(1.8 + 1.6 * len(found.sets), 4), layout="constrained")
-    axes = figure.subplots()
+def figure_of(found: Sequence[Learnt]) -> Figure:
+    widest = max(len(one.sets) for one in found)
+    figure = Figure(figsize=(1.2 + (1 + 1.2 * widest) * len(found), 4), layout="constrained")
+    panels = figure.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for axes, one in zip(panels, found, strict=True):
+        _lines(axes, one)
+    panels[0].set_ylabel(f"{found[0].score_name} on test")
+    panels[0].legend(frameon=False, loc="lower left")
+    return figure
+
+
+def _lines(axes: Axes, found: Learnt) -> None:
     for s, name in enumerate(found.sets):
         runs = range(s, len(found.after))
         scores = [found.after[k][s] for k in runs]
@@ -48,10 +59,7 @@ def figure_of(found: Learnt) -> Figure:
         axes.plot(list(runs), scores, color=COLOURS[s % len(COLOURS)], marker=marker, linewidth=1.8, label=name)
     axes.set_xticks(range(len(found.sets)), [f"after {name}" for name in found.sets])
     axes.set_ylim(0, 1.02)
-    axes.set_ylabel(f"{found.score_name} on test")
-    axes.set_title(f"method {found.method}: forgetting {found.forgetting:.3f}", loc="left", color=INK)
-    axes.legend(frameon=False, loc="lower left")
+    axes.set_title(f"{found.method}: forgetting {found.forgetting:.3f}", loc="left", color=INK)
     axes.grid(axis="y", color="#E4E4E4", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(colors=INK)
-    return figure

@@ -54,5 +54,5 @@ def test_the_table_has_a_line_for_every_run_and_one_for_what_was_forgotten() -> 
 
 def test_the_picture_is_drawn_with_more_sets_than_colours(tmp_path: Path) -> None:
     many = tuple(tuple(0.5 for _ in range(k + 1)) for k in range(7))
-    draw(tmp_path / "new" / "forgetting.png", Learnt("replay", "F1", tuple(map(str, range(7))), many))
+    draw(tmp_path / "new" / "forgetting.png", [LEARNT, Learnt("replay", "F1", tuple(map(str, range(7))), many)])
     assert (tmp_path / "new" / "forgetting.png").read_bytes().startswith(b"\x89PNG")
