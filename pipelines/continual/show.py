@@ -33,7 +33,7 @@ def table_of(found: Learnt) -> Table:
 
 
 def draw(path: str | os.PathLike[str], found: Sequence[Learnt]) -> None:
-    """A panel for each result, in it a line for each set: its score after the run that learnt it, and every one since."""
+    """A panel a result, in it a line a set: its score after the run that learnt it, and after every one since."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure_of(found).savefig(path, dpi=DPI)

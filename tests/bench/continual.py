@@ -2,8 +2,8 @@
 
     python -m tests.bench.continual --data FOLDER [--methods none replay ewc] [--cache .data/bench-continual]
 
-The folder holds train.jsonl and test.jsonl with the columns text and label; each set has the rows of some of its labels,
-which no other set has. Every finished sequence is kept in --cache, so that a stopped benchmark goes on where it was.
+The folder holds train.jsonl and test.jsonl with the columns text and label; each set has the rows of some of its
+labels, which no other set has. Every finished sequence is kept in --cache, so that a stopped benchmark goes on where it was.
 Exit code 1 where neither replay nor weight consolidation forgets at most half of what plain fine-tuning does.
 """
 
@@ -133,9 +133,9 @@ def report(results: dict[str, tuple[Learnt, float]], given: argparse.Namespace) 
     return f"""`{command(__file__)}`
 
 {machine()}. Model {shown(given.model)}, {given.stages} stages, {given.epochs} epochs a set, batches of
-{given.batch_size}, AdamW {given.learning_rate:g}. Each set has {given.labels} labels of {given.data.resolve().name} that no other has, at
-most {given.rows} rows of each in train and {given.test_rows} in test; replay keeps {given.kept} rows a set, weight consolidation has the
-strength {given.strength:g}. Accuracy on test:
+{given.batch_size}, AdamW {given.learning_rate:g}. Each set has {given.labels} labels of {given.data.resolve().name}
+that no other has, at most {given.rows} rows of each in train and {given.test_rows} in test; replay keeps {given.kept}
+rows a set, weight consolidation has the strength {given.strength:g}. Accuracy on test:
 
 {table(["", *NAMES], scores)}
 
