@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from pipelines.config import DataConfig
@@ -12,6 +11,7 @@ from pipelines.data.examples import Table
 from pipelines.data.hub import PREFIX
 from pipelines.data.kind import ExampleKind
 from pipelines.data.read import read_split, sources
+from pipelines.data.textfile import existing
 
 
 def with_replayed(table: Table[Any], data: DataConfig, kind: ExampleKind) -> Table[Any]:
@@ -43,7 +43,7 @@ def sample(num_rows: int, kept: int, *, seed: int, k: int) -> list[int]:
 
 
 def _source(path: str, data: DataConfig) -> str:
-    if not path.startswith(PREFIX) and Path(path).is_file():
-        return str(Path(path).absolute())
+    if not path.startswith(PREFIX) and existing(path).is_file():
+        return str(existing(path).absolute())
     alone = data.model_copy(update={"path": path, "train": None, "dev": None, "test": None})
     return sources(alone)["train"]

@@ -18,6 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipelines.config import Config
+from pipelines.data.textfile import existing
 from pipelines.errors import UserError
 
 
@@ -48,9 +49,9 @@ class Importance:
             shapes: of the model's trained parameters.
 
         Raises:
-            UserError: there is no such file, it is no safetensors file, or it is of another model.
+            UserError: there is no such file, it cannot be read as safetensors, or it is of another model.
         """
-        self.path = Path(path)
+        self.path = importance_at(str(path))
         self.digest = _digest(self.path)
         """SHA-256 of the file."""
         try:
@@ -119,11 +120,19 @@ def check_ewc(config: Config) -> None:
             f"train.ewc does not go together with {what}: stages hold back the weights that they own. Use one replica "
             "of plan.strategy=pipeline with plan.servers=0, or leave train.ewc out."
         )
-    if not Path(config.train.ewc.importance).is_file():
-        raise UserError(
-            f"There is no file {config.train.ewc.importance} (train.ewc.importance). Give one that jobs.continual "
-            "wrote."
-        )
+    importance_at(config.train.ewc.importance)
+
+
+def importance_at(source: str) -> Path:
+    """The file that `train.ewc.importance` names.
+
+    Raises:
+        UserError: it is not there, or is no file.
+    """
+    path = existing(source)
+    if not path.is_file():
+        raise UserError(f"{path} is no file (train.ewc.importance). Give one that jobs.continual wrote.")
+    return path
 
 
 def _digest(path: Path) -> str:

@@ -3,7 +3,8 @@
     python -m tests.bench.continual --data FOLDER [--methods none replay ewc] [--cache .data/bench-continual]
 
 The folder holds train.jsonl and test.jsonl with the columns text and label; each set has the rows of some of its
-labels, which no other set has. Every finished sequence is kept in --cache, so that a stopped benchmark goes on where it was.
+labels, which no other set has. Every finished sequence is kept in --cache, so that a stopped benchmark goes on where it
+was.
 Exit code 1 where neither replay nor weight consolidation forgets at most half of what plain fine-tuning does.
 """
 

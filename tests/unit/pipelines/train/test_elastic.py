@@ -210,7 +210,7 @@ def test_a_file_of_another_model_or_none_at_all_is_told(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tensors")
     with pytest.raises(UserError, match="cannot be read as safetensors"):
         Importance(tmp_path / "text", {})
-    with pytest.raises(UserError, match="cannot be read: No such file"):
+    with pytest.raises(UserError, match="There is no file or folder"):
         Importance(tmp_path / "gone", {})
 
 
@@ -219,7 +219,8 @@ def test_a_file_of_another_model_or_none_at_all_is_told(tmp_path: Path) -> None:
     [
         (["plan.servers=1"], r"does not go together with plan\.servers"),
         (["plan.strategy=data"], r"does not go together with plan\.strategy=data"),
-        ([], "There is no file nowhere"),
+        ([], "There is no file or folder nowhere"),
+        (["train.ewc.importance=."], "is no file"),
     ],
 )
 def test_what_it_does_not_go_together_with_is_refused(overrides: list[str], said: str) -> None:
