@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,54 +13,61 @@ from cluster.importance import estimate
 from cluster.session import connected
 from cluster.training import train
 from pipelines.config import Config, DataConfig
+from pipelines.continual.folder import PICTURE, RESULT, keep, so_far
 from pipelines.continual.forgetting import Learnt
-from pipelines.continual.runs import SAMPLE, check_continual, importance_file, model_folder, names_of, run_of
+from pipelines.continual.runs import check_continual, importance_file, model_folder, run_folder, run_of, sample_of
 from pipelines.continual.show import draw
 from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.mlflow_store import environment
-from pipelines.report.summary import write_json
+from pipelines.run_folder import Busy, RunFolder, is_finished
 from pipelines.tasks import make_task
 from pipelines.tracking import Tracker
 
 Tell = Callable[[str], None]
-RESULT, PICTURE = "continual.json", "forgetting.png"
 
 
 def learn_in_turn(config: Config, *, folder: Path, tell: Tell) -> Learnt:
     """Train on one set after the other, and score every model on the test splits of all sets so far.
 
     Args:
-        folder: of the whole sequence; must not be there.
+        folder: of the whole sequence. One that was stopped in it goes on with the set that it was at.
 
     Raises:
-        UserError: config or data cannot be used, or the folder is there already.
+        UserError: config or data cannot be used, or the folder holds something else.
         Stopped: SIGINT or SIGTERM came; what is in the folder stays.
     """
-    wanted = check_continual(config)
+    check_continual(config)
     labels = labels_of_all(config)
     try:
-        folder.mkdir(parents=True)
-    except FileExistsError:
-        raise UserError(f"The folder {folder} is there already: give another one with --output.") from None
-    folder = folder.absolute()
-    tracker = Tracker.start(config, run_name=folder.name)
+        place = RunFolder(folder.absolute())
+    except Busy as busy:
+        raise UserError(f"A sequence is still going on in {folder} ({busy}). Give another one with --output.") from None
     try:
-        found = Learnt(wanted.method, "", tuple(names_of(wanted.sets)), ())
-        track = config.track.model_copy(update={"uri": tracker.uri, "system_metrics": False})
-        each = config.model_copy(update={"track": track})
-        for k in range(len(wanted.sets)):
-            with environment({"MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": tracker.run_id})}):
-                train(run_of(each, k, folder=folder, labels=labels))
-            if wanted.method == "ewc" and k + 1 < len(wanted.sets):
-                _find_importance(run_of(each, k, folder=folder, labels=labels), k, folder, wanted.sample or SAMPLE)
+        return _learn(config, place.path, labels, so_far(config, place.path), tell)
+    finally:
+        place.release()
+
+
+def _learn(config: Config, folder: Path, labels: Sequence[str], found: Learnt, tell: Tell) -> Learnt:
+    tracker = Tracker.start(config, run_name=folder.name)
+    track = config.track.model_copy(update={"uri": tracker.uri, "system_metrics": False})
+    each = config.model_copy(update={"track": track})
+    try:
+        for k in range(len(found.after), len(found.sets)):
+            one = run_of(each, k, folder=folder, labels=labels)
+            if not is_finished(run_folder(folder, k)):
+                with environment({"MLFLOW_RUN_CONTEXT": json.dumps({"mlflow.parentRunId": tracker.run_id})}):
+                    train(one)
+            if found.method == "ewc" and k + 1 < len(found.sets) and not importance_file(folder, k).is_file():
+                _find_importance(one, k, folder, sample_of(config))
             found = _scored(config, k, folder, found)
             for name, score in zip(found.sets, found.after[-1], strict=False):
                 tell(f"after {found.sets[k]}: {found.score_name} {score:.4f} on {name}")
             tracker.metrics(k + 1, found.metrics())
-            write_json(folder / RESULT, found.to_json())
+            keep(found, folder)
         draw(folder / PICTURE, [found])
         tracker.picture(folder / PICTURE)
         tracker.file(folder / RESULT)
@@ -96,7 +103,7 @@ def labels_of_all(config: Config) -> list[str]:
 
 
 def _find_importance(config: Config, k: int, folder: Path, sample: int) -> None:
-    """How much each weight matters for set `k` and those before it, at the end of its run."""
+    """How much each weight matters for set `k` and those before it, at the end of its run, which is `config`'s."""
     model = config.model.model_copy(update={"source": str(model_folder(folder, k))})
     before = importance_file(folder, k - 1) if k else None
     estimate(config.model_copy(update={"model": model}), path=importance_file(folder, k), sample=sample, before=before)

@@ -18,6 +18,7 @@ from pipelines.data.replay import sample as drawn
 from pipelines.data.sources import sources
 from pipelines.plan.plan import Plan, make_plan, with_local
 from pipelines.plan.schedules import make_schedule
+from pipelines.take_up import NEVER
 from pipelines.train.executor import StepOrder
 from pipelines.train.importance import Importance, write_importance
 from pipelines.train.specs import held
@@ -73,7 +74,8 @@ def _to_measure(config: Config) -> Config:
     data = config.data.model_copy(
         update={"path": None, "train": sources(config.data)["train"], "dev": None, "test": None, "replay": None}
     )
-    return config.model_copy(update={"train": train, "data": data, "devices": {}})
+    checkpoint = config.checkpoint.model_copy(update={"resume": NEVER})
+    return config.model_copy(update={"train": train, "data": data, "devices": {}, "checkpoint": checkpoint})
 
 
 def _square(run: Preparation, plan: Plan, crew: StageCrew, rows: list[int]) -> None:

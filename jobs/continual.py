@@ -30,7 +30,8 @@ def main(
 ) -> None:
     """Train on the data sets of continual.sets in turn, and say what is forgotten of the earlier ones.
 
-    Each set is a run of jobs.train that goes on from the model of the one before, and in MLflow a child run.
+    A sequence that did not come to its end goes on when the same command comes again with its folder as --output. Each
+    set is a run of jobs.train that goes on from the model of the one before, and in MLflow a child run.
 
     Exit codes: 0 done; 2 something to mend in config, data or cluster; 130 or 143 stopped by Ctrl-C or SIGTERM; 1 a
     fault.
@@ -48,7 +49,7 @@ def main(
     try:
         found = learn_in_turn(settings, folder=folder, tell=lambda line: typer.echo(line, err=True))
     except Stopped as stopped:
-        typer.echo(f"Stopped. The runs that came to their end are in {folder}.", err=True)
+        typer.echo(f"Stopped. Go on with: the same command, with --output {folder}", err=True)
         raise SystemExit(128 + stopped.signal) from None
     if as_json:
         typer.echo(json.dumps(found.to_json()))

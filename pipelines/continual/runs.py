@@ -56,6 +56,11 @@ def check_continual(config: Config) -> ContinualConfig:
             "An adapter does not go together with continual.sets: each run goes on from the whole model of the one "
             "before. Leave adapter out."
         )
+    if config.checkpoint.resume not in ("auto", "never"):
+        raise UserError(
+            f"checkpoint.resume={config.checkpoint.resume} is one run's, and continual.sets makes several. Leave it "
+            "out: a sequence goes on in its own folder (--output)."
+        )
     if config.run.output is not None:
         raise UserError("run.output is one run's, and continual.sets makes several. Use --output for all of them.")
     return wanted
@@ -73,7 +78,6 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
     data = {"path": wanted.sets[k], "labels": tuple(labels)}
     changed = {
         "run": config.run.model_copy(update={"output": str(run_folder(folder, k))}),
-        "checkpoint": config.checkpoint.model_copy(update={"resume": "never"}),
         "continual": None,
     }
     if k > 0:
@@ -86,6 +90,11 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
             ewc = EwcConfig(importance=str(importance_file(folder, k - 1)), strength=wanted.strength)
             changed["train"] = config.train.model_copy(update={"ewc": ewc})
     return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
+
+
+def sample_of(config: Config) -> int:
+    """Examples of a set by which it is found out what mattered."""
+    return check_continual(config).sample or SAMPLE
 
 
 def run_folder(folder: Path, k: int) -> Path:

@@ -19,9 +19,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from cluster.continual import RESULT, learn_in_turn
+from cluster.continual import learn_in_turn
 from cluster.session import connected
 from pipelines.config import Config
+from pipelines.continual.folder import RESULT
 from pipelines.continual.forgetting import Learnt
 from pipelines.continual.show import draw
 from tests.bench.inputs import MINILM

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from mlflow import MlflowClient
 from cluster.continual import labels_of_all, learn_in_turn
 from cluster.importance import estimate
 from pipelines.config import Config, from_overrides
+from pipelines.continual.folder import keep
 from pipelines.errors import UserError
 from pipelines.evaluate.answer import labels_of
 from tests.cluster.faults import Faults, stage
@@ -54,7 +56,8 @@ def test_every_set_is_a_run_from_the_model_of_the_one_before_and_all_so_far_are_
     tmp_path: Path, method: tuple[str, ...]
 ) -> None:
     told: list[str] = []
-    found = learn_in_turn(settings(tmp_path, *method), folder=tmp_path / "turns", tell=told.append)
+    wanted = settings(tmp_path, *method)
+    found = learn_in_turn(wanted, folder=tmp_path / "turns", tell=told.append)
     assert [len(scores) for scores in found.after] == [1, 2, 3]
     assert (found.sets, found.score_name, len(told)) == (tuple(SETS), "accuracy", 6)
     assert json.loads((tmp_path / "turns" / "continual.json").read_text())["after"] == [*map(list, found.after)]
@@ -71,6 +74,11 @@ def test_every_set_is_a_run_from_the_model_of_the_one_before_and_all_so_far_are_
     (parent,) = [one for one in runs if "mlflow.parentRunId" not in one.data.tags]
     assert len([one for one in runs if one.data.tags.get("mlflow.parentRunId") == parent.info.run_id]) == 3
     assert parent.data.metrics["forgetting"] == pytest.approx(found.forgetting)
+    # As if it had been killed at the end of the last run.
+    keep(replace(found, after=found.after[:2]), tmp_path / "turns")
+    (tmp_path / "turns" / "set-3" / "summary.json").unlink()
+    assert learn_in_turn(wanted, folder=tmp_path / "turns", tell=told.append) == found
+    assert len(told) == 6 + 3
 
 
 def test_sets_are_looked_at_before_the_first_of_them_is_learnt(tmp_path: Path) -> None:

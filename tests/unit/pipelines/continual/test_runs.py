@@ -53,6 +53,7 @@ def test_a_run_can_be_written_and_read_as_a_config(tmp_path: Path) -> None:
         ([SETS, "data.labels=[a]"], r"data\.labels has no effect beside"),
         ([SETS, "continual.kept=5"], r"continual\.kept=5 has no effect with continual\.method=none"),
         ([SETS, "adapter=lora"], "An adapter does not go together"),
+        ([SETS, "checkpoint.resume=runs/x"], r"checkpoint\.resume=runs/x is one run's"),
         ([SETS, "run.output=x"], r"run\.output is one run's"),
     ],
 )
