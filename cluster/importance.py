@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import ray
 
 from cluster.beginnings import Beginnings
 from cluster.crew import StageCrew
@@ -92,7 +95,7 @@ def _square(run: Preparation, plan: Plan, crew: StageCrew, rows: list[int]) -> N
         for actions in make_schedule(replica.schedule, replica.pipeline, 1)
     ]
     for first in range(0, len(rows), AHEAD):
-        ended = {}
+        ended: dict[str, ray.ObjectRef[Any]] = {}
         for number, row in enumerate(rows[first : first + AHEAD], first):
             micro_batch = MicroBatch((row,), run.lengths["train"].lengths[row])
             weight = run.target_weight(Step((micro_batch,)))

@@ -75,8 +75,8 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
         labels: of all sets, which the model has from the first run on.
     """
     wanted = check_continual(config)
-    data = {"path": wanted.sets[k], "labels": tuple(labels)}
-    changed = {
+    data: dict[str, object] = {"path": wanted.sets[k], "labels": tuple(labels)}
+    changed: dict[str, object] = {
         "run": config.run.model_copy(update={"output": str(run_folder(folder, k))}),
         "continual": None,
     }
