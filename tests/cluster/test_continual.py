@@ -39,7 +39,7 @@ def settings(tmp_path: Path, *overrides: str) -> Config:
     sets = ", ".join(map(str, write_sets(tmp_path / "sets")))
     return from_overrides(
         [
-            f"continual.sets=[{sets}]", f"model={write_model(tmp_path / 'model', layers=1)}", "data.shards=1",
+            f"continual.sets=[{sets}]", f"model={write_model(tmp_path / 'model', layers=2)}", "data.shards=1",
             "train.task=sequence-classification", "train.epochs=1", "train.learning_rate=1e-3", "plan.stages=2",
             "plan.cpus_per_stage=0.25", f"track.uri=sqlite:///{tmp_path}/mlflow.db", "track.system_metrics=false",
             "run.name=tiny", *overrides,
