@@ -66,7 +66,9 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self._settings = TaskSettings(config.train.mask_probability, config.train.temperature, config.run.seed)
+        self._settings = TaskSettings(
+            config.train.mask_probability, config.train.temperature, config.run.seed, config.train.distil
+        )
         self._task = make_task(config.train.task, settings=self._settings)
         self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)
 

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from pipelines.adapter_settings import AdapterConfig
 from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
+from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.recovery_settings import RecoveryConfig
@@ -132,6 +133,8 @@ class TrainConfig(Section):
     """Most sub-words of a text that is written for the test split, where the task is to write; 0 writes none."""
     generate: bool = False
     """Write texts for the dev split too, after every epoch: they take many forward passes."""
+    distil: DistilConfig | None = None
+    """Learns from the answers of another model, too."""
     ewc: EwcConfig | None = None
     """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()

@@ -54,6 +54,10 @@ def preflight(config: Config) -> Place:
             f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "
             "Remove it."
         )
+    if config.train.distil is not None and not task.distils:
+        raise UserError(
+            f"train.distil is for tasks that give a row one label, and {config.train.task} is none of them. Remove it."
+        )
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_sharing(config)
@@ -75,6 +79,8 @@ def preflight(config: Config) -> Place:
         if not (config.data.path or "").startswith(PREFIX):
             _check_rows(config, task)
         require_safetensors(resolve(config.model.source))
+        if config.train.distil is not None:
+            require_safetensors(resolve(config.train.distil.teacher))
         task.load_processor(config.model.source)
         if config.checkpoint.copy_to is not None:
             remote(config.checkpoint.copy_to, "checkpoint.copy_to").check_writable("checkpoint.copy_to")

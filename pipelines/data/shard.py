@@ -57,7 +57,7 @@ class DataShard:
     def __init__(self, data: DataConfig, task: Task, *, shard: int, num_shards: int) -> None:
         self._data, self._task, self._shard, self._num_shards = data, task, shard, num_shards
         self._rows: dict[str, list[Any]] = {}
-        self._encoded: dict[str, list[Encoded]] = {}
+        self._encoded: dict[str, Sequence[Encoded]] = {}
 
     def load(self) -> dict[str, SplitSummary]:
         """Read every split that the config names and keep this shard's rows.
@@ -80,7 +80,9 @@ class DataShard:
         """Encode this shard's rows for the model of `source`; the returned numbers are all that the driver learns."""
         processor, self._max_length = self._task.load_processor(source), max_length
         for split, rows in self._rows.items():
-            self._encoded[split] = self._task.encode(rows, processor, labels, max_length)
+            examples = self._task.encode(rows, processor, labels, max_length)
+            taught = split == "train"
+            self._encoded[split] = self._task.taught(rows, examples, labels, max_length) if taught else examples
         return {
             split: Lengths(
                 [row.length for row in rows],

@@ -16,8 +16,8 @@ from pipelines.train.checkpoint import Checkpoint
 def lasting(config: Config) -> dict[str, Any]:
     """What a resumed run may not change: it would not be the same run. Plan and length may change, and what is written
     for an evaluation."""
-    # Where nothing is held back, checkpoints say nothing of it: there are such from before it could be.
-    nothing = {"ewc"} if config.train.ewc is None else set()
+    # Of what is not used, checkpoints say nothing: there are such from before it could be.
+    nothing = {name for name in ("ewc", "distil") if getattr(config.train, name) is None}
     left_out = {"epochs", "max_steps", "max_new_tokens", "generate"} | nothing
     return {
         "seed": config.run.seed,

@@ -49,6 +49,7 @@ FITTING = {
     "train.recompute": ["auto", "true"],
     "train.freeze": ["['*']", "[]"],
     "train.ewc": ["{importance: model/model.safetensors, strength: 1}", "{importance: data, strength: 2}"],
+    "train.distil": ["{teacher: model}", "{teacher: data, weight: 1}"],
     "train.ewc.importance": ["model/model.safetensors"],
     "continual": ["{sets: [data, data]}", "{sets: [data]}", "{sets: [data, model], method: ewc}"],
     "plan.strategy": ["data", "pipeline"],
