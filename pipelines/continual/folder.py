@@ -44,13 +44,17 @@ def so_far(config: Config, folder: Path) -> Learnt:
         raise UserError(f"{what}: it holds something of another config ({differs}). {mend}")
     if not (folder / RESULT).is_file():
         return Learnt(wanted.method, "", sets, ())
-    found = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    after = tuple(tuple(scores) for scores in found["after"])
-    if len(after) == len(sets):
+    found = kept(folder)
+    if found.is_whole:
         raise UserError(f"{what}: it holds a sequence that came to its end. {mend}")
-    return Learnt(wanted.method, found["score_name"], sets, after)
+    return found
 
 
 def keep(found: Learnt, folder: Path) -> None:
     """Write the scores so far."""
     write_json(folder / RESULT, found.to_json())
+
+
+def kept(folder: Path) -> Learnt:
+    """What `keep` wrote."""
+    return Learnt.of(json.loads((folder / RESULT).read_text(encoding="utf-8")))

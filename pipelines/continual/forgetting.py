@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -18,6 +18,17 @@ class Learnt:
     """What they are called, in the order in which they were learnt."""
     after: tuple[tuple[float, ...], ...]
     """`after[k][s]`: on the test split of set `s`, of the model after set `k`; `s` is at most `k`."""
+
+    @classmethod
+    def of(cls, tree: Mapping[str, Any]) -> Learnt:
+        """What `to_json` made a tree of."""
+        after = tuple(tuple(scores) for scores in tree["after"])
+        return cls(tree["method"], tree["score_name"], tuple(tree["sets"]), after)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every set was learnt."""
+        return len(self.after) == len(self.sets)
 
     @property
     def forgotten(self) -> list[float]:

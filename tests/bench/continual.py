@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from typing import Any
 from cluster.continual import learn_in_turn
 from cluster.session import connected
 from pipelines.config import Config
-from pipelines.continual.folder import RESULT
+from pipelines.continual.folder import RESULT, kept
 from pipelines.continual.forgetting import Learnt
 from pipelines.continual.show import draw
 from tests.bench.inputs import MINILM
@@ -65,18 +63,18 @@ def write_sets(given: argparse.Namespace, folder: Path) -> list[Path]:
         own = set(labels[k * given.labels : (k + 1) * given.labels])
         for split, most in (("train", given.rows), ("test", given.test_rows)):
             taken: Counter[str] = Counter()
-            kept = []
+            chosen = []
             for row in rows[split]:
                 if row["label"] in own and taken[row["label"]] < most:
                     taken[row["label"]] += 1
-                    kept.append(json.dumps({"text": row["text"], "label": row["label"]}))
+                    chosen.append(json.dumps({"text": row["text"], "label": row["label"]}))
             (folder / name).mkdir(parents=True, exist_ok=True)
-            (folder / name / f"{split}.jsonl").write_text("\n".join(kept) + "\n", encoding="utf-8")
+            (folder / name / f"{split}.jsonl").write_text("\n".join(chosen) + "\n", encoding="utf-8")
     return [folder / name for name in NAMES]
 
 
-def learnt(method: str, given: argparse.Namespace) -> tuple[Learnt, float]:
-    """The result of a method and the seconds that it took, from the cache where it is there."""
+def learnt(method: str, given: argparse.Namespace) -> Learnt:
+    """The result of a method, from the cache where it is there."""
     own = {"replay": {"kept": given.kept}, "ewc": {"strength": given.strength}}.get(method, {})
     names = ("labels", "rows", "test_rows", "model", "epochs", "batch_size", "learning_rate", "stages", "seed")
     what = {
@@ -87,17 +85,11 @@ def learnt(method: str, given: argparse.Namespace) -> tuple[Learnt, float]:
     }
     digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
     folder: Path = given.cache.absolute() / f"{method}-{digest}"
-    done = folder / "seconds.json"
-    if not done.exists():
-        # A sequence that was stopped is no result.
-        shutil.rmtree(folder, ignore_errors=True)
-        sets = write_sets(given, folder / "sets")
-        begin = time.perf_counter()
-        learn_in_turn(config(method, own, sets, folder, given), folder=folder / "turns", tell=print)
-        done.write_text(json.dumps(time.perf_counter() - begin), encoding="utf-8")
-    found = json.loads((folder / "turns" / RESULT).read_text(encoding="utf-8"))
-    after = tuple(map(tuple, found["after"]))
-    return Learnt(found["method"], found["score_name"], tuple(found["sets"]), after), json.loads(done.read_text())
+    turns = folder / "turns"
+    if (turns / RESULT).exists() and (found := kept(turns)).is_whole:
+        return found
+    sets = write_sets(given, folder / "sets")
+    return learn_in_turn(config(method, own, sets, folder, given), folder=turns, tell=print)
 
 
 def config(method: str, own: dict[str, Any], sets: list[Path], folder: Path, given: argparse.Namespace) -> Config:
@@ -120,18 +112,16 @@ def config(method: str, own: dict[str, Any], sets: list[Path], folder: Path, giv
     )
 
 
-def report(results: dict[str, tuple[Learnt, float]], given: argparse.Namespace) -> str:
-    plain, _ = results["none"]
+def report(results: dict[str, Learnt], given: argparse.Namespace) -> str:
+    plain = results["none"]
     scores, totals = [], []
-    for method, (found, seconds) in results.items():
+    for method, found in results.items():
         for k, after in enumerate(found.after):
             cells = [f"{score:.3f}" for score in after]
             scores.append([f"{method}, after {found.sets[k]}", *cells, *[""] * (len(NAMES) - len(cells))])
         scores.append([f"{method}, forgotten", *(f"{lost:.3f}" for lost in found.forgotten), ""])
         share = found.forgetting / plain.forgetting
-        totals.append(
-            [method, f"{found.forgetting:.3f}", f"{share:.0%}", f"{found.mean_score:.3f}", f"{seconds:.0f} s"]
-        )
+        totals.append([method, f"{found.forgetting:.3f}", f"{share:.0%}", f"{found.mean_score:.3f}"])
     return f"""`{command(__file__)}`
 
 {machine()}. Model {shown(given.model)}, {given.stages} stages, {given.epochs} epochs a set, batches of
@@ -141,7 +131,7 @@ rows a set, weight consolidation has the strength {given.strength:g}. Accuracy o
 
 {table(["", *NAMES], scores)}
 
-{table(["method", "forgetting", "of plain", "mean score", "took"], totals)}
+{table(["method", "forgetting", "of plain", "mean score"], totals)}
 
 ![Scores of each set after each run](pictures/{PICTURE.name})
 """
@@ -154,8 +144,8 @@ def main() -> int:
     body = report(results, given)
     print(body)
     replace_section(PAGE, "continual", body)
-    draw(PICTURE, [found for found, _ in results.values()])
-    plain, *others = (found.forgetting for found, _ in results.values())
+    draw(PICTURE, list(results.values()))
+    plain, *others = (found.forgetting for found in results.values())
     return 0 if min(others) <= HALF * plain else 1
 
 
