@@ -22,6 +22,7 @@ from pipelines.tasks import make_task
 from pipelines.train.device import Device, Peaks
 from pipelines.train.events import StageReport
 from pipelines.train.executor import Executor, StepOrder
+from pipelines.train.importance import Squares
 from pipelines.train.pieces import Part
 from pipelines.train.specs import StageSpec, held
 from pipelines.train.stage import Stage
@@ -85,6 +86,7 @@ class StageShell:
         self._executor: Executor | None = None
         self._stage: Stage | None = None
         self._padding: Mapping[str, float] = {}
+        self._squares = Squares()
         if role is not None:
             self.play(role)
         # Loads the library's model classes now, while the driver still reads the data.
@@ -159,6 +161,7 @@ class StageShell:
         before, self._executor = self._stage, None
         self._stage = Stage(before.spec, self._device)
         self._stage.load(before.held())
+        self._stage.restore(before.held_back())
         self._connect(addresses, driver, servers)
         return self._stage.table_names
 
@@ -258,10 +261,17 @@ class StageShell:
         if first:
             stage = self._stage
             all_of = {
-                "weights": stage.named_weights, "moments": stage.named_moments, "gradients": stage.named_gradients
+                "weights": stage.named_weights, "moments": stage.named_moments, "gradients": stage.named_gradients,
+                "importance": self._squares.named,
             }  # fmt: skip
             self._driver.begin(all_of[part]())
         return self._driver.give(number, part)
+
+    def square_gradients(self) -> None:
+        """Of a step that had no update, into the sums that are given as `importance`; forgets them."""
+        assert self._stage is not None
+        self._squares.add(self._stage.named_gradients())
+        self._stage.forget_gradients()
 
     def forget_gradients(self) -> None:
         """Of a step that had no update."""

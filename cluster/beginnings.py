@@ -44,10 +44,11 @@ class Beginnings:
         model = self._run.model
 
         def state(names: Sequence[str]) -> tuple[Named, Named]:
+            held = self._run.held_back(names)
             if checkpoint is None:
-                return model.weights(names).items(), ()
+                return model.weights(names).items(), held
             frozen = model.weights(name for name in names if name not in model.trained)
-            return chain(frozen.items(), checkpoint.weights(names)), checkpoint.moments(names)
+            return chain(frozen.items(), checkpoint.weights(names)), chain(checkpoint.moments(names), held)
 
         version = 0 if checkpoint is None else checkpoint.step
         return Start(self._replicas, model.padding, state, model.shapes(), version)

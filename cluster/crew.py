@@ -246,6 +246,14 @@ class StageCrew:
         self._all("forget_gradients", to="forget its gradients")
         return gradients
 
+    def square_gradients(self) -> list[ray.ObjectRef[None]]:
+        """Have every stage add the squares of its gradients, after a step without an update; forgets them."""
+        return [stage.square_gradients.remote() for stage in self._stages]
+
+    def importance(self) -> Iterator[tuple[str, Tensor]]:
+        """The sums of these squares, of all stages, fetched piece by piece."""
+        return (item for piece in self._hands.take("importance") for item in piece.items())
+
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """All stages' weights, fetched piece by piece. No step may run meanwhile."""
         return (item for piece in self._hands.take("weights") for item in piece.items())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from pipelines.report.observer import Beginning
 from pipelines.report.report import Report
 from pipelines.take_up import AUTO, NEVER
 from pipelines.tasks import make_task
+from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.settings import TaskSettings
 from pipelines.tasks.task import Task
@@ -32,6 +33,8 @@ from pipelines.tasks.writing import Asked, WritingTask
 from pipelines.tasks.writing_rules import WritingRules, rules_of
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.checkpoint_choose import choose
+from pipelines.train.elastic import ANCHOR, IMPORTANCE
+from pipelines.train.importance import Importance
 from pipelines.train.resume import as_before, check_same, check_unfinished, lasting
 
 
@@ -63,7 +66,9 @@ class Preparation:
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
-        self._settings = TaskSettings(config.train.mask_probability, config.train.temperature, config.run.seed)
+        self._settings = TaskSettings(
+            config.train.mask_probability, config.train.temperature, config.run.seed, config.train.distil
+        )
         self._task = make_task(config.train.task, settings=self._settings)
         self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)
 
@@ -76,10 +81,12 @@ class Preparation:
         config = self.config
         self._summaries = self.data.load()
         labels = {split: summary.labels for split, summary in self._summaries.items()}
-        self.labels = self._task.labels(labels)
+        self.labels = all_labels(self._task, labels, config.data.labels)
         check_labels(labels, self.labels)
         check_class_weights(config.train.class_weights, self.labels)
         self.model = Pretrained(config, self._task, self.labels)
+        ewc = config.train.ewc
+        self._importance = None if ewc is None else Importance(ewc.importance, self.model.shapes())
         self.rules: WritingRules | None = None
         if isinstance(self._task, WritingTask) and config.train.max_new_tokens:
             self.rules = rules_of(self.model.generation, config.train.max_new_tokens)
@@ -118,12 +125,23 @@ class Preparation:
     @property
     def facts(self) -> dict[str, Any]:
         """What a run that goes on from a checkpoint of this one may not change."""
-        return lasting(self.config) | {"labels": self.labels}
+        held = {} if self._importance is None else {"importance": self._importance.digest}
+        return lasting(self.config) | {"labels": self.labels} | held
 
     @property
     def first_step(self) -> int:
         """Steps that were done before."""
         return 0 if self.start is None else self.start.step
+
+    def held_back(self, names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
+        """By what `train.ewc` holds named parameters back; the weights that the run began with are their anchors."""
+        if self._importance is None:
+            return
+        trained = [name for name in names if name in self.model.trained]
+        anchors = self.model.weights(trained)
+        for name, value in self._importance.named(trained):
+            yield f"{name}/{IMPORTANCE}", value
+            yield f"{name}/{ANCHOR}", anchors[name]
 
     def head(self) -> Task:
         """The task with the settings of its loss."""

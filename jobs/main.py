@@ -10,6 +10,7 @@ import typer
 # A job's module is imported when the job is called: `motley --help` waits for none of them.
 JOBS = {
     "train": "Fine-tune a model cut over several actors, track the run in MLflow, and register the result.",
+    "continual": "Learn one data set after the other, and say what is forgotten of the earlier ones.",
     "tune": "Search for better settings: many runs, compared on dev.",
     "rates": "Find a learning rate: train with one that rises, and see what the loss does.",
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",

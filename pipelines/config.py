@@ -19,7 +19,9 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.adapter_settings import AdapterConfig
 from pipelines.byte_size import byte_size
+from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
+from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.recovery_settings import RecoveryConfig
@@ -60,6 +62,10 @@ class DataConfig(Section):
     columns: dict[str, str | int] = Field(default_factory=dict)
     """Columns by what they hold, where they go by other names than usual: `{tokens: words, tags: iob}` for words and
     tags, `{text: review, label: stars}` for texts and labels. Numbers, from 1, if a CSV or TSV file has no header."""
+    labels: tuple[str, ...] = ()
+    """Labels that the model is to have beside those of train, where it will meet them later."""
+    replay: ReplayConfig | None = None
+    """Rows of sets that the model has learnt already, mixed into those of train."""
     iob: Literal["strict", "repair"] = "strict"
     """What to do with an I- tag that opens an entity: refuse it, or turn it into B- and count it."""
     shards: int = Field(default=2, ge=1)
@@ -147,6 +153,10 @@ class TrainConfig(Section):
     """Most sub-words of a text that is written for the test split, where the task is to write; 0 writes none."""
     generate: bool = False
     """Write texts for the dev split too, after every epoch: they take many forward passes."""
+    distil: DistilConfig | None = None
+    """Learns from the answers of another model, too."""
+    ewc: EwcConfig | None = None
+    """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
 
@@ -212,6 +222,8 @@ class Config(Section):
     adapter: Annotated[AdapterConfig | None, _spelt_out("adapter")] = None
     """Trains an adapter in place of the whole model; a word is short for its `method`."""
     data: DataConfig = DataConfig()
+    continual: ContinualConfig | None = None
+    """For `jobs.continual` only: data sets that are learnt one after the other."""
     train: TrainConfig = TrainConfig()
     plan: PlanConfig = PlanConfig()
     devices: dict[str, DeviceConfig] = Field(default_factory=dict)

@@ -9,6 +9,7 @@ from pipelines.config import Config
 from pipelines.data.hub import PREFIX
 from pipelines.data.labels import check_labels
 from pipelines.data.read import read_split
+from pipelines.data.replay import with_replayed
 from pipelines.data.sources import sources
 from pipelines.errors import UserError
 from pipelines.model.load import require_safetensors, resolve
@@ -20,9 +21,11 @@ from pipelines.plan.sharing import check_sharing
 from pipelines.plan.strategy import check_strategy
 from pipelines.take_up import Place, take_place
 from pipelines.tasks import make_task
+from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
 from pipelines.train.checkpoint_copy import remote
+from pipelines.train.importance import check_ewc
 from pipelines.train.local import check_local
 from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
@@ -41,8 +44,14 @@ def preflight(config: Config) -> Place:
     Raises:
         UserError: the first thing that cannot work; nothing is held then, and nothing was written.
     """
+    if config.continual is not None:
+        raise UserError(
+            "The config has a section `continual`, of which a single run would do nothing. Start it with "
+            "`python -m jobs.continual`, or leave the section out."
+        )
     task = make_task(config.train.task)
     task.kind.columns(config.data).check()
+    _check_bounded(config)
     if config.data.scratch is not None and config.data.memory is None:
         raise UserError(
             "data.scratch says where data is held that is larger than data.memory, which is not set. Set it, or leave "
@@ -53,11 +62,16 @@ def preflight(config: Config) -> Place:
             f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "
             "Remove it."
         )
+    if config.train.distil is not None and not task.distils:
+        raise UserError(
+            f"train.distil is for tasks that give a row one label, and {config.train.task} is none of them. Remove it."
+        )
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_poisoned(config)
     check_patience(config)
     check_sharing(config)
+    check_ewc(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     for name, part in config.devices.items():
@@ -75,6 +89,8 @@ def preflight(config: Config) -> Place:
         if not (config.data.path or "").startswith(PREFIX):
             _check_rows(config, task)
         require_safetensors(resolve(config.model.source))
+        if config.train.distil is not None:
+            require_safetensors(resolve(config.train.distil.teacher))
         task.load_processor(config.model.source)
         if config.checkpoint.copy_to is not None:
             remote(config.checkpoint.copy_to, "checkpoint.copy_to").check_writable("checkpoint.copy_to")
@@ -84,6 +100,16 @@ def preflight(config: Config) -> Place:
         raise
 
 
+def _check_bounded(config: Config) -> None:
+    """Refuse what a data shard would hold beside the rows that are bounded."""
+    for key, there in (("data.replay", config.data.replay), ("train.distil", config.train.distil)):
+        if config.data.memory is not None and there is not None:
+            raise UserError(
+                f"data.memory bounds what a data shard holds, and {key} would make it hold more: rows of earlier sets, "
+                "or a teacher. Remove one of them."
+            )
+
+
 def _check_rows(config: Config, task: Task) -> None:
     """Read what is small enough to be read twice: the data shards read and check everything once more."""
     data = config.data
@@ -91,10 +117,12 @@ def _check_rows(config: Config, task: Task) -> None:
     if all(Path(source).is_file() for source in found.values()):
         size = sum(Path(source).stat().st_size for source in found.values())
         if size <= READ_TWICE:
-            labels = {
-                split: read_split(source, split=split, data=data, kind=task.kind).labels
-                for split, source in found.items()
+            tables = {
+                split: read_split(source, split=split, data=data, kind=task.kind) for split, source in found.items()
             }
-            known = task.labels(labels)
+            if "train" in tables:
+                tables["train"] = with_replayed(tables["train"], data, task.kind)
+            labels = {split: table.labels for split, table in tables.items()}
+            known = all_labels(task, labels, data.labels)
             check_labels(labels, known)
             check_class_weights(config.train.class_weights, known)

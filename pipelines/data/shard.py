@@ -21,10 +21,11 @@ import numpy as np
 from pipelines.config import DataConfig
 from pipelines.data.anonymous import MemoryUse
 from pipelines.data.examples import Encoded
-from pipelines.data.holding import OnDisk, RowFile, holding_of
+from pipelines.data.holding import Encode, OnDisk, RowFile, holding_of
 from pipelines.data.order import Where, pieces_of
 from pipelines.data.pack import Ints, Packed, pack
 from pipelines.data.read import read_split, sources
+from pipelines.data.replay import with_replayed
 from pipelines.data.row_bytes import from_bytes
 from pipelines.data.stream import fault_of
 from pipelines.errors import UserError
@@ -106,12 +107,14 @@ class DataShard:
         """Read every split that the config names and keep this shard's rows; the summaries are of whole splits.
 
         Raises:
-            UserError: a split that cannot be read; see pipelines/data/read.py.
+            UserError: a split, or a set to replay, that cannot be read; see pipelines/data/read.py.
         """
         self._holding.memory.begin()
         summaries = {}
         for split, source in sources(self._data).items():
             table = read_split(source, split=split, data=self._data, kind=self._task.kind)
+            if split == "train":
+                table = with_replayed(table, self._data, self._task.kind)
             counts = Counter[str]()
             for row in table.rows:
                 counts.update(self._task.count(row))
@@ -162,11 +165,22 @@ class DataShard:
         encode = partial(self._task.encode, processor=processor, labels=labels, max_length=max_length)
         found = {}
         for split, rows in self._rows.items():
-            examples = self._encoded[split] = self._holding.encoded(rows, encode)
+            taught: Encode = partial(self._taught, encode, labels, max_length) if split == "train" else encode
+            examples = self._encoded[split] = self._holding.encoded(rows, taught)
             found[split] = own = _own_lengths(examples)
             self._row_of[split] = np.repeat(np.arange(len(own.pieces), dtype=np.int32), own.pieces)
             self._holding.memory.look("to number its examples")
         return found
+
+    def _taught(
+        self,
+        encode: Encode,
+        labels: Sequence[str],
+        max_length: int,
+        rows: Sequence[Any],
+    ) -> list[Encoded]:
+        """Rows to learn from, with what a teacher says of them if there is one."""
+        return list(self._task.taught(rows, encode(rows), labels, max_length))
 
     def class_counts(self, split: str) -> Counter[int]:
         """How many targets of this shard's rows are of each class."""

@@ -25,6 +25,7 @@ from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.tasks.head import of_dtype
 from pipelines.tasks.task import Task
+from pipelines.tasks.teacher import TEACHER
 from pipelines.tasks.writing import WritingTask
 from pipelines.train.sparse import SMALLEST
 
@@ -75,7 +76,8 @@ class Pretrained:
                     "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
-        self.padding = task.padding(self._processor)
+        # What a teacher says of a row has one length, and is none of the processor's business.
+        self.padding = {**task.padding(self._processor), TEACHER: 0.0}
         taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens
         self.max_length = min(
             config.data.max_length,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -45,6 +46,10 @@ class CrossEntropy:
             reduction="sum",
             label_smoothing=self.label_smoothing,
         )
+
+    def of_targets(self, targets: Tensor, dtype: torch.dtype) -> Tensor | None:
+        """What targets weigh, like `targets`, none of which may be IGNORE; None where each weighs 1."""
+        return None if self.weights is None else torch.tensor(self.weights, dtype=dtype, device=targets.device)[targets]
 
 
 PLAIN = CrossEntropy()

@@ -15,6 +15,7 @@ from pipelines.data.labelled import ONE_LABEL, ONE_NUMBER, SEVERAL_LABELS
 from pipelines.tasks.head import Batch
 from pipelines.tasks.precision import widened
 from pipelines.tasks.task import Task
+from pipelines.tasks.teacher import TEACHER, distance_sum, taught
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class SequenceClassification(Task):
     """One label a text; cross entropy."""
 
     kind: ClassVar[ExampleKind] = ONE_LABEL
+    distils = True
     problem = "single_label_classification"
 
     @property
@@ -76,6 +78,12 @@ class SequenceClassification(Task):
             encoded.append(Encoded(columns, length, self._num_targets(number), num_cut=full - length))
         return encoded
 
+    def taught(
+        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int
+    ) -> Sequence[Encoded]:
+        distil = self.settings.distil
+        return examples if distil is None else taught(self, distil, rows, examples, labels, max_length)
+
     def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
         return ints([number[row.labels[0]]])
 
@@ -86,8 +94,17 @@ class SequenceClassification(Task):
         return {**text_padding(processor), "labels": IGNORE}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
-        """Cross entropy of `output.logits` [rows, classes] at `labels` [rows, 1]."""
-        return self.loss.sum(output.logits, batch["labels"][:, 0])
+        """Cross entropy of `output.logits` [rows, classes] at `labels` [rows, 1]; with a teacher, what it says, too."""
+        labels, distil = batch["labels"][:, 0], self.settings.distil
+        own = self.loss.sum(output.logits, labels)
+        if distil is None:
+            return own
+        weights = self.loss.of_targets(labels, own.dtype)
+        distance = distance_sum(output.logits, batch[TEACHER], distil.temperature, weights)
+        return (1 - distil.weight) * own + distil.weight * distance
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in super().inputs(batch).items() if name != TEACHER}
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
         """The probability of every class, [classes]."""
@@ -123,7 +140,7 @@ class MultiLabelClassification(SequenceClassification):
     """Any number of labels a text; binary cross entropy of each, so that every text has as many targets as classes."""
 
     kind = SEVERAL_LABELS
-    smooths = False
+    smooths, distils = False, False
     problem = "multi_label_classification"
 
     def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
@@ -176,7 +193,7 @@ class Regression(SequenceClassification):
     """A number a text; squared error."""
 
     kind = ONE_NUMBER
-    smooths = False
+    smooths, distils = False, False
     problem = "regression"
 
     def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pipelines.distil_settings import DistilConfig
 from pipelines.tasks.writing_rules import WritingRules
 
 
@@ -15,6 +16,8 @@ class TaskSettings:
     """`train.temperature`."""
     seed: int = 0
     """`run.seed`."""
+    distil: DistilConfig | None = None
+    """`train.distil`."""
     rules: WritingRules | None = None
     """How texts are written; for the head alone, and None where none are."""
 

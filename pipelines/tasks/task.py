@@ -24,6 +24,9 @@ class Task(Head):
     smooths: ClassVar[bool] = True
     """Whether its loss is one over classes, that `train.label_smoothing` can spread a target over."""
 
+    distils: ClassVar[bool] = False
+    """Whether it can learn from a teacher's answers (`train.distil`)."""
+
     def __init__(self, loss: CrossEntropy = PLAIN, settings: TaskSettings = USUAL) -> None:
         """`loss`: its settings, which only whoever computes the loss needs."""
         self.loss, self.settings = loss, settings
@@ -62,6 +65,17 @@ class Task(Head):
     @abstractmethod
     def encode(self, rows: Sequence[Any], processor: Any, labels: Sequence[str], max_length: int) -> list[Encoded]:
         """The rows as the model reads them: one example each, or several, of which all but the first continue it."""
+
+    def taught(
+        self,
+        rows: Sequence[Any],  # noqa: ARG002
+        examples: Sequence[Encoded],
+        labels: Sequence[str],  # noqa: ARG002
+        max_length: int,  # noqa: ARG002
+    ) -> Sequence[Encoded]:
+        """Examples of the training split, with what a teacher says of them where there is one."""
+        assert self.settings.distil is None
+        return examples
 
     @abstractmethod
     def padding(self, processor: Any) -> dict[str, float]:

@@ -51,7 +51,7 @@ class StageReport:
     """The global norm of all gradients, before clipping; the same on every stage."""
     bytes_sent: int
     penalties: tuple[float, ...] = ()
-    """What an adapter adds to the loss for the sake of its weights on this stage."""
+    """What is added to the loss for the sake of this stage's weights: by an adapter, or to hold them back."""
     loss_scale: float | None = None
     """As in Update, like the next one."""
     skipped: bool = False
@@ -70,7 +70,7 @@ class StageReport:
 
 
 def step_loss(reports: Sequence[StageReport]) -> float:
-    """The loss of a step from what all of its stages report: the last chunk's, and what an adapter adds anywhere."""
+    """The loss of a step from what all of its stages report: the last chunk's, and what is added for weights' sake."""
     (loss,) = (report.loss for report in reports if report.loss is not None)
     return added((loss, *(part for report in reports for part in report.penalties)))
 

@@ -10,7 +10,7 @@ from torch import Tensor
 PIECE = 16 * 2**20
 """Bytes: much less than any stage that matters holds, and enough that the messages round a piece cost little."""
 
-Part = Literal["weights", "moments", "gradients"]
+Part = Literal["weights", "moments", "gradients", "importance"]
 """What a handover is of; moments are the optimizer's state."""
 
 

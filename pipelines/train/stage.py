@@ -21,6 +21,7 @@ from pipelines.model.load import lay_out, put, skeleton
 from pipelines.tasks.head import of_dtype
 from pipelines.train.device import HALVES, Device
 from pipelines.train.dropout import hasten
+from pipelines.train.elastic import HELD, Elastic
 from pipelines.train.events import Update, added
 from pipelines.train.exchange import Exchange
 from pipelines.train.frozen import hasten_frozen
@@ -58,7 +59,8 @@ class Stage:
         self.parameters = {n: named[n] for n in needed if n in spec.trained and n not in borrowed}
         """Those that this stage trains, by fully qualified name."""
         shared = {id(named[name]) for name in spec.shared}
-        rows = by_value(spec.train)
+        # What was held back once is pulled at in every step, whether a batch looks it up or not.
+        rows = by_value(spec.train) and spec.train.ewc is None
         tables = by_rows(model, weight_decay=spec.train.weight_decay, but=shared) if rows else []
         hasten(model)
         hasten_frozen(model, self._missing)
@@ -72,6 +74,7 @@ class Stage:
         self._chunks = {c: Chunk.of(spec.units, *spec.bounds[c : c + 2]) for c in spec.chunks}
         self.owned, self.pieces = self._own(tables)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
+        self._elastic = None if spec.train.ewc is None else Elastic(spec.train.ewc.strength, self.parameters)
         self._waiting: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
@@ -172,8 +175,12 @@ class Stage:
         return [tensor for layer in self._later for tensor in layer.noted()]
 
     def add_penalties(self) -> tuple[float, ...]:
-        """Add the gradients of what an adapter adds to the loss for its own weights' sake, and return its parts."""
-        return () if self._ranks is None else tuple(self._ranks.orthogonality())
+        """Add the gradients of what is added to the loss for the weights' own sake, and return its parts."""
+        parts = [] if self._ranks is None else self._ranks.orthogonality()
+        if self._elastic is not None:
+            assert self.owned is not None
+            parts += self._elastic.pull(self.owned.scale)
+        return tuple(parts)
 
     def named_gradients(self) -> Iterator[tuple[str, Tensor]]:
         """This stage's gradients, on the host, each made when it is asked for; for whoever wants to compare them."""
@@ -328,6 +335,10 @@ class Stage:
         named = chain(model.named_parameters(), model.named_buffers())
         return {name: tensor.detach() for name, tensor in named if name in names}
 
+    def held_back(self) -> dict[str, Tensor]:
+        """What `restore` was given to hold weights back; no part of what a checkpoint or a copy has."""
+        return {} if self._elastic is None else self._elastic.state()
+
     def named_moments(self) -> Iterator[tuple[str, Tensor]]:
         """The optimizer's state as `NAME/KEY`, on the host, each made when it is asked for."""
         assert self.owned is not None
@@ -344,7 +355,10 @@ class Stage:
         others = {}
         for key, value in moments.items():
             name, _, kind = key.rpartition("/")
-            if not kind.startswith(RANKED):
+            if kind.startswith(HELD):
+                assert self._elastic is not None
+                self._elastic.take(name, kind, value)
+            elif not kind.startswith(RANKED):
                 others[key] = value
             elif name in self.parameters:
                 assert self._ranks is not None

@@ -10,7 +10,7 @@ from torch import Tensor
 
 What = Literal[
     "activations", "gradients", "shared gradients", "shared weights", "norms", "norm", "scores", "threshold", "weights",
-    "moments", "asking", "values", "pushing", "interruption",
+    "moments", "importance", "asking", "values", "pushing", "interruption",
 ]  # fmt: skip
 
 DRIVER = -1

@@ -38,6 +38,9 @@ FITTING = {
     "data.iob": ["repair"],
     "data.memory": ["64MB", "1.5 GiB", "1MB", "17000000"],
     "data.scratch": [".", "nowhere"],
+    "data.labels": ["[B-ORG]", "[ORG]", "[O, O]"],
+    "data.replay": ["{sets: [data]}", "{sets: [data/train.conll, nowhere], kept: 1}", "{sets: [model]}"],
+    "data.replay.sets": ["[data]", "[]"],
     "model.source": ["model", "model/config.json", "package:wheel/x", "data"],
     "model.dtype": ["float64"],
     "train.optimizer": ["adamw", "sgd", "lion", "adafactor"],
@@ -48,6 +51,10 @@ FITTING = {
     "train.micro_batches": ["auto", "2"],
     "train.recompute": ["auto", "true"],
     "train.freeze": ["['*']", "[]"],
+    "train.ewc": ["{importance: model/model.safetensors, strength: 1}", "{importance: data, strength: 2}"],
+    "train.distil": ["{teacher: model}", "{teacher: data, weight: 1}"],
+    "train.ewc.importance": ["model/model.safetensors"],
+    "continual": ["{sets: [data, data]}", "{sets: [data]}", "{sets: [data, model], method: ewc}"],
     "plan.strategy": ["data", "pipeline"],
     "plan.stages": ["auto", "1", "2", "3"],
     "plan.workers": ["[1, 2]", "[2, 1]", "3"],
@@ -115,8 +122,9 @@ PATHS = (
     '"a\\nb"',
 )
 """Odd names of files, as YAML."""
-for _key_of_path in ("data.path", "data.train", "model.source", "run.output"):
+for _key_of_path in ("data.path", "data.train", "model.source", "run.output", "train.ewc.importance"):
     FITTING[_key_of_path] += PATHS
+FITTING["data.replay.sets"] += [f"[{path}]" for path in PATHS]
 KEYS = known_keys()
 SECTIONS = tuple(Config.model_fields)
 
