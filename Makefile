@@ -62,6 +62,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@$(BIN)/python -m tests.bench.sharing --data $(DATA)
 	@$(BIN)/python -m tests.bench.data_parallel --data $(DATA)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.recovery --data $(DATA)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.checkpoints --data $(DATA)
 	@$(BIN)/python -m tests.bench.f1 --data $(DATA)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.exact_loss
 	@$(BIN)/python -m tests.bench.memory

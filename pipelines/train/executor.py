@@ -19,8 +19,9 @@ from pipelines.train.client import Client
 from pipelines.train.compress import compress, restore
 from pipelines.train.events import Event, Kind, StageReport, Update
 from pipelines.train.inquiry import Inquiry
+from pipelines.train.owned import global_norm
 from pipelines.train.poison import Poison
-from pipelines.train.stage import Stage, global_norm
+from pipelines.train.stage import Stage
 from pipelines.train.transport import Tag, Transport, Want, What
 
 Batch = Mapping[str, Tensor]

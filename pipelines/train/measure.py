@@ -24,8 +24,9 @@ from pipelines.plan.corrected import corrected
 from pipelines.plan.measured import Shape, Times
 from pipelines.plan.unit_times import apart, groups, scaled, spread
 from pipelines.train.device import HALVES, Device
+from pipelines.train.owned import global_norm
 from pipelines.train.rehearse import rehearse
-from pipelines.train.stage import Stage, global_norm
+from pipelines.train.stage import Stage
 from pipelines.train.subject import Subject, sized
 from pipelines.train.watch import Watch
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from pipelines.config import TrainConfig
 from pipelines.train.device import Device
-from pipelines.train.events import Update
+from pipelines.train.events import Update, added
 from pipelines.train.loss_scale import NAME as LOSS_SCALE
 from pipelines.train.loss_scale import LossScale
 from pipelines.train.optimizers import learning_rate, make_optimizer, take_state
@@ -146,3 +146,11 @@ def squares(gradients: Iterable[Tensor]) -> list[float]:
     parts = list(gradients)
     norms = torch.stack([norm.double() for norm in torch._foreach_norm(parts)]).tolist() if parts else []
     return [norm * norm for norm in norms]
+
+
+def global_norm(parts: Iterable[float]) -> float:
+    """The norm over all parameters; exactly rounded, so it does not depend on their order or on the cut.
+
+    NaN or infinite where one of them is, or it is too large for a number.
+    """
+    return math.sqrt(added(parts))

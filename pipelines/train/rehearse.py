@@ -17,7 +17,8 @@ from pipelines.plan.measured import Shape
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
 from pipelines.train.device import Device
-from pipelines.train.stage import Stage, global_norm
+from pipelines.train.owned import global_norm
+from pipelines.train.stage import Stage
 from pipelines.train.subject import Subject, sized
 from pipelines.train.watch import Watch
 

@@ -16,9 +16,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from pipelines.train.owned import global_norm
 from pipelines.train.parameter_server import ParameterServer, ServerReport
 from pipelines.train.shares import WaveNumbers, as_message, from_message
-from pipelines.train.stage import global_norm
 from pipelines.train.transport import Tag, Transport, server_number
 
 

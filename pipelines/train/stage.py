@@ -366,14 +366,6 @@ class Stage:
         self.owned.restore(others)
 
 
-def global_norm(squares: Iterable[float]) -> float:
-    """The norm over all parameters; exactly rounded, so it does not depend on their order or on the cut.
-
-    NaN or infinite where one of them is, or it is too large for a number.
-    """
-    return math.sqrt(added(squares))
-
-
 def _gradient(tensor: Tensor) -> Tensor:
     # A tensor that a stage received but did not use has a gradient of zero, which must be sent all the same.
     return torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
