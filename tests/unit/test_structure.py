@@ -21,7 +21,7 @@ MODULES = {path.relative_to(ROOT).as_posix(): path for floor in FLOORS for path 
 # Names that hide a module of the standard library from whoever runs a file of that folder, or that say nothing.
 BAD_NAMES = {"types", "queue", "logging", "profile", "select", "copy", "statistics", "utils"}
 # Run as `python -m jobs.profile`: nothing looks for modules of the standard library in jobs/.
-NAMED_AS_COMMANDS = {"jobs/profile.py"}
+NAMED_AS_COMMANDS = {"jobs/profile.py", "jobs/select.py"}
 # They run code that a file brings along. Models and checkpoints are safetensors and JSON.
 PICKLES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
 GOOD_LENGTH, LONGEST, LONGEST_JOB = 300, 400, 80
