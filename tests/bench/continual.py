@@ -115,6 +115,11 @@ def config(method: str, own: dict[str, Any], sets: list[Path], folder: Path, giv
 def report(results: dict[str, Learnt], given: argparse.Namespace) -> str:
     plain = results["none"]
     scores, totals = [], []
+    said = {
+        "replay": f"Replay keeps {given.kept} rows a set.",
+        "ewc": f"Weight consolidation has the strength {given.strength:g}.",
+    }
+    settings = [said[method] for method in results if method in said]
     for method, found in results.items():
         for k, after in enumerate(found.after):
             cells = [f"{score:.3f}" for score in after]
@@ -124,10 +129,11 @@ def report(results: dict[str, Learnt], given: argparse.Namespace) -> str:
         totals.append([method, f"{found.forgetting:.3f}", f"{share:.0%}", f"{found.mean_score:.3f}"])
     return f"""`{command(__file__)}`
 
-{machine()}. Model {shown(given.model)}, {given.stages} stages, {given.epochs} epochs a set, batches of
-{given.batch_size}, AdamW {given.learning_rate:g}. Each set has {given.labels} labels of {given.data.resolve().name}
-that no other has, at most {given.rows} rows of each in train and {given.test_rows} in test; replay keeps {given.kept}
-rows a set, weight consolidation has the strength {given.strength:g}. Accuracy on test:
+{machine()}. Model
+{shown(given.model)}, {given.stages} stages, {given.epochs} epochs a set, batches of {given.batch_size},
+AdamW {given.learning_rate:g}, seed {given.seed}. Each set has {given.labels} labels of {given.data.resolve().name} that
+no other has, at most {given.rows} rows of each in train and {given.test_rows} in test. {" ".join(settings)}
+Accuracy on test:
 
 {table(["", *NAMES], scores)}
 
