@@ -12,7 +12,7 @@ FUZZ_SEED ?= $(shell date +%s)
 # Tests use a Ray of their own on this machine, no hub, and report nothing to anyone.
 TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFLINE=1
 # A suite that has not ended by then has failed (seconds).
-TEST_LIMIT := 1800
+TEST_LIMIT := 2700
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint fuzz census chaos gpu tasks bench install clean
