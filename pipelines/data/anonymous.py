@@ -8,6 +8,7 @@ into a model's input, do not count.
 from __future__ import annotations
 
 import ctypes
+import gc
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,15 +62,22 @@ class Anonymous:
         Raises:
             UserError: it is more than the limit, or there is a limit and nothing to count.
         """
-        now = anonymous()
-        if now is None or self._start is None or self.peak is None:
+        found = self._found()
+        if found is None or self.peak is None:
             if self.limit is not None:
                 raise UserError(
                     "data.memory is set, and this system does not tell how much memory a process has (RssAnon in "
                     f"{_STATUS}). Run the data shards on Linux, or leave data.memory out."
                 )
             return
-        found = now - self._start
+        if self.limit is not None and found > NEAR * self.limit:
+            _give_back()
+            found = self._found() or 0
+        if self.limit is not None and found > self.limit:
+            # Cycles that nobody needs any more are no reason to end a run.
+            gc.collect()
+            _give_back()
+            found = self._found() or 0
         self.peak = max(self.peak, found)
         if self.limit is not None and found > self.limit:
             raise UserError(
@@ -77,8 +85,10 @@ class Anonymous:
                 f"{self.limit / MB:,.1f} MB. Raise data.memory, or data.shards, so that each holds less; where single "
                 "examples are large, lower data.max_length or train.token_budget."
             )
-        if self.limit is not None and found > NEAR * self.limit:
-            _give_back()
+
+    def _found(self) -> int | None:
+        now = anonymous()
+        return None if now is None or self._start is None else now - self._start
 
     @contextmanager
     def aside(self) -> Iterator[None]:
