@@ -11,23 +11,30 @@ import typer
 from jobs.exits import user_errors_exit_2
 from pipelines.config import from_overrides
 
+Model = Annotated[str, typer.Argument(help="A model's folder, models:/NAME@ALIAS or models:/NAME/VERSION.")]
+Texts = Annotated[str, typer.Argument(help="A file of texts: a line each (.txt), or rows with a column `text`.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example data.columns.text=review.")
+]
+Actors = Annotated[int, typer.Option(min=1, help="Among which the texts are dealt.")]
+Gpus = Annotated[bool, typer.Option("--gpus", help="Each actor takes a GPU in place of a CPU.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")]
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
 @user_errors_exit_2()
 def main(
-    model: Annotated[str, typer.Argument(help="A model's folder, models:/NAME@ALIAS or models:/NAME/VERSION.")],
-    texts: Annotated[str, typer.Argument(help="A file of texts: a line each (.txt), or rows with a column `text`.")],
+    model: Model,
+    texts: Texts,
     rows: Annotated[Path, typer.Argument(help="Where the labelled rows go, as JSON lines.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example data.columns.text=review.")
-    ] = None,
+    overrides: Overrides = None,
     at_least: Annotated[float, typer.Option(min=0, max=1, help="How probable its least sure label must be.")] = 0.95,
     beside: Annotated[Path | None, typer.Option(help="Rows that people labelled (JSON lines), written first.")] = None,
-    actors: Annotated[int, typer.Option(min=1, help="Among which the texts are dealt.")] = 1,
-    gpus: Annotated[bool, typer.Option("--gpus", help="Each actor takes a GPU in place of a CPU.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")] = False,
+    actors: Actors = 1,
+    gpus: Gpus = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the texts that a model is sure of as training rows (self-training), then train with data.train=ROWS.
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from jobs.exits import user_errors_exit_2
+from jobs.label import Actors, AsJson, Gpus, Model, Overrides, Texts
 from pipelines.config import from_overrides
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -17,16 +18,14 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 @user_errors_exit_2()
 def main(
-    model: Annotated[str, typer.Argument(help="A model's folder, models:/NAME@ALIAS or models:/NAME/VERSION.")],
-    texts: Annotated[str, typer.Argument(help="A file of texts: a line each (.txt), or rows with a column `text`.")],
+    model: Model,
+    texts: Texts,
     rows: Annotated[Path, typer.Argument(help="Where the chosen texts go, as JSON lines.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="For example data.columns.text=review.")
-    ] = None,
+    overrides: Overrides = None,
     most: Annotated[int, typer.Option(min=1, help="How many.")] = 100,
-    actors: Annotated[int, typer.Option(min=1, help="Among which the texts are dealt.")] = 1,
-    gpus: Annotated[bool, typer.Option("--gpus", help="Each actor takes a GPU in place of a CPU.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the counts as JSON on stdout.")] = False,
+    actors: Actors = 1,
+    gpus: Gpus = False,
+    as_json: AsJson = False,
 ) -> None:
     """Write the texts that a model doubts most, with what it takes them for, for people to label (active learning).
 

@@ -66,3 +66,17 @@ def write_model(folder: Path, *, layers: int = 3, dropout: float = 0.1, slow: bo
         model_max_length=64,
     ).save_pretrained(folder)  # fmt: skip
     return folder
+
+
+def write_classifier(folder: Path, labels: list[str]) -> Path:
+    """A random-weight classifier of texts, with its tokenizer and task.json, as a run saves it."""
+    from transformers import AutoModelForSequenceClassification
+
+    from pipelines.tasks import make_task
+
+    write_model(folder, layers=1)
+    torch.manual_seed(1)
+    options = make_task("sequence-classification").model_options(labels)
+    AutoModelForSequenceClassification.from_pretrained(folder, **options).save_pretrained(folder)
+    (folder / "task.json").write_text('{"task": "sequence-classification"}')
+    return folder

@@ -6,14 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification
 
 from cluster.evaluating import evaluate_model
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
-from pipelines.tasks import make_task
-from tests.tiny import write_model
+from tests.tiny import write_classifier
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("ray_session")]
 
@@ -22,12 +19,7 @@ TEXTS = ["Ann left Oslo", "it rains", "Bob Lee met Carl there", "Rome", "in Lima
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_model(tmp_path / "model", layers=1)
-    torch.manual_seed(1)
-    options = make_task("sequence-classification").model_options(["no", "yes"])
-    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", **options)
-    model.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "task.json").write_text('{"task": "sequence-classification"}')
+    write_classifier(tmp_path / "model", ["no", "yes"])
     rows = [{"text": text, "label": "yes" if i % 2 else "no"} for i, text in enumerate(TEXTS * 3)]
     (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
     return tmp_path

@@ -6,16 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-from transformers import AutoModelForSequenceClassification
 from typer.testing import CliRunner
 
 from cluster.labelling import label_texts
 from jobs.label import app as label
 from jobs.select import app as select
 from pipelines.config import DataConfig
-from pipelines.tasks import make_task
-from tests.tiny import write_model
+from tests.tiny import write_classifier
 
 pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("ray_session")]
 
@@ -24,12 +21,7 @@ TEXTS = ["Ann left Oslo", "it rains", "Bob Lee met Carl there", "Rome", "in Lima
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write_model(tmp_path / "model", layers=1)
-    torch.manual_seed(1)
-    options = make_task("sequence-classification").model_options(["no", "yes"])
-    model = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model", **options)
-    model.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "task.json").write_text('{"task": "sequence-classification"}')
+    write_classifier(tmp_path / "model", ["no", "yes"])
     (tmp_path / "texts.txt").write_text("\n".join(TEXTS))
     return tmp_path
 
