@@ -57,11 +57,12 @@ def write_lm(
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=spread)
     model.save_pretrained(folder)
-    _tokenizer(ends=family in ("t5", "bart", "marian"), frames=family == "bert").save_pretrained(folder)
+    ends, most = family in ("t5", "bart", "marian"), options.get("max_position_embeddings", 64)
+    _tokenizer(ends=ends, frames=family == "bert", most=most).save_pretrained(folder)
     return folder
 
 
-def _tokenizer(*, ends: bool, frames: bool) -> Any:
+def _tokenizer(*, ends: bool, frames: bool, most: int) -> Any:
     """A sub-word is a character; a text gets its end, or its beginning and its end."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -77,5 +78,5 @@ def _tokenizer(*, ends: bool, frames: bool) -> Any:
         )
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token="<pad>", unk_token="<unk>", bos_token="<s>", eos_token="</s>",
-        mask_token="<mask>", model_max_length=64,
+        mask_token="<mask>", model_max_length=most,
     )  # fmt: skip
