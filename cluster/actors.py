@@ -161,7 +161,9 @@ class StageShell:
         before, self._executor = self._stage, None
         self._stage = Stage(before.spec, self._device)
         self._stage.load(before.held())
-        self._stage.restore(before.held_back())
+        # Where servers own the weights a stage holds none back, and takes up no state.
+        if state := before.held_back():
+            self._stage.restore(state)
         self._connect(addresses, driver, servers)
         return self._stage.table_names
 
