@@ -81,7 +81,7 @@ def main() -> int:
 def write_tagger(folder: Path, characters: Iterable[str]) -> Path:
     """A BERT without pretraining that reads characters."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
-    from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     known = [*SPECIAL, *sorted({one for word in characters for one in word})]
     tokenizer = Tokenizer(models.WordLevel({piece: i for i, piece in enumerate(known)}, unk_token="[UNK]"))
@@ -96,7 +96,7 @@ def write_tagger(folder: Path, characters: Iterable[str]) -> Path:
         vocab_size=len(known), hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=256,
         pad_token_id=0,
     )  # fmt: skip
-    BertForTokenClassification(config).save_pretrained(folder)
+    BertModel(config).save_pretrained(folder)
     return folder
 
 
