@@ -71,6 +71,12 @@ def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
+def of_one_stage(config: Config) -> Beginning:
+    """A run of two steps."""
+    stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
+    return Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"], config)
+
+
 def test_the_run_folder_and_mlflow_keep_the_same_config_as_it_was_planned_without_the_password(
     server: tuple[str, list[str]], tmp_path: Path
 ) -> None:
@@ -116,8 +122,7 @@ def test_a_step_that_changed_nothing_is_told_counted_and_sent_to_mlflow(
     config = Config(track=TrackConfig(uri=uri, system_metrics=False))
     recorder = Recorder(config, tmp_path / "run")
     try:
-        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
-        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"], config))
+        recorder.begin(of_one_stage(config))
         for step, skipped in ((1, True), (2, False)):
             norm = math.inf if skipped else 1.0
             report = StageReport(0, step, (), 0.5, norm, 0, loss_scale=65536.0 / step, skipped=skipped)
@@ -137,8 +142,7 @@ def test_a_step_whose_numbers_are_not_finite_is_told_counted_written_down_and_se
     config = Config(track=TrackConfig(uri=uri, system_metrics=False))
     recorder = Recorder(config, tmp_path / "run")
     try:
-        stage = {"stage": 0, "units": ["model"], "num_parameters": 1, "num_trained": 1, "share": 1.0, "assigned": "CPU"}
-        recorder.begin(Beginning(2, 0, 1, {"stages": [stage]}, {"train": FACTS}, ["O"], config))
+        recorder.begin(of_one_stage(config))
         for step, poison in ((1, None), (2, "step 2 changed no weight: so it was")):
             loss = 0.5 if poison is None else math.nan
             report = StageReport(0, step, (), loss, loss, 0, skipped=poison is not None)
