@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cluster.data_worker import Errand
@@ -25,7 +25,7 @@ from cluster.desk import Answered, DeskActor, Failed, Message, Noted, Saved, Sta
 from cluster.driver import Stopped, StopRequest
 from cluster.placement import Wanted, check_room
 from cluster.preparation import Preparation
-from cluster.ray_train import tidy, train_with_ray
+from cluster.ray_train import TrainerActor, tidy
 from cluster.waiting import ActorLost
 from pipelines.config import Config
 from pipelines.data.anonymous import MemoryUse
@@ -56,6 +56,7 @@ class DataParallel:
         self._folder, self._observer, self._stop = folder, observer, stop
         self._fewest, self._most = num_workers(config.plan)
         self._training: ray.ObjectRef[None] | None = None
+        self._trainer: Any = None
         self._desk: Any = None
         self._begun = self._stopping = False
         self._awaited: ray.ObjectRef[list[Message]] | None = None
@@ -120,10 +121,10 @@ class DataParallel:
         return self._run.data.use()
 
     def close(self) -> None:
-        """End all actors: Ray Train's controller and workers end with the task that called it."""
+        """End all actors: Ray Train's controller and workers end with the actor that called it."""
         if self._training is not None:
-            ray.cancel(self._training, force=True)
             self._training = None
+            ray.kill(self._trainer)
             tidy(self._folder, begun=self._begun)
         if self._desk is not None:
             ray.kill(self._desk)
@@ -173,8 +174,8 @@ class DataParallel:
         )
         # In a process of its own: whoever waits for Ray Train can be neither asked to stop nor told anything.
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        task = ray.remote(train_with_ray).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
-        training: ray.ObjectRef[None] = task.remote(errand)
+        self._trainer = TrainerActor.options(num_cpus=0, scheduling_strategy=here).remote()
+        training: ray.ObjectRef[None] = self._trainer.train.remote(errand)
         return training
 
     def _placed(self) -> dict[str, Any]:
@@ -235,10 +236,11 @@ class DataParallel:
     def _check_end(self, training: ray.ObjectRef[None]) -> None:
         try:
             ray.get(training)
-        except RayTaskError as error:
+        except (RayActorError, RayTaskError) as error:
             allowed = self._config.plan.max_failures
             failures = MAX_FAILURES if allowed is None else allowed
-            reason = " ".join(str(error.cause).split())[:500]
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            reason = " ".join(str(cause).split())[:500]
             raise ActorLost(f"Ray Train gave up (plan.max_failures={failures}): {reason}") from error
 
     def _take(self, message: Message) -> None:

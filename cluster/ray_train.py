@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import ray
 import ray.train
@@ -19,39 +20,50 @@ _SNAPSHOT, _MARKER = "checkpoint_manager_snapshot.json", ".validate_storage_mark
 """What Ray Train writes there for itself."""
 
 
-def train_with_ray(errand: Errand) -> None:
-    """Run `work` on all workers, to the end.
+class TrainerShell:
+    """Waits for Ray Train in a process of its own.
 
-    Raises:
-        ray.train.TrainingFailedError: more workers were lost than `plan.max_failures` allows.
+    An actor, not a task: it has to be ended at any moment, and `ray.cancel(force=True)` of a task that ends just then
+    is a failed check in Ray 2.60 (`Tried to complete task that was not pending`), with which the driver dies.
     """
-    plan = errand.config.plan
-    fewest, most = num_workers(plan)
-    on_gpus = plan.devices == "gpu"
-    resources: dict[str, float] = {"CPU": plan.cpus_per_stage} | ({"GPU": 1} if on_gpus else {})
-    # It would go on from there, and not from where this run begins.
-    (errand.folder / CHECKPOINTS / _SNAPSHOT).unlink(missing_ok=True)
-    trainer = TorchTrainer(
-        work,
-        train_loop_config={"errand": errand},
-        torch_config=TorchConfig(
-            backend="nccl" if on_gpus and _gpus_are_real() else "gloo", timeout_s=max(1, int(plan.timeout))
-        ),
-        scaling_config=ray.train.ScalingConfig(
-            # Its type is inherited from an older version, which had no elastic workers.
-            num_workers=most if fewest == most else (fewest, most),  # type: ignore[arg-type]
-            use_gpu=on_gpus,
-            resources_per_worker=resources,
-        ),
-        run_config=ray.train.RunConfig(
-            name=CHECKPOINTS,
-            storage_path=str(errand.folder),
-            failure_config=ray.train.FailureConfig(
-                max_failures=MAX_FAILURES if plan.max_failures is None else plan.max_failures
+
+    def train(self, errand: Errand) -> None:
+        """Run `work` on all workers, to the end.
+
+        Raises:
+            ray.train.TrainingFailedError: more workers were lost than `plan.max_failures` allows.
+        """
+        plan = errand.config.plan
+        fewest, most = num_workers(plan)
+        on_gpus = plan.devices == "gpu"
+        resources: dict[str, float] = {"CPU": plan.cpus_per_stage} | ({"GPU": 1} if on_gpus else {})
+        # It would go on from there, and not from where this run begins.
+        (errand.folder / CHECKPOINTS / _SNAPSHOT).unlink(missing_ok=True)
+        trainer = TorchTrainer(
+            work,
+            train_loop_config={"errand": errand},
+            torch_config=TorchConfig(
+                backend="nccl" if on_gpus and _gpus_are_real() else "gloo", timeout_s=max(1, int(plan.timeout))
             ),
-        ),
-    )
-    trainer.fit()
+            scaling_config=ray.train.ScalingConfig(
+                # Its type is inherited from an older version, which had no elastic workers.
+                num_workers=most if fewest == most else (fewest, most),  # type: ignore[arg-type]
+                use_gpu=on_gpus,
+                resources_per_worker=resources,
+            ),
+            run_config=ray.train.RunConfig(
+                name=CHECKPOINTS,
+                storage_path=str(errand.folder),
+                failure_config=ray.train.FailureConfig(
+                    max_failures=MAX_FAILURES if plan.max_failures is None else plan.max_failures
+                ),
+            ),
+        )
+        trainer.fit()
+
+
+# Any: as in cluster/actors.py.
+TrainerActor: Any = ray.remote(TrainerShell)
 
 
 def tidy(folder: Path, *, begun: bool) -> None:
