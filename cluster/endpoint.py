@@ -15,10 +15,11 @@ from ray.serve.schema import LoggingConfig
 
 from cluster.serving import ServeOptions, build
 from cluster.session import connected
-from pipelines.config import Config, ServeConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.guard import hash_key
+from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
 
 KEY_VARIABLE = "MOTLEY_API_KEY"

@@ -26,6 +26,7 @@ from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.section import Section
+from pipelines.serve_settings import ServeConfig
 from pipelines.yaml_text import parse, reason, shown
 
 LEAST_MEMORY = 16 * 10**6
@@ -186,23 +187,6 @@ class TrackConfig(Section):
     """The alias that the new version gets."""
     system_metrics: bool = True
     """Log CPU, memory, disk and network of the driver's machine."""
-
-
-class ServeConfig(Section):
-    host: str = "127.0.0.1"
-    port: int = Field(default=8000, ge=0, le=65535)
-    auth: Literal["key", "none"] = "key"
-    """`key` asks for `Authorization: Bearer KEY` (MOTLEY_API_KEY, or a new one that is printed)."""
-    replicas: int = Field(default=1, ge=1)
-    cpus_per_replica: float = Field(default=1, gt=0)
-    max_batch_size: int = Field(default=32, ge=1)
-    """Most inputs in one pass through the model."""
-    batch_wait_ms: float = Field(default=5, ge=0)
-    """How long a request waits for others to share its pass."""
-    max_inputs: int = Field(default=256, ge=1)
-    """Most inputs in one request."""
-    max_characters: int = Field(default=20_000, ge=1)
-    """Longest input in one request."""
 
 
 MOST_PROBLEMS = 10

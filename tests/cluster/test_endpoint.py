@@ -8,10 +8,11 @@ import pytest
 from ray import serve
 
 from cluster.endpoint import KEY_VARIABLE, Key, how_to_ask, options, running
-from pipelines.config import Config, ServeConfig
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference.client import predict_once, wait_until_ready
 from pipelines.inference.guard import hash_key
+from pipelines.serve_settings import ServeConfig
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
