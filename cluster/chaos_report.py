@@ -101,7 +101,7 @@ def verdict(report: ChaosReport) -> str:
             f"steps, of which there were {sum(replayed)} (at most {max(replayed)} at once)."
         )
     if report.attacked.exit_code:
-        text.append(f"The run failed with exit code {report.attacked.exit_code}.")
+        text.append(f"The run failed with exit code {report.attacked.exit_code}:\n{report.attacked.ending}\n")
     weights = f"{len(report.differing)} weights differ, such as {report.differing[0]}" if report.differing else ""
     text.append(f"Weights: {weights or 'bitwise those of the untouched run'}.")
     rows = f"not so in epochs {', '.join(map(str, report.uneven))}" if report.uneven else "so"
