@@ -81,7 +81,8 @@ def show(report: ChaosReport, console: Console) -> None:
         phases = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())
         found.add_row(", ".join(one["lost"]), str(one["replayed"]), f"{sum(seconds.values()):.1f}", phases)
     console.print(found)
-    console.print(verdict(report))
+    # The end of a run's output is no markup.
+    console.print(verdict(report), markup=False)
 
 
 def verdict(report: ChaosReport) -> str:
