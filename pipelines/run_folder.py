@@ -13,6 +13,7 @@ import socket
 from pathlib import Path
 
 from pipelines.errors import UserError
+from pipelines.yaml_text import shown
 
 LOCK = "run.lock"
 CONFIG, SUMMARY = "config.yaml", "summary.json"
@@ -44,8 +45,8 @@ class RunFolder:
         except OSError as error:
             self._unmake()
             raise UserError(
-                f"The output folder {path} cannot be written ({error.strerror}: {error.filename}). Choose another "
-                "run.output."
+                f"The output folder {shown(str(path))} cannot be written ({error.strerror}: {shown(error.filename)}). "
+                "Choose another run.output."
             ) from None
 
     def release(self) -> None:

@@ -162,14 +162,18 @@ def read_network(
 
 
 def read_model(
-    folder: Path, auto_class: Any, *, device: str, threads: int
+    folder: Path, auto_class: Any, *, device: str, threads: int, attention: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, ready to answer, and its tokenizer.
+
+    Args:
+        attention: which implementation of it; the model's own choice when left out.
 
     Raises:
         UserError: no model there, weights that are not safetensors, or no fast tokenizer.
     """
-    return read_weights(folder, auto_class, device=device, threads=threads), _read_tokenizer(folder)
+    weights = read_weights(folder, auto_class, device=device, threads=threads, attention=attention)
+    return weights, _read_tokenizer(folder)
 
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
@@ -180,7 +184,9 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def read_weights(folder: Path, auto_class: Any, *, device: str, threads: int) -> PreTrainedModel:
+def read_weights(
+    folder: Path, auto_class: Any, *, device: str, threads: int, attention: str | None = None
+) -> PreTrainedModel:
     """A model, ready to answer.
 
     Raises:
@@ -191,7 +197,8 @@ def read_weights(folder: Path, auto_class: Any, *, device: str, threads: int) ->
     refuse_pickle(folder)
     torch.set_num_threads(threads)
     with _no_bar():
-        model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        chosen = {} if attention is None else {"attn_implementation": attention}
+        model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, **chosen)
         if (folder / ADAPTER).is_dir():
             model = _with_adapter(model, folder / ADAPTER)
     ready: PreTrainedModel = model.to(device).eval()
