@@ -13,7 +13,6 @@ import socket
 from pathlib import Path
 
 from pipelines.errors import UserError
-from pipelines.yaml_text import shown
 
 LOCK = "run.lock"
 CONFIG, SUMMARY = "config.yaml", "summary.json"
@@ -45,7 +44,7 @@ class RunFolder:
         except OSError as error:
             self._unmake()
             raise UserError(
-                f"The output folder {shown(str(path))} cannot be written ({error.strerror}: {shown(error.filename)}). "
+                f"The output folder {_short(path)} cannot be written ({error.strerror}: {_short(error.filename)}). "
                 "Choose another run.output."
             ) from None
 
@@ -62,6 +61,12 @@ class RunFolder:
                 folder.rmdir()
             except OSError:
                 return
+
+
+def _short(path: Path | str, most: int = 500) -> str:
+    """A path that a person may read."""
+    text = str(path)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _locked(path: Path) -> int:
