@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
 from ray import serve
 
 from pipelines.inference import registry
+from pipelines.inference.access import Access
 from pipelines.inference.api import Answer, Limits, create_api
 from pipelines.inference.rescue import predict_each
 
@@ -29,13 +30,16 @@ class ServeOptions:
     """`models:/NAME/VERSION` or a folder. An alias is resolved by each replica for itself: better resolve it before."""
     tracking_uri: str | None
     key_sha256: str | None
-    """The key's SHA-256 in hex (`pipelines.inference.guard.hash_key`), never the key; None asks for no credential."""
+    """The single key's SHA-256 in hex (`pipelines.inference.credentials.hash_key`), never the key; None where it is no
+    way in."""
     replicas: int = 1
     cpus_per_replica: float = 1
     max_batch_size: int = 32
     batch_wait_ms: float = 5
     max_inputs: int = 256
     max_characters: int = 20_000
+    access: Access = field(default_factory=Access)
+    """The other ways in, and what else is asked of callers; without any way nobody is asked for a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ class Endpoint:
             version=self._ref.version,
             limits=limits,
             key_sha256=self._options.key_sha256,
+            access=self._options.access,
         )
 
     async def served(self) -> Served:
