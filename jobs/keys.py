@@ -41,8 +41,8 @@ def add(
 ) -> None:
     """Make a key and show it."""
     now = keys.now()
-    made = keys.add(file, name, scopes=scopes.split(","), expires=keys.expiry(expires, now), rate=rate, now=now)
-    _shown(*made, as_json)
+    asked = [scope.strip() for scope in scopes.split(",")]
+    _shown(*keys.add(file, name, scopes=asked, expires=keys.expiry(expires, now), rate=rate, now=now), as_json)
 
 
 @app.command("list")

@@ -17,10 +17,13 @@ SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 
 def _signature(name: str) -> str:
     if name not in SIGNATURES:
-        why = "leaves tokens unsigned" if name.lower() == "none" else "is no signature by a private key"
-        raise PydanticCustomError("algorithm", "{name} {why}; name some of {known}", {
-            "name": name[:20], "why": why, "known": ", ".join(SIGNATURES),
-        })  # fmt: skip
+        why = f"there is no signature {name[:20]!r} here"
+        if name.lower() == "none":
+            why = "a token with the signature none is not signed at all"
+        elif name.startswith("HS"):
+            why = f"whoever can check a token signed by {name[:20]} could make one"
+        known = ", ".join(SIGNATURES)
+        raise PydanticCustomError("signature", "{why}; name some of {known}", {"why": why, "known": known})
     return name
 
 

@@ -86,15 +86,23 @@ def parse(raw: bytes) -> list[dict[str, Any]]:
         raise ValueError("the document is no JWKS ({'keys': [...]})") from None
 
 
-def fetch_from(place: str) -> Fetch:
-    """From an https address, or from a file."""
+def fetch_from(place: str, transport: httpx.AsyncBaseTransport | None = None) -> Fetch:
+    """From an https address, or from a file.
+
+    Args:
+        transport: how an address is reached; the network when left out.
+    """
 
     async def file() -> bytes:
         return await asyncio.to_thread(Path(place).read_bytes)
 
     async def address() -> bytes:
         try:
-            async with asyncio.timeout(TIMEOUT), httpx.AsyncClient() as client, client.stream("GET", place) as answer:
+            async with (
+                asyncio.timeout(TIMEOUT),
+                httpx.AsyncClient(transport=transport) as client,
+                client.stream("GET", place) as answer,
+            ):
                 answer.raise_for_status()
                 read = bytearray()
                 async for piece in answer.aiter_bytes():

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -18,7 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.inference.credentials import WRONG, Caller, Refused, Unavailable
-from pipelines.inference.jwks import SECONDS_BETWEEN_FETCHES, SECONDS_FRESH, SECONDS_KEPT, Jwks, fetch_from, parse
+from pipelines.inference.jwks import (
+    MOST_BYTES,
+    SECONDS_BETWEEN_FETCHES,
+    SECONDS_FRESH,
+    SECONDS_KEPT,
+    Jwks,
+    fetch_from,
+    parse,
+)
 from pipelines.inference.rate import Rate
 from pipelines.inference.tokens import Tokens
 from pipelines.serve_settings import JwtConfig
@@ -232,6 +241,35 @@ def test_keys_come_from_a_file_too(tmp_path: Path) -> None:
     tokens = Tokens(settings(), Jwks(fetch_from(str(tmp_path / "nothing"))), None, wall=lambda: NOW)
     with pytest.raises(Unavailable):
         asyncio.run(tokens.caller(signed()))
+
+
+DOCUMENT = json.dumps({"keys": [public("r", RSA)]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (httpx.Response(200, content=DOCUMENT), None),
+        (httpx.Response(503), "HTTPStatusError"),
+        # Elsewhere is not where the config says that the issuer's keys are.
+        (httpx.Response(302, headers={"Location": "https://evil.example.org"}), "HTTPStatusError"),
+        (httpx.Response(200, content=b" " * (MOST_BYTES + 1)), "sends more than 1048576 bytes"),
+        (httpx.ConnectError("no route"), "ConnectError no route"),
+    ],
+)
+def test_keys_come_from_an_address(answer: httpx.Response | httpx.ConnectError, said: str | None) -> None:
+    async def handed_out(request: httpx.Request) -> httpx.Response:
+        assert str(request.url) == "https://id.example.org/keys"
+        if isinstance(answer, httpx.ConnectError):
+            raise answer
+        return answer
+
+    fetch = fetch_from("https://id.example.org/keys", httpx.MockTransport(handed_out))
+    if said is None:
+        assert asyncio.run(fetch()) == DOCUMENT
+    else:
+        with pytest.raises(OSError, match=said):
+            asyncio.run(fetch())
 
 
 @pytest.mark.parametrize(
