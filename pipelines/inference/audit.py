@@ -62,7 +62,9 @@ def note_caller(who: str) -> None:
 
 
 def record(entry: Entry) -> None:
-    logger.info("%s", json.dumps(asdict(entry)))
+    # Where nobody listens, a line need not be made.
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("%s", json.dumps(asdict(entry)))
 
 
 def moment(wall: float) -> str:
