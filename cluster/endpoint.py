@@ -70,6 +70,7 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         cpus_per_replica=settings.cpus_per_replica,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
+        max_wait_seconds=settings.max_wait_seconds,
         max_inputs=settings.max_inputs,
         max_characters=settings.max_characters,
         access=access,

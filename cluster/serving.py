@@ -1,25 +1,23 @@
 """A registered model as a Ray Serve application.
 
-request 1 --input--.                         .--> output
-request 2 --input---> batch -> one thread ---+--> output
-request 3 --inputs-'   of at most N inputs   '--> ...
+request 1 --input--.                                     .--> output
+request 2 --input---> Batcher -> inputs of like length ---+--> output
+request 3 --inputs-'             in one pass at a time    '--> ...
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from ray import serve
 
 from pipelines.inference import registry
 from pipelines.inference.access import Access
-from pipelines.inference.api import Answer, Limits, create_api
-from pipelines.inference.rescue import predict_each
+from pipelines.inference.api import Limits, create_api
+from pipelines.inference.batcher import Batcher, Overloaded, Pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +34,7 @@ class ServeOptions:
     cpus_per_replica: float = 1
     max_batch_size: int = 32
     batch_wait_ms: float = 5
+    max_wait_seconds: float = 30
     max_inputs: int = 256
     max_characters: int = 20_000
     access: Access = field(default_factory=Access)
@@ -55,8 +54,8 @@ def build(options: ServeOptions) -> serve.Application:
     deployment = serve.deployment(
         name="Endpoint",
         num_replicas=options.replicas,
-        # Of requests with one input each, as many as a batch holds must be inside, and the next batch waiting.
-        max_ongoing_requests=2 * options.max_batch_size,
+        # What waits inside is sorted by length; what Ray Serve keeps outside is not. `max_wait_seconds` is the limit.
+        max_ongoing_requests=16 * options.max_batch_size,
         ray_actor_options={"num_cpus": options.cpus_per_replica},
     )(serve.ingress()(Endpoint))
     return deployment.bind(options)
@@ -67,6 +66,8 @@ class Endpoint:
 
     def __init__(self, options: ServeOptions) -> None:
         # Here, so that only a replica needs torch.
+        from pipelines.inference.pass_cost import UNMEASURED, measure
+        from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
         from pipelines.inference.predictors import load_predictor
 
         self._options = options
@@ -76,15 +77,22 @@ class Endpoint:
         # The first pass is slow; better now than in somebody's request.
         self._predictor.predict([self._predictor.hello])
         self._served = Served(0, 0)
-        self._batched = batched(
-            self._pass, max_batch_size=options.max_batch_size, wait_seconds=options.batch_wait_ms / 1000
+        cost = measure(self._predictor) if isinstance(self._predictor, ReadingPredictor) else UNMEASURED
+        self._batcher = Batcher(
+            self._predictor,
+            cost,
+            most=options.max_batch_size,
+            most_tokens=TOKENS_PER_PASS,
+            wait=options.batch_wait_ms / 1000,
+            patience=options.max_wait_seconds,
+            told=self._passed,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve asks for the HTTP interface after `__init__`."""
         limits = Limits(self._options.max_inputs, self._options.max_characters)
         return create_api(
-            self._batched,
+            self._answer,
             type(self._predictor),
             model=self._ref.name,
             version=self._ref.version,
@@ -96,20 +104,16 @@ class Endpoint:
     async def served(self) -> Served:
         return self._served
 
-    def _pass(self, inputs: list[Any]) -> list[Any | None]:
-        self._served = Served(self._served.num_inputs + len(inputs), self._served.num_passes + 1)
-        return predict_each(self._predictor, inputs)
+    async def _answer(self, inputs: list[Any]) -> list[Any | None]:
+        try:
+            return await self._batcher.answer(inputs)
+        except Overloaded as error:
+            raise HTTPException(
+                503,
+                f"{error}, and this endpoint takes on no more than {self._options.max_wait_seconds:g} s "
+                "(serve.max_wait_seconds): ask again later, or add replicas.",
+                headers={"Retry-After": str(math.ceil(error.seconds))},
+            ) from None
 
-
-def batched(predict: Callable[[list[Any]], list[Any | None]], *, max_batch_size: int, wait_seconds: float) -> Answer:
-    """Let all requests share passes: at most `max_batch_size` inputs in one, one pass at a time, in a thread."""
-
-    @serve.batch(max_batch_size=max_batch_size, batch_wait_timeout_s=wait_seconds)
-    async def one(inputs: list[Any]) -> list[Any | None]:
-        # Batches share the event loop with the health check, which must not wait for torch.
-        return await asyncio.to_thread(predict, inputs)
-
-    async def answer(inputs: list[Any]) -> list[Any | None]:
-        return list(await asyncio.gather(*(one(given) for given in inputs)))
-
-    return answer
+    def _passed(self, done: Pass) -> None:
+        self._served = Served(self._served.num_inputs + len(done.lengths), self._served.num_passes + 1)

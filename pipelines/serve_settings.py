@@ -98,7 +98,9 @@ class ServeConfig(Section):
     max_batch_size: int = Field(default=32, ge=1)
     """Most inputs in one pass through the model."""
     batch_wait_ms: float = Field(default=5, ge=0)
-    """How long a request waits for others to share its pass."""
+    """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
+    max_wait_seconds: float = Field(default=30, gt=0)
+    """Seconds of work that may wait in a replica; what comes then is answered 503, with a time to come again."""
     max_inputs: int = Field(default=256, ge=1)
     """Most inputs in one request."""
     max_characters: int = Field(default=20_000, ge=1)

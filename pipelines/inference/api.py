@@ -91,7 +91,7 @@ def create_api(
         422: {"model": Problem, "description": "Not a question."},
         429: {"model": Problem, "description": "The key has asked too often; Retry-After says when to ask again."},
         500: {"model": Problem, "description": "The model failed on an input."},
-        503: {"model": Problem, "description": "Nobody can be let in just now; Retry-After says when to ask again."},
+        503: {"model": Problem, "description": "Not just now; Retry-After says when to ask again."},
     }
 
     async def predict(asked: BaseModel) -> JSONResponse:
