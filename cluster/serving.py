@@ -8,13 +8,14 @@ request 3 --inputs-'             in one pass at a time    '--> ...
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
 from ray import serve
 
 from pipelines.inference import registry
+from pipelines.inference.access import Access
 from pipelines.inference.api import Limits, create_api
 from pipelines.inference.batcher import Batcher, Overloaded, Pass
 
@@ -27,7 +28,8 @@ class ServeOptions:
     """`models:/NAME/VERSION` or a folder. An alias is resolved by each replica for itself: better resolve it before."""
     tracking_uri: str | None
     key_sha256: str | None
-    """The key's SHA-256 in hex (`pipelines.inference.guard.hash_key`), never the key; None asks for no credential."""
+    """The single key's SHA-256 in hex (`pipelines.inference.credentials.hash_key`), never the key; None where it is no
+    way in."""
     replicas: int = 1
     cpus_per_replica: float = 1
     max_batch_size: int = 32
@@ -35,6 +37,8 @@ class ServeOptions:
     max_wait_seconds: float = 30
     max_inputs: int = 256
     max_characters: int = 20_000
+    access: Access = field(default_factory=Access)
+    """The other ways in, and what else is asked of callers; without any way nobody is asked for a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,7 @@ class Endpoint:
             version=self._ref.version,
             limits=limits,
             key_sha256=self._options.key_sha256,
+            access=self._options.access,
         )
 
     async def served(self) -> Served:

@@ -23,6 +23,7 @@ JOBS = {
     "plan": "Plan the training of a model over the cluster's devices, without training.",
     "profile": "Measure the model's units on every type of device of the cluster.",
     "serve": "Serve a registered model over HTTP.",
+    "keys": "Make, list, revoke and rotate the endpoint's keys.",
     "addresses": "Fetch the demo data.",
     "samples": "Write a small ready data set to try a task on.",
     "demo": "Train, track, register and serve an address parser.",
@@ -38,9 +39,7 @@ app = typer.Typer(
 
 def _handed_on(job: str) -> Callable[[typer.Context], None]:
     def call(context: typer.Context) -> None:
-        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        command.command()(import_module(f"jobs.{job}").main)
-        command(args=context.args, prog_name=f"motley {job}")
+        import_module(f"jobs.{job}").app(args=context.args, prog_name=f"motley {job}")
 
     return call
 

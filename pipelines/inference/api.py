@@ -15,7 +15,10 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from pipelines.inference.access import Access
+from pipelines.inference.audit import note_size
 from pipelines.inference.guard import Guard
+from pipelines.inference.limits import Ask
 from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
 
 Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
@@ -46,11 +49,27 @@ class Problem(BaseModel):
 
 
 def create_api(
-    answer: Answer, predictor: type[Predictor], *, model: str, version: str, limits: Limits, key_sha256: str | None
+    answer: Answer,
+    predictor: type[Predictor],
+    *,
+    model: str,
+    version: str,
+    limits: Limits,
+    key_sha256: str | None,
+    access: Access = Access(),  # noqa: B008  frozen
+    ask: Ask | None = None,
 ) -> FastAPI:
-    """The application; without `key_sha256` it asks for no credential."""
+    """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
+
+    Args:
+        ask: where the requests of each caller are counted; in this process alone when left out.
+
+    Raises:
+        UserError: the key file cannot be used, or the audit log cannot be written.
+    """
+    door = access.door(key_sha256, ask)
     app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
-    app.add_middleware(Guard, key_sha256=key_sha256, max_bytes=limits.max_bytes(media=takes_media(predictor)))
+    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
     app.add_exception_handler(StarletteHTTPException, _http_error)
     question, reply = _forms(predictor, model, version)
 
@@ -64,19 +83,21 @@ def create_api(
 
     app.add_exception_handler(RequestValidationError, not_a_question)
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
-    credential = (
-        [] if key_sha256 is None else [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))]
-    )
+    credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
     problems: dict[int | str, dict[str, Any]] = {
         401: {"model": Problem, "description": "The key is missing or wrong."},
+        403: {"model": Problem, "description": "The key is not for this."},
         413: {"model": Problem, "description": "Too many inputs, too long an input, or too large a body."},
         422: {"model": Problem, "description": "Not a question."},
+        429: {"model": Problem, "description": "The key has asked too often; Retry-After says when to ask again."},
         500: {"model": Problem, "description": "The model failed on an input."},
+        503: {"model": Problem, "description": "Not just now; Retry-After says when to ask again."},
     }
 
     async def predict(asked: BaseModel) -> JSONResponse:
         given: Any = asked.inputs  # type: ignore[attr-defined]
         inputs = [predictor.takes(one) if isinstance(one, str) else one for one in _listed(given)]
+        note_size(len(inputs), sum(map(num_characters, inputs)))
         _check(inputs, limits)
         for i, one in enumerate(inputs):
             if (trouble := await asyncio.to_thread(predictor.refuses, one)) is not None:
