@@ -14,6 +14,7 @@ from typing import Any
 from fastapi import FastAPI, HTTPException
 from ray import serve
 
+from cluster.counting import asking, counter
 from pipelines.inference import registry
 from pipelines.inference.access import Access
 from pipelines.inference.api import Limits, create_api
@@ -58,19 +59,23 @@ def build(options: ServeOptions) -> serve.Application:
         max_ongoing_requests=16 * options.max_batch_size,
         ray_actor_options={"num_cpus": options.cpus_per_replica},
     )(serve.ingress()(Endpoint))
-    return deployment.bind(options)
+    return deployment.bind(options, counter() if options.access.counts else None)
 
 
 class Endpoint:
     """One replica."""
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, counter: Any = None) -> None:
+        """
+        Args:
+            counter: the handle of what counts for all replicas, where anything is to be counted.
+        """
         # Here, so that only a replica needs torch.
         from pipelines.inference.pass_cost import UNMEASURED, measure
         from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
         from pipelines.inference.predictors import load_predictor
 
-        self._options = options
+        self._options, self._counter = options, counter
         self._ref = registry.resolve(options.model, tracking_uri=options.tracking_uri)
         folder, _ = registry.fetch(self._ref.uri, tracking_uri=options.tracking_uri)
         self._predictor = load_predictor(folder, threads=max(1, math.floor(options.cpus_per_replica)))
@@ -99,6 +104,7 @@ class Endpoint:
             limits=limits,
             key_sha256=self._options.key_sha256,
             access=self._options.access,
+            ask=None if self._counter is None else asking(self._counter),
         )
 
     async def served(self) -> Served:

@@ -43,6 +43,11 @@ class Access:
             audit=_whole(settings.audit) if settings.audit else None,
         )
 
+    @property
+    def counts(self) -> bool:
+        """Whether there may be callers with a rate: the keys of a file may each have one."""
+        return self.rate is not None or self.keys is not None
+
     def door(self, key_sha256: str | None, ask: Ask | None = None) -> Door:
         """Make what checks, counts and writes down.
 
