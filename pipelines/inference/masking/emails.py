@@ -10,7 +10,8 @@ from pipelines.inference.masking.reading import TOGETHER, Reading
 _LONGEST = 256
 """Code points of a local part that are looked at: RFC 5321 allows 64, and what is longer is masked as well."""
 _LETTER = rf"[^\W{TOGETHER}]"
-_LOCAL = re.compile(rf"{_LETTER}(?:{_LETTER}|[.+'%&~!#$*^-])*$")
+# U+FFFD stands for letters that are escaped byte by byte.
+_LOCAL = re.compile(rf"(?:{_LETTER}|\ufffd)(?:{_LETTER}|[\ufffd.+'%&~!#$^*-])*$")
 _QUOTED = re.compile(r'"[^"\n]{1,64}"$')
 _LABEL = rf"(?:[^\W_{TOGETHER}](?:[^\W_{TOGETHER}]|-)*)"
 _DOMAIN = re.compile(rf"(?:{_LABEL}\.)+(?:xn--[a-z0-9-]+|[^\W\d_{TOGETHER}]{{2,}})", re.IGNORECASE)

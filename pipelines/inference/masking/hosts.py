@@ -20,31 +20,33 @@ def find_hosts(reading: Reading) -> Iterator[tuple[int, int]]:
     text = reading.text
     for found in _FOUR.finditer(text):
         start, end = found.span()
-        if _somebodys_four(found[0]) and not _VERSION.search(text[max(0, start - _REACH) : start]):
+        if _is_four(found[0]) and not _VERSION.search(text[max(0, start - _REACH) : start]):
             yield start, end
     for found in _SIX.finditer(text):
         # A sentence may end behind it, or go on with a colon.
         written = found[0].rstrip(".")
         written = written if written.endswith("::") else written.rstrip(":")
-        if written.count(":") > 1 and _somebodys_six(written):
+        if written.count(":") > 1 and _is_six(written):
             yield found.start(), found.start() + len(written)
 
 
-def _somebodys_four(text: str) -> bool:
+def _is_four(text: str) -> bool:
     try:
-        return _somebodys(IPv4Address(text))
+        return _is_somebodys(IPv4Address(text))
     except AddressValueError:
         return False
 
 
-def _somebodys_six(text: str) -> bool:
+def _is_six(text: str) -> bool:
     try:
         address = IPv6Address(text)
     except AddressValueError:
         return False
-    # `[::2]` and `::name` are code: what is short for so many zeros is reserved.
-    return _somebodys(address.ipv4_mapped or address)
+    if address.ipv4_mapped is not None:
+        return _is_somebodys(address.ipv4_mapped)
+    # `[::2]` and `::name` are code: ::/8 is reserved. Python calls most else reserved that is not given out yet.
+    return ("::" not in text or int(address) >> 120 != 0) and not address.is_multicast
 
 
-def _somebodys(address: IPv4Address | IPv6Address) -> bool:
+def _is_somebodys(address: IPv4Address) -> bool:
     return not (address.is_loopback or address.is_unspecified or address.is_multicast or address.is_reserved)

@@ -140,7 +140,8 @@ SCHEMES: dict[str, tuple[Scheme, ...]] = {
         ),
     ),
     "id-in": (
-        Scheme(_written(r"\d{4}[ -]\d{4}[ -]\d{4}"), aadhaar.is_valid),
+        # Cards are written in fours as well.
+        Scheme(_written(r"(?<!\d[ -])\d{4}[ -]\d{4}[ -]\d{4}(?![ -]\d)"), aadhaar.is_valid),
         Scheme(_written(r"\d{12}"), aadhaar.is_valid, _cue(r"a+dhaa?r|uid(?:ai)?(?![a-z])|आधार")),
         Scheme(_written(r"[A-Z]{3}P[A-Z]\d{4}[A-Z]"), pan.is_valid, long=False),
     ),

@@ -47,7 +47,8 @@ class _Folding(dict[int, str]):
             folded = "-"
         elif category == "Cs":
             folded = "\ufffd"
-        elif 0xFF01 <= code <= 0xFF5E:
+        elif 0xFF01 <= code <= 0xFF5E and code != 0xFF1A:
+            # The colon of a Chinese sentence stands before an address, and in none.
             folded = chr(code - 0xFEE0)
         else:
             folded = {"\ufe6b": "@", "\uff0e": "."}.get(character, character)
@@ -127,8 +128,8 @@ def _plain(text: str) -> tuple[str, list[int], list[int]]:
 def _meant(found: re.Match[str]) -> str:
     if found["one"] is not None:
         return "\n"
-    if found["url"] is not None:
-        code = int(found["url"], 16)
-        # A part of a character in UTF-8: no finder needs to know of which.
-        return chr(code) if code < 0x80 else "\ufffd"
-    return chr(int(found["four"] or found["two"], 16))
+    if found["four"] is not None:
+        return chr(int(found["four"], 16))
+    code = int(found["two"] or found["url"], 16)
+    # A part of a character in UTF-8: no finder needs to know of which.
+    return chr(code) if code < 0x80 else "\ufffd"
