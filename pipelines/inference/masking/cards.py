@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 
 from stdnum import luhn
 
@@ -69,6 +70,12 @@ def _last_group(text: str, groups: list[tuple[int, int]], first: int) -> int | N
 
 def is_card(digits: str) -> bool:
     """Whether a scheme gives out such numbers, and the last digit is right."""
-    return any(
-        len(digits) in lengths and low <= digits[: len(low)] <= high for _, low, high, lengths in _SCHEMES
-    ) and luhn.is_valid(digits)
+    return len(digits) in _lengths(digits[:4]) and luhn.is_valid(digits)
+
+
+@cache
+def _lengths(first: str) -> frozenset[int]:
+    """Of the cards that begin with these four digits."""
+    return frozenset(
+        length for _, low, high, lengths in _SCHEMES if low <= first[: len(low)] <= high for length in lengths
+    )

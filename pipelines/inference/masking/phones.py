@@ -35,6 +35,8 @@ _ANY = re.compile(r"[0-9](?:[-. ()\[\]/~xー]{0,4}[0-9]){5}")
 # Of whatever country: groups of digits, or what begins with the 0 that long-distance calls begin with.
 _MAYBE = re.compile(rf"{BEFORE}(?:\(?[0-9]{{1,5}}\)?(?:[ -][0-9]{{2,8}}){{1,4}}|0[1-9][0-9]{{7,10}}){BEHIND}")
 _FEWEST, _MOST = 8, 15
+# `00` is what most countries dial for `+`: two signs for two, so that places stay what they are.
+_ABROAD = re.compile(r"(?<![0-9A-Za-z.])00(?=[1-9])")
 _DIGITS = re.compile("[0-9]+")
 _DECIMAL = re.compile(r"[0-9]+\.[0-9]+")
 
@@ -59,9 +61,10 @@ def find_phones(reading: Reading, regions: Sequence[str], *, cautious: bool) -> 
                 continue
             if cautious or not bare or reading.says(_CUE, found.start, found.end):
                 yield found.start, found.end
-    if "+" in text:
+    dialled = _ABROAD.sub("+ ", text)
+    if "+" in dialled:
         # With the country said, a number that nobody has (yet) is still meant as one.
-        for found in PhoneNumberMatcher(text, None, Leniency.POSSIBLE, _MOST_CANDIDATES):
+        for found in PhoneNumberMatcher(dialled, None, Leniency.POSSIBLE, _MOST_CANDIDATES):
             yield found.start, found.end
     if cautious:
         for maybe in _MAYBE.finditer(text):
