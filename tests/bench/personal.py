@@ -2,6 +2,7 @@
 
 The values come from Faker's providers, which know nothing of Motley's finders, and where Faker makes up what is not
 given out (telephone numbers, and the numbers of some countries) from the plans and rules named below.
+A seed gives the same values but for dates of birth, which Faker counts from now.
 """
 
 # ruff: noqa: RUF001
