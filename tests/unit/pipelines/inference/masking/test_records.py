@@ -54,6 +54,8 @@ def test_message_arguments_traceback_and_extras_are_masked(personal: str, format
         log.info("read %s", personal)
         log.info("read %(text)s", {"text": personal})
         log.info("read %r", f"电话\n{personal}")
+        log.info("read %s", json.dumps({"text": f"电话\n{personal}\n谢谢"}))
+        log.info("read %s", f"电话{personal}".encode())
         log.info("read", extra={"user": {"texts": [personal]}}, stack_info=True)
         try:
             try:
