@@ -72,6 +72,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.orchestration
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.transports
 	@$(BIN)/python -m tests.bench.schedules
+	@$(BIN)/python -m tests.bench.masking
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --texts $(DATA)/test.conll
 
 install: $(INSTALLED) ## the environment .venv alone
