@@ -75,6 +75,18 @@ class TlsConfig(Section):
     """A PEM file with its private key, without a password."""
 
 
+class MaskConfig(Section):
+    """What requests may have masked in their answers (docs/masking.md)."""
+
+    regions: tuple[str, ...] = ("CN", "US")
+    """Countries (two letters) whose people write telephone numbers without `+`; others need it."""
+    entity_types: dict[str, str] = Field(default_factory=lambda: {"PER": "name", "PERSON": "name"})
+    """Types of the model's entities that are personal, each with the kind that it is masked as."""
+    key_file: str | None = Field(default=None, min_length=1)
+    """A file with the key of reversible tokens, as `python -m jobs.mask --new-key` prints it; none can be asked for when
+    left out. A replica reads it where it runs."""
+
+
 class ServeConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -93,6 +105,7 @@ class ServeConfig(Section):
     """Plain HTTP when left out."""
     audit: str | None = Field(default=None, min_length=1)
     """The file that gets a line for every request, without text or key; only the logger when left out."""
+    mask: MaskConfig = MaskConfig()
     replicas: int = Field(default=1, ge=1)
     cpus_per_replica: float = Field(default=1, gt=0)
     max_batch_size: int = Field(default=32, ge=1)
