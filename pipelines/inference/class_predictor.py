@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
+from pipelines.inference.explain_texts import TextExplainer
 from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
 
 SAID_FROM = 0.5
@@ -98,6 +99,13 @@ class _TextPredictor(Predictor):
         pair = None if given.pair is None else readable(given.pair)
         return dict(self._tokenizer(readable(given.text), pair, truncation=True, max_length=self._limit))
 
+    def explainer(self) -> TextExplainer:
+        return TextExplainer(self._model, self._tokenizer, self._labels, self._scores)
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """What is said of every label, from logits [..., labels]."""
+        raise NotImplementedError
+
     def _output(self, logits: Tensor) -> Any:
         raise NotImplementedError
 
@@ -109,6 +117,9 @@ class LabelPredictor(_TextPredictor):
         {"text": "Where is my card?"},
         {"label": "card_arrival", "score": 0.98, "scores": {"card_arrival": 0.98, "card_linking": 0.02}},
     )
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
 
     def _output(self, logits: Tensor) -> Label:
         return likeliest(logits, self._labels)
@@ -122,8 +133,11 @@ class LabelsPredictor(_TextPredictor):
         {"labels": ["sports"], "scores": {"sports": 0.97, "politics": 0.01}},
     )
 
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
     def _output(self, logits: Tensor) -> Labels:
-        scores = dict(zip(self._labels, logits.sigmoid().tolist(), strict=True))
+        scores = dict(zip(self._labels, self._scores(logits).tolist(), strict=True))
         return Labels([label for label, score in scores.items() if score >= SAID_FROM], scores)
 
 
@@ -131,6 +145,9 @@ class NumberPredictor(_TextPredictor):
     gives = Number
     asks = "Gives the number that belongs to a text, or to a pair of texts."
     example: ClassVar = ({"text": "Quite good."}, {"value": 3.8})
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits
 
     def _output(self, logits: Tensor) -> Number:
         return Number(float(logits[0]))

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipelines.inference.entities import Entity, Tagged, join
+from pipelines.inference.explain_entities import EntityExplainer
 from pipelines.inference.predictor import Predictor, Text, longest_input, passes, read_model, readable
 from pipelines.inference.words import Punctuation, Word, read_punctuation, split_words
 
@@ -69,6 +70,9 @@ class EntityPredictor(Predictor):
     def labels(self) -> list[str]:
         """The model's labels by their number."""
         return list(self._labels)
+
+    def explainer(self) -> EntityExplainer:
+        return EntityExplainer(self._model, self._tokenizer, self._labels, punctuation=self._punctuation)
 
     def predict(self, inputs: Sequence[Text]) -> list[Entities]:
         """The entities of every text, in the order of the texts; an empty text has none."""

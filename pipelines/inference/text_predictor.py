@@ -13,11 +13,14 @@ from pydantic import Field
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from pipelines.inference.chat_writer import ChatWriter
 from pipelines.inference.facts import read_facts
 from pipelines.inference.predictor import TOKENS_PER_PASS, Predictor, read_model, readable
 
 MOST = 1024
 """New sub-words that may be asked for."""
+USUAL = 128
+"""New sub-words at most where nothing is said of it."""
 LONGEST = 4096
 """Sub-words that a model reads which names no limit of its own."""
 
@@ -27,7 +30,7 @@ class Prompt:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     text: str
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST)] = 128
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST)] = USUAL
     """Sub-words that are written at most."""
 
 
@@ -137,6 +140,13 @@ class ChatPredictor(TextPredictor):
     def load(cls, folder: Path, *, device: str = "cpu", threads: int) -> ChatPredictor:
         model, tokenizer = read_model(folder, AutoModelForCausalLM, device=device, threads=threads)
         return cls(model, tokenizer, chats=bool(read_facts(folder).get("chats")))
+
+    def writer(self) -> ChatWriter | None:
+        if not self._chats:
+            return None
+        return ChatWriter(
+            self._model, self._tokenizer, longest=self._longest, usual=USUAL, ends=self._end_ids, pad=self._pad
+        )
 
     def _ids(self, text: str) -> list[int]:
         if self._chats:
