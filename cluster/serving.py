@@ -17,8 +17,10 @@ from fastapi import FastAPI
 from ray import serve
 
 from pipelines.inference import registry
-from pipelines.inference.api import Answer, Limits, create_api
+from pipelines.inference.api import create_api
+from pipelines.inference.explain_api import in_turn
 from pipelines.inference.rescue import predict_each
+from pipelines.inference.service import Answer, Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Endpoint:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve asks for the HTTP interface after `__init__`."""
         limits = Limits(self._options.max_inputs, self._options.max_characters)
+        explainer = self._predictor.explainer()
         return create_api(
             self._batched,
             type(self._predictor),
@@ -86,6 +89,8 @@ class Endpoint:
             version=self._ref.version,
             limits=limits,
             key_sha256=self._options.key_sha256,
+            explain=None if explainer is None else in_turn(explainer),
+            writer=self._predictor.writer(),
         )
 
     async def served(self) -> Served:

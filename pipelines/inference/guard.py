@@ -10,7 +10,10 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}) | {
+    *("/", "/page.css", "/page.js", "/v1/about"),
+    *("/v2", "/v2/health/live", "/v2/health/ready"),
+}
 """Paths that need no credential; every other path does."""
 
 
