@@ -56,8 +56,9 @@ class TextPredictor(Predictor):
         kept = [self._cut(row, most) for row, most in zip(rows, room, strict=True)]
         found: dict[int, Written] = {}
         for numbers in self._together(inputs, kept):
-            # All of them asked for as many new sub-words.
-            written = self._write([kept[n] for n in numbers], inputs[numbers[0]].max_new_tokens)
+            # All of them are as long, and asked for as many new sub-words.
+            first = numbers[0]
+            written = self._write([kept[n] for n in numbers], self._most(inputs[first], len(kept[first])))
             for n, ids in zip(numbers, written, strict=True):
                 text = str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
                 found[n] = Written(text, self._ends(ids), len(rows[n]) - len(kept[n]))
@@ -74,6 +75,10 @@ class TextPredictor(Predictor):
     @abstractmethod
     def _cut(self, ids: list[int], room: int) -> list[int]:
         """What is kept of them."""
+
+    @abstractmethod
+    def _most(self, given: Prompt, width: int) -> int:
+        """New sub-words, of those asked for, that there are positions for behind `width` that are kept."""
 
     @abstractmethod
     def _new(self, written: Tensor, width: int) -> Tensor:
@@ -164,6 +169,9 @@ class ChatPredictor(TextPredictor):
     def _cut(self, ids: list[int], room: int) -> list[int]:
         return ids[-room:]
 
+    def _most(self, given: Prompt, width: int) -> int:
+        return min(given.max_new_tokens, max(1, self._longest - width))
+
     def _new(self, written: Tensor, width: int) -> Tensor:
         return written[:, width:]
 
@@ -190,6 +198,11 @@ class TranslationPredictor(TextPredictor):
     def _cut(self, ids: list[int], room: int) -> list[int]:
         # The mark at the end stays.
         return ids if len(ids) <= room else [*ids[: room - 1], ids[-1]]
+
+    def _most(self, given: Prompt, width: int) -> int:  # noqa: ARG002
+        # A model that knows no places, such as T5, writes on and on. What the decoder begins with has one, too.
+        places = getattr(self._model.config, "max_position_embeddings", None)
+        return given.max_new_tokens if places is None else min(given.max_new_tokens, int(places) - 1)
 
     def _new(self, written: Tensor, width: int) -> Tensor:  # noqa: ARG002
         # What the decoder begins with is no new one.

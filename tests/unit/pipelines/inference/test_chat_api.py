@@ -262,3 +262,9 @@ def test_it_stops_when_no_more_is_wanted(predictor: Any) -> None:
 def test_messages_without_room_are_refused_and_nothing_is_cut(predictor: Any) -> None:
     with pytest.raises(UserError, match=r"have \d+ sub-words and 5 more shall be written, but the model reads \d+"):
         predictor.writer().prompt([{"role": "user", "content": "it rains " * 4000}], 5)
+
+
+def test_a_model_shorter_than_what_is_asked_for_writes_until_it_is_full(predictor: Any) -> None:
+    [written] = predictor.predict([Prompt("Where is Ann?", 1000)])
+    assert not written.finished
+    assert written.text
