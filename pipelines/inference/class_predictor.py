@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
 
-from pipelines.inference.explain_texts import TextExplainer
 from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
+
+if TYPE_CHECKING:
+    from pipelines.inference.explain import Explainer
 
 SAID_FROM = 0.5
 """The probability from which one of several labels is said."""
@@ -99,7 +101,10 @@ class _TextPredictor(Predictor):
         pair = None if given.pair is None else readable(given.pair)
         return dict(self._tokenizer(readable(given.text), pair, truncation=True, max_length=self._limit))
 
-    def explainer(self) -> TextExplainer:
+    def explainer(self) -> Explainer:
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.explain_texts import TextExplainer
+
         return TextExplainer(self._model, self._tokenizer, self._labels, self._scores)
 
     def _scores(self, logits: Tensor) -> Tensor:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
 
 from pipelines.inference.entities import Entity, Tagged, join
-from pipelines.inference.explain_entities import EntityExplainer
 from pipelines.inference.predictor import Predictor, Text, longest_input, passes, read_model, readable
 from pipelines.inference.words import Punctuation, Word, read_punctuation, split_words
+
+if TYPE_CHECKING:
+    from pipelines.inference.explain import Explainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,10 @@ class EntityPredictor(Predictor):
         """The model's labels by their number."""
         return list(self._labels)
 
-    def explainer(self) -> EntityExplainer:
+    def explainer(self) -> Explainer:
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.explain_entities import EntityExplainer
+
         return EntityExplainer(self._model, self._tokenizer, self._labels, punctuation=self._punctuation)
 
     def predict(self, inputs: Sequence[Text]) -> list[Entities]:

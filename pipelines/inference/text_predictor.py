@@ -6,16 +6,18 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from pipelines.inference.chat_writer import ChatWriter
 from pipelines.inference.facts import read_facts
 from pipelines.inference.predictor import TOKENS_PER_PASS, Predictor, read_model, readable
+
+if TYPE_CHECKING:
+    from pipelines.inference.chat_writer import Writer
 
 MOST = 1024
 """New sub-words that may be asked for."""
@@ -146,9 +148,12 @@ class ChatPredictor(TextPredictor):
         model, tokenizer = read_model(folder, AutoModelForCausalLM, device=device, threads=threads)
         return cls(model, tokenizer, chats=bool(read_facts(folder).get("chats")))
 
-    def writer(self) -> ChatWriter | None:
+    def writer(self) -> Writer | None:
         if not self._chats:
             return None
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.chat_writer import ChatWriter
+
         return ChatWriter(
             self._model, self._tokenizer, longest=self._longest, usual=USUAL, ends=self._end_ids, pad=self._pad
         )
