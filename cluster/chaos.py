@@ -40,6 +40,8 @@ SOON = 6.0
 """Seconds within which they come."""
 STUCK = 600.0
 """Seconds without a new line in the journal after which a run has hung."""
+LAST_LINES = 30
+"""Of a failed run's output that are told: what its own error takes."""
 
 Tell = Callable[[str], None]
 
@@ -67,6 +69,8 @@ class Attacked:
     """How often its command was given."""
     exit_code: int
     """Of the last one."""
+    ending: str = ""
+    """Where it failed, the last lines of what it printed."""
 
 
 def train_untouched(command: Sequence[str], log: Path) -> float:
@@ -116,7 +120,8 @@ class _Attack:
             code = self._watch(process)
             lost = code == -signal.SIGKILL or (code == 1 and self._gave_up(submissions))
             if not lost:
-                return Attacked(tuple(self._done), time.monotonic() - self._begin, submissions, code)
+                ending = "\n".join(self._output(submissions).splitlines()[-LAST_LINES:]) if code else ""
+                return Attacked(tuple(self._done), time.monotonic() - self._begin, submissions, code, ending)
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         """Kill now and then until the command ends; returns its exit code."""
@@ -174,7 +179,10 @@ class _Attack:
 
     def _gave_up(self, submission: int) -> bool:
         """Whether it ended since too many were killed with no step between them, as it says."""
-        return "recovery.tries" in (self._logs / f"submission-{submission}.log").read_text("utf-8", errors="replace")
+        return "recovery.tries" in self._output(submission)
+
+    def _output(self, submission: int) -> str:
+        return (self._logs / f"submission-{submission}.log").read_text("utf-8", errors="replace")
 
 
 def _start(command: Sequence[str], log: Path) -> subprocess.Popen[bytes]:

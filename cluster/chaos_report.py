@@ -81,7 +81,8 @@ def show(report: ChaosReport, console: Console) -> None:
         phases = ", ".join(f"{phase} {value:.1f}" for phase, value in seconds.items())
         found.add_row(", ".join(one["lost"]), str(one["replayed"]), f"{sum(seconds.values()):.1f}", phases)
     console.print(found)
-    console.print(verdict(report))
+    # The end of a run's output is no markup.
+    console.print(verdict(report), markup=False)
 
 
 def verdict(report: ChaosReport) -> str:
@@ -101,7 +102,7 @@ def verdict(report: ChaosReport) -> str:
             f"steps, of which there were {sum(replayed)} (at most {max(replayed)} at once)."
         )
     if report.attacked.exit_code:
-        text.append(f"The run failed with exit code {report.attacked.exit_code}.")
+        text.append(f"The run failed with exit code {report.attacked.exit_code}:\n{report.attacked.ending}\n")
     weights = f"{len(report.differing)} weights differ, such as {report.differing[0]}" if report.differing else ""
     text.append(f"Weights: {weights or 'bitwise those of the untouched run'}.")
     rows = f"not so in epochs {', '.join(map(str, report.uneven))}" if report.uneven else "so"

@@ -32,7 +32,10 @@ class DataCrew:
 
     def __init__(self, data: DataConfig, task: Task, *, timeout: float) -> None:
         self._config, self._task, self._timeout = data, task, timeout
-        self._shards = [self._make(s) for s in range(data.shards)]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._shards = [self._make(s) for s in range(self._config.shards)]
         self._encoding: tuple[Any, ...] | None = None
         """What `encode` was asked to do."""
         self._orders: dict[str, Order] = {}
@@ -42,6 +45,11 @@ class DataCrew:
     def _make(self, shard: int) -> Any:
         make = DataShardActor.options(num_cpus=0)
         return make.remote(self._config, self._task, shard=shard, num_shards=self._config.shards)
+
+    def renew(self) -> None:
+        """Begin with new ones that know nothing yet."""
+        self.close()
+        self._begin()
 
     def replace_lost(self, seconds: float) -> list[Lost]:
         """Put new ones in the place of those that are dead or do not answer in so many seconds; returns who they were.

@@ -20,32 +20,25 @@ from cluster.beginnings import Beginnings, newest
 from cluster.copies import Salvaged
 from cluster.course import Course, another, offered, smaller
 from cluster.evaluation import Evaluation
-from cluster.fleet import Fleet, Landed, Work
+from cluster.fleet import Fleet, Work
 from cluster.generation import write_texts
+from cluster.landing import Landing
 from cluster.nodes import NodesLost, check_nodes, named
 from cluster.phases import Phases
 from cluster.planning import plan_run
 from cluster.preparation import Preparation
-from cluster.profiling import shape_of
 from cluster.recovering import LOSSES, Recovering, Result
 from cluster.saving import Saving
 from pipelines.config import Config
 from pipelines.data.anonymous import MemoryUse
 from pipelines.errors import UserError
 from pipelines.plan.choose import Choice
-from pipelines.plan.forecast import Expected
-from pipelines.plan.pace import Pace, gain_of
-from pipelines.report.observer import Move, Observer, StepNumbers
+from pipelines.plan.pace import gain_of
+from pipelines.report.observer import Move, Observer
 from pipelines.train.checkpoint import Checkpoint
 from pipelines.train.legs import legs
-from pipelines.train.optimizers import learning_rate
 from pipelines.train.patience import best_step, forget_after, is_tired
-from pipelines.train.poison import Tolerance, first_of, told
 from pipelines.train.shelf import Shelf
-
-PREDICTED = 2048
-"""Steps of more micro-batches, times chunks, than this are not predicted one by one: it would take the driver longer
-than a step takes the stages."""
 
 
 class Stopped(Exception):
@@ -76,42 +69,77 @@ class Driver:
             UserError: data, model, plan or cluster are not what the config needs; nothing was written.
         """
         self._folder, self._observer, self._stop, self._may_grow = folder, observer, stop, may_grow
-        self._previous_end = 0.0
-        self._tolerance = Tolerance(config.train)
         self._run = Preparation(config, folder)
         self._saving = Saving(Shelf(folder, config.checkpoint, observer.note, self._run.start), observer.saved)
         for note in self._run.notes:
             observer.note(note)
-        self._config = config = self._run.config
+        self._config = self._run.config
+        self._landing = Landing(self._run, observer)
         self._course: Course | None = None
         try:
-            if config.plan.stages == "auto":
-                self._run.read()
-                self._run.encode()
-                choice = plan_run(self._run, tell=observer.measuring)
-                observer.planned(choice)
-                self._run.decide(choice.plan)
-                self._config = config = self._run.config
-                self._course = Course.found(self._run, choice, may_grow=may_grow)
-            else:
-                # The actors start while data and model are read.
-                self._course = Course.given(self._run, config.plan, may_grow=may_grow)
-                self._run.read()
-                self._course.cut()
-                self._run.encode()
-            if config.train.patience is not None and "dev" not in self._run.lengths:
+            self._persist(self._open)
+            if self._config.train.patience is not None and "dev" not in self._run.lengths:
                 raise UserError(
                     "train.patience waits for a better score on dev, and there is no dev split. Set data.dev."
                 )
             self._done = self._run.first_step
             clock = Phases()
-            self._follow(self._run.start)
+            self._persist(self._set_out)
             clock.end("follow")
             self._restart_seconds = clock.seconds["follow"]
-            observer.begin(self._run.beginning(self._course.describe()))
+            observer.begin(self._run.beginning(self._in_force.describe()))
         except BaseException:
             self.close()
             raise
+
+    # -- the beginning --------------------------------------------------------------------------
+
+    def _persist(self, part: Callable[[bool], None]) -> None:
+        """Do a part of the beginning, again after a loss; it is told whether it is done again.
+
+        Raises:
+            ActorLost, TimeoutError: more losses than `recovery.tries`.
+        """
+        tries = self._config.recovery.tries
+        for losses in range(tries + 1):
+            try:
+                return part(losses > 0)
+            except LOSSES as error:
+                if losses == tries:
+                    raise type(error)(
+                        f"{error} That was loss {tries + 1} before the first step (recovery.tries)."
+                    ) from error
+                self._observer.note(f"{error} That was before the first step; it is begun again.")
+        raise AssertionError("never more than one round without a loss")
+
+    def _open(self, again: bool) -> None:
+        """Read, plan and encode; the actors start on the way."""
+        run = self._run
+        if again:
+            # Little was done yet: all of it once more is simpler than what of it is left.
+            run.data.renew()
+            self._close_course()
+        if run.config.plan.stages == "auto":
+            run.read()
+            run.encode()
+            choice = plan_run(run, tell=self._observer.measuring)
+            self._observer.planned(choice)
+            run.decide(choice.plan)
+            self._config = run.config
+            self._course = Course.found(run, choice, may_grow=self._may_grow)
+        else:
+            # The actors start while data and model are read.
+            self._course = Course.given(run, run.config.plan, may_grow=self._may_grow)
+            run.read()
+            self._course.cut()
+            run.encode()
+
+    def _set_out(self, again: bool) -> None:
+        if again:
+            self._run.data.replace_lost(self._config.recovery.silence)
+            self._close_course()
+            self._course = another(self._run, self._observer, None, may_grow=self._may_grow)
+        self._follow(self._run.start)
 
     # -- the run --------------------------------------------------------------------------------
 
@@ -169,9 +197,9 @@ class Driver:
                 self._move(f"{lost}.", lost=lost.nodes)
 
     def _run_leg(self, end: int) -> None:
-        self._previous_end = 0.0
+        self._landing.after_a_pause()
         for landed in self._fleet.run(takewhile(lambda _: self._stop.signal is None, self._works(self._done, end))):
-            self._land(landed)
+            self._done = self._landing.land(landed)
             self._saving.poll()
 
     def _works(self, first: int, end: int) -> Iterator[Work]:
@@ -212,55 +240,13 @@ class Driver:
     def close(self) -> None:
         """End all actors."""
         self._saving.close()
+        self._close_course()
+        self._run.close()
+
+    def _close_course(self) -> None:
         if self._course is not None:
             self._course.fleet.close()
             self._course = None
-        self._run.close()
-
-    # -- steps ----------------------------------------------------------------------------------
-
-    def _land(self, landed: Landed) -> None:
-        reports, rows = landed.reports, [one.rows for one in landed.work.step.micro_batches]
-        poison = told(landed.version, first_of(report.poison for report in reports), rows)
-        self._tolerance.take(poison, reports[0].loss_scale)
-        self._done = landed.version
-        begin = self._previous_end or landed.begin
-        self._previous_end = landed.end
-        expected = self._expected(landed.work)
-        lengths = self._run.lengths["train"].lengths
-        self._observer.step(
-            StepNumbers(
-                step=self._done,
-                epoch=landed.work.number // self._run.steps_per_epoch + 1,
-                loss=landed.loss,
-                grad_norm=landed.grad_norm,
-                learning_rate=learning_rate(self._done - 1, self._run.num_steps, self._config.train),
-                num_tokens=sum(lengths[row] for row in landed.work.step.rows),
-                rows=landed.work.step.rows,
-                seconds=landed.end - begin,
-                ideal_seconds=landed.ideal_seconds,
-                bytes_sent=landed.bytes_sent,
-                reports=reports,
-                staleness=landed.staleness,
-                waves=landed.waves,
-                predicted_seconds=None if expected is None else expected.seconds,
-                poison=poison,
-            )
-        )
-        # A poisoned step took as long as it was looked for what is wrong with it.
-        if expected is not None and poison is None:
-            self._pace.add(landed.end - begin, expected.seconds)
-            busy = [report.busy for report in reports]
-            for straggler in self._pace.stragglers(self._done, busy, expected.busy or busy):
-                self._observer.straggling(straggler)
-
-    def _expected(self, work: Work) -> Expected | None:
-        assert self._course is not None
-        micro_batches, forecast = work.step.micro_batches, self._course.forecast
-        chunks = max(len(cut.stage_of) for cut in self._course.plan.replicas)
-        if forecast is None or len(micro_batches) * chunks > PREDICTED:
-            return None
-        return forecast.step([shape_of(one) for one in micro_batches])
 
     # -- evaluation -----------------------------------------------------------------------------
 
@@ -286,19 +272,22 @@ class Driver:
     # -- plans ----------------------------------------------------------------------------------
 
     @property
-    def _fleet(self) -> Fleet:
+    def _in_force(self) -> Course:
         assert self._course is not None
-        return self._course.fleet
+        return self._course
+
+    @property
+    def _fleet(self) -> Fleet:
+        return self._in_force.fleet
 
     def _follow(self, start: Checkpoint | Salvaged | None) -> None:
         """Get the course's actors ready to go on from `start`."""
-        assert self._course is not None
-        run, course = self._run, self._course
+        run, course = self._run, self._in_force
         course.meet()
         beginnings = Beginnings(run, self._config, course.plan, course.forecast)
         course.fleet.build(beginnings.at(start))
         self._evaluation = Evaluation(run.data, course.fleet, token_budget=self._config.train.token_budget)
-        self._pace = Pace()
+        self._landing.follow(course)
         self._recovering = Recovering(
             course.fleet,
             run.data,
@@ -322,8 +311,7 @@ class Driver:
             UserError: there is no plan for the nodes that are left.
             ActorLost, TimeoutError: more was lost in the middle of it, more often than `recovery.tries`.
         """
-        assert self._course is not None
-        before, clock = self._course.plan, Phases()
+        before, clock = self._in_force.plan, Phases()
         salvaged, saved = self._fleet.salvage(), self._on_disk()
         state = saved if salvaged is None or (saved is not None and saved.step > salvaged.step) else salvaged
         back_to = 0 if state is None else state.step
@@ -345,13 +333,13 @@ class Driver:
                     raise
                 choice = None
         self._restart_seconds = clock.seconds["built"]
-        plans = before.to_json(), self._course.describe()
+        plans = before.to_json(), self._in_force.describe()
         self._observer.moved(Move(why, sorted(lost), sorted(joined), self._done, back_to, *plans, clock.seconds))
 
     def _consider_joined(self) -> None:
         """Between two parts of the run: whether nodes that have joined are worth a move."""
-        assert self._course is not None
-        course, joined = self._course, offered() - self._course.nodes
+        course = self._in_force
+        joined = offered() - course.nodes
         if not joined:
             return
         course.nodes |= joined
@@ -362,7 +350,7 @@ class Driver:
             return
         assert course.plan.seconds is not None
         steps = self._run.num_steps - self._done
-        if course.plan.seconds * self._pace.factor * steps <= self._restart_seconds:
+        if course.plan.seconds * self._landing.pace.factor * steps <= self._restart_seconds:
             # Not worth a plan, for which its devices may have to be measured.
             self._observer.note(f"{who}, too late: the {steps} steps that are left take no longer than a move.")
             return
@@ -372,7 +360,7 @@ class Driver:
         except (*LOSSES, UserError) as error:
             self._observer.note(f"{who}, and no plan could be made with what is there now: {error}")
             return
-        gain = gain_of(course.plan, choice.plan, pace=self._pace.factor, steps=steps)
+        gain = gain_of(course.plan, choice.plan, pace=self._landing.pace.factor, steps=steps)
         verdict = f"{who}: {gain}; a move takes {self._restart_seconds:.0f} s"
         if gain.seconds > self._restart_seconds:
             self._move(f"{verdict}.", joined=joined, choice=choice)

@@ -8,6 +8,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 
 import ray
 from ray import serve
@@ -18,7 +20,10 @@ from cluster.session import connected
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference import registry
-from pipelines.inference.guard import hash_key
+from pipelines.inference.access import Access
+from pipelines.inference.credentials import hash_key
+from pipelines.inference.keys import read_keys
+from pipelines.inference.tls import http_options
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
 
@@ -44,24 +49,31 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
 
     Args:
         model: an address or folder; the config's registered model by its alias when left out.
-        key: what requests must bring; ignored with `serve.auth: none`.
+        key: what requests must bring, where one key is what opens.
 
     Raises:
-        UserError: there is no such model.
+        UserError: there is no such model, or the key file cannot be used.
     """
     track, settings = config.track, config.serve
+    assert key or not settings.by_one_key
+    access = Access.of(settings)
+    if access.keys is not None:
+        # Each replica will; a fault in it is better told here.
+        read_keys(Path(access.keys))
     uri = model or f"models:/{track.register_as or config.run.name}@{track.alias}"
     store = tracking_uri(track) if uri.startswith("models:") else None
     return ServeOptions(
         model=registry.resolve(uri, tracking_uri=store).uri,
         tracking_uri=store,
-        key_sha256=hash_key(key) if key and settings.auth == "key" else None,
+        key_sha256=hash_key(key) if key and settings.by_one_key else None,
         replicas=settings.replicas,
         cpus_per_replica=settings.cpus_per_replica,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
+        max_wait_seconds=settings.max_wait_seconds,
         max_inputs=settings.max_inputs,
         max_characters=settings.max_characters,
+        access=access,
     )
 
 
@@ -72,8 +84,10 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
     On a cluster that was there before, only this application is taken off at the end.
 
     Raises:
-        UserError: the port is taken, this machine has too few CPUs, or the cluster serves already.
+        UserError: the port is taken, this machine has too few CPUs, the cluster serves already, or the files of
+            `serve.tls` do not do.
     """
+    encryption = http_options(settings.tls, datetime.now(UTC))
     with connected() as started_here:
         port = settings.port or _free_port(settings.host)
         if started_here:
@@ -84,14 +98,15 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
                 "`serve run jobs.serve:build_app model=models:/NAME@ALIAS`."
             )
         serve.start(
-            http_options={"host": settings.host, "port": port}, logging_config=LoggingConfig(log_level="WARNING")
+            http_options={"host": settings.host, "port": port, **encryption},
+            logging_config=LoggingConfig(log_level="WARNING"),
         )
         # What follows is Ray Serve's progress in its own words.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         try:
             serve.run(build(chosen), name=APPLICATION)
             host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-            yield f"http://{host}:{port}"
+            yield f"{'https' if encryption else 'http'}://{host}:{port}"
         finally:
             if started_here:
                 serve.shutdown()
@@ -99,15 +114,19 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
                 serve.delete(APPLICATION)
 
 
-def how_to_ask(url: str, key: Key | None) -> str:
+def how_to_ask(url: str, key: Key | None, settings: ServeConfig) -> str:
     """For the terminal: the address, where the key comes from, and a line to paste. A new key is shown here only."""
     lines = [f"Serving at {url}; its documentation is at {url}/docs. Ctrl-C ends it."]
     credential = ""
-    if key is None:
+    if settings.auth == "none":
         lines.append("It asks for no key (serve.auth=none): whoever reaches the port can use it.")
     else:
         credential = f' -H "Authorization: Bearer ${KEY_VARIABLE}"'
-        if key.is_new:
+        if key is None:
+            ways = [f"a key of {settings.keys} (python -m jobs.keys)"] if settings.keys else []
+            ways += [f"a token of {settings.jwt.issuer}"] if settings.jwt else []
+            lines.append(f"It asks for {' or '.join(ways)}.")
+        elif key.is_new:
             lines += [f"Its key is new and shown only this once ({KEY_VARIABLE} is not set here):"]
             lines += [f"  export {KEY_VARIABLE}={key.text}"]
         else:

@@ -1,26 +1,26 @@
 """A registered model as a Ray Serve application.
 
-request 1 --input--.                         .--> output
-request 2 --input---> batch -> one thread ---+--> output
-request 3 --inputs-'   of at most N inputs   '--> ...
+request 1 --input--.                                     .--> output
+request 2 --input---> Batcher -> inputs of like length ---+--> output
+request 3 --inputs-'             in one pass at a time    '--> ...
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from ray import serve
 
+from cluster.counting import asking, counter
 from pipelines.inference import registry
+from pipelines.inference.access import Access
 from pipelines.inference.api import create_api
+from pipelines.inference.batcher import Batcher, Overloaded, Pass
 from pipelines.inference.explain_api import in_turn
-from pipelines.inference.rescue import predict_each
-from pipelines.inference.service import Answer, Limits
+from pipelines.inference.service import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,17 @@ class ServeOptions:
     """`models:/NAME/VERSION` or a folder. An alias is resolved by each replica for itself: better resolve it before."""
     tracking_uri: str | None
     key_sha256: str | None
-    """The key's SHA-256 in hex (`pipelines.inference.guard.hash_key`), never the key; None asks for no credential."""
+    """The single key's SHA-256 in hex (`pipelines.inference.credentials.hash_key`), never the key; None where it is no
+    way in."""
     replicas: int = 1
     cpus_per_replica: float = 1
     max_batch_size: int = 32
     batch_wait_ms: float = 5
+    max_wait_seconds: float = 30
     max_inputs: int = 256
     max_characters: int = 20_000
+    access: Access = field(default_factory=Access)
+    """The other ways in, and what else is asked of callers; without any way nobody is asked for a credential."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +57,42 @@ def build(options: ServeOptions) -> serve.Application:
     deployment = serve.deployment(
         name="Endpoint",
         num_replicas=options.replicas,
-        # Of requests with one input each, as many as a batch holds must be inside, and the next batch waiting.
-        max_ongoing_requests=2 * options.max_batch_size,
+        # What waits inside is sorted by length; what Ray Serve keeps outside is not. `max_wait_seconds` is the limit.
+        max_ongoing_requests=16 * options.max_batch_size,
         ray_actor_options={"num_cpus": options.cpus_per_replica},
     )(serve.ingress()(Endpoint))
-    return deployment.bind(options)
+    return deployment.bind(options, counter() if options.access.counts else None)
 
 
 class Endpoint:
     """One replica."""
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, counter: Any = None) -> None:
+        """
+        Args:
+            counter: the handle of what counts for all replicas, where anything is to be counted.
+        """
         # Here, so that only a replica needs torch.
+        from pipelines.inference.pass_cost import UNMEASURED, measure
+        from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
         from pipelines.inference.predictors import load_predictor
 
-        self._options = options
+        self._options, self._counter = options, counter
         self._ref = registry.resolve(options.model, tracking_uri=options.tracking_uri)
         folder, _ = registry.fetch(self._ref.uri, tracking_uri=options.tracking_uri)
         self._predictor = load_predictor(folder, threads=max(1, math.floor(options.cpus_per_replica)))
         # The first pass is slow; better now than in somebody's request.
         self._predictor.predict([self._predictor.hello])
         self._served = Served(0, 0)
-        self._batched = batched(
-            self._pass, max_batch_size=options.max_batch_size, wait_seconds=options.batch_wait_ms / 1000
+        cost = measure(self._predictor) if isinstance(self._predictor, ReadingPredictor) else UNMEASURED
+        self._batcher = Batcher(
+            self._predictor,
+            cost,
+            most=options.max_batch_size,
+            most_tokens=TOKENS_PER_PASS,
+            wait=options.batch_wait_ms / 1000,
+            patience=options.max_wait_seconds,
+            told=self._passed,
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -83,12 +100,14 @@ class Endpoint:
         limits = Limits(self._options.max_inputs, self._options.max_characters)
         explainer = self._predictor.explainer()
         return create_api(
-            self._batched,
+            self._answer,
             type(self._predictor),
             model=self._ref.name,
             version=self._ref.version,
             limits=limits,
             key_sha256=self._options.key_sha256,
+            access=self._options.access,
+            ask=None if self._counter is None else asking(self._counter),
             explain=None if explainer is None else in_turn(explainer),
             writer=self._predictor.writer(),
         )
@@ -96,20 +115,16 @@ class Endpoint:
     async def served(self) -> Served:
         return self._served
 
-    def _pass(self, inputs: list[Any]) -> list[Any | None]:
-        self._served = Served(self._served.num_inputs + len(inputs), self._served.num_passes + 1)
-        return predict_each(self._predictor, inputs)
+    async def _answer(self, inputs: list[Any]) -> list[Any | None]:
+        try:
+            return await self._batcher.answer(inputs)
+        except Overloaded as error:
+            raise HTTPException(
+                503,
+                f"{error}, and this endpoint takes on no more than {self._options.max_wait_seconds:g} s "
+                "(serve.max_wait_seconds): ask again later, or add replicas.",
+                headers={"Retry-After": str(math.ceil(error.seconds))},
+            ) from None
 
-
-def batched(predict: Callable[[list[Any]], list[Any | None]], *, max_batch_size: int, wait_seconds: float) -> Answer:
-    """Let all requests share passes: at most `max_batch_size` inputs in one, one pass at a time, in a thread."""
-
-    @serve.batch(max_batch_size=max_batch_size, batch_wait_timeout_s=wait_seconds)
-    async def one(inputs: list[Any]) -> list[Any | None]:
-        # Batches share the event loop with the health check, which must not wait for torch.
-        return await asyncio.to_thread(predict, inputs)
-
-    async def answer(inputs: list[Any]) -> list[Any | None]:
-        return list(await asyncio.gather(*(one(given) for given in inputs)))
-
-    return answer
+    def _passed(self, done: Pass) -> None:
+        self._served = Served(self._served.num_inputs + len(done.lengths), self._served.num_passes + 1)

@@ -14,6 +14,7 @@ JOBS = {
     "tune": "Search for better settings: many runs, compared on dev.",
     "rates": "Find a learning rate: train with one that rises, and see what the loss does.",
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",
+    "compress": "Write smaller, faster forms of a trained model, and say what each costs.",
     "label": "Let a model label the texts that it is sure of, as more training data.",
     "select": "Choose the texts most worth labelling by people.",
     "check": "Cut a model over actors and compare it, step by step, with the plain model.",
@@ -22,6 +23,7 @@ JOBS = {
     "plan": "Plan the training of a model over the cluster's devices, without training.",
     "profile": "Measure the model's units on every type of device of the cluster.",
     "serve": "Serve a registered model over HTTP.",
+    "keys": "Make, list, revoke and rotate the endpoint's keys.",
     "addresses": "Fetch the demo data.",
     "samples": "Write a small ready data set to try a task on.",
     "demo": "Train, track, register and serve an address parser.",
@@ -37,9 +39,7 @@ app = typer.Typer(
 
 def _handed_on(job: str) -> Callable[[typer.Context], None]:
     def call(context: typer.Context) -> None:
-        command = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-        command.command()(import_module(f"jobs.{job}").main)
-        command(args=context.args, prog_name=f"motley {job}")
+        import_module(f"jobs.{job}").app(args=context.args, prog_name=f"motley {job}")
 
     return call
 

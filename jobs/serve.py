@@ -32,17 +32,20 @@ def main(
     ] = None,
     model: Annotated[str | None, typer.Option(help="models:/NAME@ALIAS, models:/NAME/VERSION or a folder.")] = None,
 ) -> None:
-    """Serve until Ctrl-C or SIGTERM. The key is MOTLEY_API_KEY, or a new one that is printed once."""
+    """Serve until Ctrl-C or SIGTERM.
+
+    The key is MOTLEY_API_KEY, or a new one that is printed once, or those that serve.keys and serve.jwt let in.
+    """
     config = _config(arguments or [])
     # Imported here so that --help and a wrong config answer at once.
     from cluster.endpoint import KEY_VARIABLE, Key, how_to_ask, options, running
 
-    key = Key.of(os.environ.get(KEY_VARIABLE)) if config.serve.auth == "key" else None
+    key = Key.of(os.environ.get(KEY_VARIABLE)) if config.serve.by_one_key else None
     with running(options(config, model, key=key.text if key else None), config.serve) as url:
         stop = threading.Event()
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        typer.echo(how_to_ask(url, key))
+        typer.echo(how_to_ask(url, key, config.serve))
         stop.wait()
 
 
@@ -50,7 +53,8 @@ def build_app(args: dict[str, str]) -> Any:
     """The `serve.Application` for `serve run`: `model=URI`, `config=CONFIG`, and `key=value` as above.
 
     Raises:
-        UserError: MOTLEY_API_KEY is not set (a new key would end up in a log); or as the command.
+        UserError: MOTLEY_API_KEY is not set where it is what opens (a new key would end up in a log); `serve.tls` is
+            set; or as the command.
     """
     from cluster.endpoint import KEY_VARIABLE, options
     from cluster.serving import build
@@ -58,7 +62,9 @@ def build_app(args: dict[str, str]) -> Any:
     settings = {"config": DEFAULT, **args}
     config = _config([settings.pop("config"), *(f"{k}={v}" for k, v in settings.items() if k != "model")])
     key = os.environ.get(KEY_VARIABLE)
-    if config.serve.auth == "key" and not key:
+    if config.serve.tls is not None:
+        raise UserError("Ray Serve listens by options of its own here: give it the files of serve.tls in http_options.")
+    if config.serve.by_one_key and not key:
         raise UserError(f"Set {KEY_VARIABLE} to the key that requests must bring, or pass serve.auth=none.")
     return build(options(config, settings.get("model"), key=key))
 

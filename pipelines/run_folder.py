@@ -44,8 +44,8 @@ class RunFolder:
         except OSError as error:
             self._unmake()
             raise UserError(
-                f"The output folder {path} cannot be written ({error.strerror}: {error.filename}). Choose another "
-                "run.output."
+                f"The output folder {_short(path)} cannot be written ({error.strerror}: {_short(error.filename)}). "
+                "Choose another run.output."
             ) from None
 
     def release(self) -> None:
@@ -61,6 +61,12 @@ class RunFolder:
                 folder.rmdir()
             except OSError:
                 return
+
+
+def _short(path: Path | str, most: int = 500) -> str:
+    """A path that a person may read."""
+    text = str(path)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-most // 2 :]}"
 
 
 def _locked(path: Path) -> int:

@@ -16,9 +16,11 @@ from pipelines.data.read import read_split
 from pipelines.errors import UserError
 from pipelines.evaluate.evaluation import Answered
 from pipelines.inference.files import refuse_pickle
+from pipelines.inference.network import GRAPH, Network, OnnxNetwork
 from pipelines.model.load import load_model
 from pipelines.model.pretrained import positions
 from pipelines.tasks import make_task
+from pipelines.tasks.task import Task
 from pipelines.train.device import Device
 
 
@@ -31,6 +33,25 @@ def labels_of(folder: Path) -> list[str]:
         return []
     names = {int(i): label for i, label in config.id2label.items()}
     return [names[i] for i in range(len(names))]
+
+
+def network_in(folder: Path, task: Task, labels: Sequence[str], device: Device) -> tuple[Network, int]:
+    """The model in a folder, or its graph where there is one, and how many sub-words it reads in one piece.
+
+    Raises:
+        UserError: a pickle, no model, a graph that cannot be read, or one that is to run on a GPU.
+    """
+    refuse_pickle(folder)
+    device.settle()
+    if (folder / GRAPH).is_file():
+        if device.kind.type != "cpu":
+            raise UserError(f"{folder} holds a graph for CPUs: leave out --gpus, or take the model it was made of.")
+        graph = OnnxNetwork(folder, threads=torch.get_num_threads())
+        return graph, graph.longest
+    options = task.model_options(labels)
+    model = load_model(str(folder), auto_class=task.auto_class, dtype="float32", seed=0, **options).eval()
+    model.to(device.kind)
+    return model, positions(model)
 
 
 def answer(
@@ -56,11 +77,7 @@ def answer(
     """
     task = make_task(task_name)
     labels = labels_of(folder)
-    refuse_pickle(folder)
-    options = task.model_options(labels)
-    model = load_model(str(folder), auto_class=task.auto_class, dtype="float32", seed=0, **options).eval()
-    model.to(device.kind)
-    device.settle()
+    model, reads = network_in(folder, task, labels, device)
     processor = task.load_processor(str(folder))
     table = read_split(source, split=split, data=data, kind=task.kind)
     if unknown := sorted(table.labels.difference(labels)) if labels else []:
@@ -69,7 +86,7 @@ def answer(
             f"knows {', '.join(labels[:20])}). Correct or remove them, or give the data that belongs to the model."
         )
     rows = table.rows[part::num_parts]
-    longest = min(data.max_length, getattr(processor, "model_max_length", data.max_length), positions(model))
+    longest = min(data.max_length, getattr(processor, "model_max_length", data.max_length), reads)
     encoded = task.encode(rows, processor, labels, longest)
     padding = task.padding(processor)
     answers: dict[int, Any] = {}

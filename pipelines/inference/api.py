@@ -14,9 +14,11 @@ from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipelines.inference import about, chat_api, explain_api, open_inference, web_page
+from pipelines.inference.access import Access
 from pipelines.inference.chat_writer import Writer
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
+from pipelines.inference.limits import Ask
 from pipelines.inference.predictor import Predictor, takes_media, takes_text
 from pipelines.inference.problems import handle_problems, how_to_ask, problems
 from pipelines.inference.service import Answer, Limits, Service
@@ -39,29 +41,34 @@ def create_api(
     version: str,
     limits: Limits,
     key_sha256: str | None,
+    access: Access = Access(),  # noqa: B008  frozen
+    ask: Ask | None = None,
     explain: Explain | None = None,
     writer: Writer | None = None,
 ) -> FastAPI:
-    """The application; without `key_sha256` it asks for no credential.
+    """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
     Args:
+        ask: where the requests of each caller are counted; in this process alone when left out.
         explain: says why; `/v1/explain` is there only with it.
         writer: writes chats; `/v1/chat/completions` is there only with it.
+
+    Raises:
+        UserError: the key file cannot be used, or the audit log cannot be written.
     """
+    door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits)
     app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
-    app.add_middleware(Guard, key_sha256=key_sha256, max_bytes=limits.max_bytes(media=takes_media(predictor)))
+    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
-    credential = (
-        [] if key_sha256 is None else [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))]
-    )
+    credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
     hints = {PREDICT: how_to_ask({"inputs": [predictor.example[0]]})}
     _add_predict(app, service, credential)
     if explain is not None:
         hints |= explain_api.add_routes(app, service, explain, credential)
     hints |= open_inference.add_routes(app, service, credential)
     hints |= chat_api.add_routes(app, service, writer, credential)
-    about.add_routes(app, service, explains=explain is not None, asks_for_key=key_sha256 is not None)
+    about.add_routes(app, service, explains=explain is not None, asks_for_key=bool(door.credentials))
     web_page.add_routes(app)
     handle_problems(app, hints)
 
@@ -88,7 +95,7 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
     app.post(
         PREDICT,
         response_model=reply,
-        responses=problems(400, 401, 413, 422, 500),
+        responses=problems(400, 401, 403, 413, 422, 429, 500, 503),
         dependencies=credential,
         summary="Ask the model",
         description=service.predictor.asks,

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 
 from pipelines.inference.aside import Aside
+from pipelines.inference.audit import note_size
 from pipelines.inference.chat_writer import End, Writer
 from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
@@ -132,8 +133,8 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
     card = {"id": service.model, "object": "model", "created": since, "owned_by": "motley"}
 
     @app.get(
-        "/v1/models", response_model=ModelCards, responses=problems(401), dependencies=credential, tags=["openai"],
-        summary="The models, in OpenAI's form",
+        "/v1/models", response_model=ModelCards, responses=problems(401, 403, 429, 503), dependencies=credential,
+        tags=["openai"], summary="The models, in OpenAI's form",
     )  # fmt: skip
     async def models() -> JSONResponse:
         return JSONResponse({"object": "list", "data": [card]})
@@ -146,7 +147,7 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
         CHAT, response_model=Completion, dependencies=credential, tags=["openai"], summary="Write the next message",
         responses={
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **problems(400, 401, 404, 413, 422, 429, 500, form=ChatProblem),
+            **problems(400, 401, 403, 404, 413, 422, 429, 500, 503, form=ChatProblem),
         },
     )  # fmt: skip
     async def completions(asked: ChatRequest) -> Response:
@@ -194,7 +195,9 @@ def _checked(service: Service, asked: ChatRequest) -> int | None:
         raise HTTPException(422, "stream_options is for stream: true; leave it out.")
     if None not in (asked.max_tokens, asked.max_completion_tokens) and asked.max_tokens != asked.max_completion_tokens:
         raise HTTPException(422, "max_tokens is the old name of max_completion_tokens; send one of them.")
-    if (length := sum(len(one.text()) for one in asked.messages)) > service.limits.max_characters:
+    length = sum(len(one.text()) for one in asked.messages)
+    note_size(1, length)
+    if length > service.limits.max_characters:
         most = service.limits.max_characters
         raise HTTPException(413, f"The messages have {length} characters; send at most {most}.")
     for i, one in enumerate(asked.messages):

@@ -9,9 +9,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
+from pipelines.inference.network import Network
+from pipelines.inference.predictor import (
+    Reading,
+    ReadingPredictor,
+    longest_input,
+    passes,
+    read_network,
+    readable,
+    text_of,
+)
 
 if TYPE_CHECKING:
     from pipelines.inference.explain import Explainer
@@ -55,7 +64,7 @@ class Number:
     value: float
 
 
-def labels_of(model: PreTrainedModel) -> list[str]:
+def labels_of(model: Network) -> list[str]:
     """By their number."""
     names = {int(i): label for i, label in (model.config.id2label or {}).items()}
     return [names[i] for i in range(len(names))]
@@ -68,40 +77,50 @@ def likeliest(logits: Tensor, labels: Sequence[str]) -> Label:
     return Label(labels[best], float(scores[best]), dict(zip(labels, scores.tolist(), strict=True)))
 
 
-class _TextPredictor(Predictor):
+class _TextPredictor(ReadingPredictor):
     """A text is read up to the longest input of the model; what is behind it does not count."""
 
     takes, hello = TextOrPair, TextOrPair("Hello")
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    def __init__(self, model: Network, tokenizer: PreTrainedTokenizerFast) -> None:
         self._model, self._tokenizer = model.eval(), tokenizer
         self._labels = labels_of(model)
         self._limit = longest_input(model, tokenizer)
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", threads: int) -> _TextPredictor:
-        return cls(*read_model(folder, AutoModelForSequenceClassification, device=device, threads=threads))
+        return cls(*read_network(folder, AutoModelForSequenceClassification, device=device, threads=threads))
 
     @property
     def labels(self) -> list[str]:
         """The model's labels by their number."""
         return list(self._labels)
 
-    def predict(self, inputs: Sequence[TextOrPair]) -> list[Any]:
+    def read(self, inputs: Sequence[TextOrPair]) -> list[Reading]:
         rows = [self._encoded(given) for given in inputs]
+        return [Reading(given, (row,), len(row["input_ids"])) for given, row in zip(inputs, rows, strict=True)]
+
+    def answer(self, readings: Sequence[Reading]) -> list[Any]:
+        rows = [row for reading in readings for row in reading.pieces]
         found: dict[int, Any] = {}
         for numbers in passes([len(row["input_ids"]) for row in rows]):
             padded = self._tokenizer.pad([rows[n] for n in numbers], return_tensors="pt").to(self._model.device)
             with torch.inference_mode():
                 logits = self._model(**padded).logits.float().cpu()
             found.update(zip(numbers, map(self._output, logits), strict=True))
-        return [found[i] for i in range(len(inputs))]
+        return [found[i] for i in range(len(readings))]
+
+    def sample(self, length: int) -> Reading:
+        (reading,) = self.read([TextOrPair(text_of(length, self._tokenizer))])
+        return reading
 
     def _encoded(self, given: TextOrPair) -> dict[str, Any]:
         pair = None if given.pair is None else readable(given.pair)
         return dict(self._tokenizer(readable(given.text), pair, truncation=True, max_length=self._limit))
 
-    def explainer(self) -> Explainer:
+    def explainer(self) -> Explainer | None:
+        if not isinstance(self._model, torch.nn.Module):
+            return None
         # Imported here: a registered model brings this file along, and answers without that one.
         from pipelines.inference.explain_texts import TextExplainer
 

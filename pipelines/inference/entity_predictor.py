@@ -5,13 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from transformers import AutoModelForTokenClassification, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoModelForTokenClassification, BatchEncoding, PreTrainedTokenizerFast
 
 from pipelines.inference.entities import Entity, Tagged, join
-from pipelines.inference.predictor import Predictor, Text, longest_input, passes, read_model, readable
+from pipelines.inference.network import Network
+from pipelines.inference.predictor import (
+    Reading,
+    ReadingPredictor,
+    Text,
+    longest_input,
+    passes,
+    read_network,
+    readable,
+    text_of,
+)
 from pipelines.inference.words import Punctuation, Word, read_punctuation, split_words
 
 if TYPE_CHECKING:
@@ -28,19 +38,23 @@ class Entities:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """Words `first .. stop - 1` of text `text`, which the model reads in one piece."""
+    """Words `first .. stop - 1` of a text, which the model reads in one piece."""
 
-    text: int
     first: int
     stop: int
-    cost: int
+    row: dict[str, list[int]]
+    """What the model gets."""
+    positions: list[int | None]
+    """Of each of its sub-words the number of its word, counted from `first`."""
+    words: list[Word]
+    """Of the whole text."""
 
     def margin(self, word: int) -> int:
         """How many words of context the window gives `word` on its poorer side."""
         return min(word - self.first, self.stop - 1 - word)
 
 
-class EntityPredictor(Predictor):
+class EntityPredictor(ReadingPredictor):
     takes, gives, hello = Text, Entities, Text("Hello")
     asks = "Finds the entities in a text. Offsets count Unicode code points, as Python does."
     example: ClassVar = (
@@ -50,7 +64,7 @@ class EntityPredictor(Predictor):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: Network,
         tokenizer: PreTrainedTokenizerFast,
         *,
         punctuation: Punctuation = "separate",
@@ -65,7 +79,7 @@ class EntityPredictor(Predictor):
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "cpu", threads: int) -> EntityPredictor:
-        model, tokenizer = read_model(folder, AutoModelForTokenClassification, device=device, threads=threads)
+        model, tokenizer = read_network(folder, AutoModelForTokenClassification, device=device, threads=threads)
         return cls(model, tokenizer, punctuation=read_punctuation(folder))
 
     @property
@@ -73,49 +87,85 @@ class EntityPredictor(Predictor):
         """The model's labels by their number."""
         return list(self._labels)
 
-    def explainer(self) -> Explainer:
+    def explainer(self) -> Explainer | None:
+        if not isinstance(self._model, torch.nn.Module):
+            return None
         # Imported here: a registered model brings this file along, and answers without that one.
         from pipelines.inference.explain_entities import EntityExplainer
 
         return EntityExplainer(self._model, self._tokenizer, self._labels, punctuation=self._punctuation)
 
-    def predict(self, inputs: Sequence[Text]) -> list[Entities]:
+    def read(self, inputs: Sequence[Text]) -> list[Reading]:
+        words = [split_words(given.text, punctuation=self._punctuation) for given in inputs]
+        windows = self._windows(words)
+        return [
+            Reading(given, tuple(windows[i]), max((len(one.positions) for one in windows[i]), default=0))
+            for i, given in enumerate(inputs)
+        ]
+
+    def answer(self, readings: Sequence[Reading]) -> list[Entities]:
         """The entities of every text, in the order of the texts; an empty text has none."""
-        return [Entities(join(given.text, words)) for given, words in zip(inputs, self.words(inputs), strict=True)]
+        return [
+            Entities(join(reading.given.text, words))
+            for reading, words in zip(readings, self._tagged(readings), strict=True)
+        ]
+
+    def sample(self, length: int) -> Reading:
+        (reading,) = self.read([Text(text_of(length, self._tokenizer))])
+        return reading
 
     def words(self, inputs: Sequence[Text]) -> list[list[Tagged]]:
         """Of every text its words in their order, each with its likeliest label; those without a sub-word have none."""
-        texts = [given.text for given in inputs]
-        words = [split_words(text, punctuation=self._punctuation) for text in texts]
-        windows = [window for i, costs in self._costs(words) for window in self._windows(i, costs)]
-        best: list[dict[int, tuple[int, Tagged]]] = [{} for _ in texts]
-        for numbers in passes([window.cost for window in windows]):
-            batch = [windows[n] for n in numbers]
-            for window, row in zip(batch, self._score(batch, words), strict=True):
-                found = best[window.text]
-                for word, tagged in row.items():
-                    margin = window.margin(word)
+        return self._tagged(self.read(inputs))
+
+    def _tagged(self, readings: Sequence[Reading]) -> list[list[Tagged]]:
+        pieces = [(i, window) for i, reading in enumerate(readings) for window in reading.pieces]
+        best: list[dict[int, tuple[int, Tagged]]] = [{} for _ in readings]
+        for numbers in passes([len(window.positions) for _, window in pieces]):
+            batch = [pieces[n] for n in numbers]
+            for (i, window), row in zip(batch, self._score([window for _, window in batch]), strict=True):
+                for word, (label, score) in row.items():
+                    margin, span = window.margin(word), window.words[word]
                     # Where windows overlap, the one that shows the word with most context decides.
-                    if word not in found or margin > found[word][0]:
-                        found[word] = (margin, tagged)
+                    if word not in best[i] or margin > best[i][word][0]:
+                        best[i][word] = (margin, Tagged(span.start, span.end, label, score))
         return [[tagged for _, (_, tagged) in sorted(found.items())] for found in best]
 
-    def _costs(self, words: list[list[Word]]) -> Iterator[tuple[int, list[int]]]:
-        """For each text that has words, its number and how many sub-words each of its words becomes."""
+    def _windows(self, words: list[list[Word]]) -> dict[int, list[_Window]]:
+        """By the number of each text the windows that it is read in; a text without words has none."""
+        found: dict[int, list[_Window]] = {i: [] for i in range(len(words))}
         present = [i for i, row in enumerate(words) if row]
         if not present:
-            return
-        rows = [_clean(words[i]) for i in present]
-        encoded = self._tokenizer(rows, is_split_into_words=True, add_special_tokens=False, verbose=False)
-        for row, i in enumerate(present):
+            return found
+        encoded = self._encoded([words[i] for i in present])
+        for n, i in enumerate(present):
+            positions = encoded.word_ids(n)
+            if len(positions) <= self._limit:
+                found[i] = [_window(encoded, n, 0, len(words[i]), words[i])]
+                continue
             costs = [0] * len(words[i])
-            for word in encoded.word_ids(row):
+            for word in positions:
                 if word is not None:
                     costs[word] += 1
-            yield i, costs
+            spans = list(self._spans(costs))
+            cut = self._encoded([words[i][first:stop] for first, stop in spans], max_length=self._limit)
+            found[i] = [_window(cut, m, *span, words[i]) for m, span in enumerate(spans)]
+        return found
 
-    def _windows(self, text: int, costs: list[int]) -> Iterator[_Window]:
-        """Cut one text into pieces that fit the model; neighbours share a quarter of a piece."""
+    def _encoded(self, words: list[list[Word]], max_length: int | None = None) -> BatchEncoding:
+        rows = [[readable(word.text) for word in row] for row in words]
+        cut = max_length is not None
+        encoded: BatchEncoding = self._tokenizer(
+            rows, is_split_into_words=True, truncation=cut, max_length=max_length, verbose=False
+        )
+        return encoded
+
+    def _spans(self, costs: list[int]) -> Iterator[tuple[int, int]]:
+        """Cut one text into pieces that fit the model; neighbours share a quarter of a piece.
+
+        Args:
+            costs: of each word its number of sub-words.
+        """
         room = self._limit - self._tokenizer.num_special_tokens_to_add(pair=False)
         first = 0
         while True:
@@ -124,7 +174,7 @@ class EntityPredictor(Predictor):
             while stop < len(costs) and (stop == first or cost + costs[stop] <= room):
                 cost += costs[stop]
                 stop += 1
-            yield _Window(text, first, stop, min(cost, room))
+            yield first, stop
             if stop == len(costs):
                 return
             shared, last = 0, first
@@ -133,33 +183,28 @@ class EntityPredictor(Predictor):
                 first -= 1
                 shared += costs[first]
 
-    def _score(self, batch: list[_Window], words: list[list[Word]]) -> list[dict[int, Tagged]]:
-        """One pass through the model: each window's words by their number in their text."""
-        encoded = self._tokenizer(
-            [_clean(words[window.text][window.first : window.stop]) for window in batch],
-            is_split_into_words=True,
-            truncation=True,
-            max_length=self._limit,
-            padding=True,
-            return_tensors="pt",
-        )
-        inputs: dict[str, Any] = {name: tensor.to(self._model.device) for name, tensor in encoded.items()}
+    def _score(self, batch: list[_Window]) -> list[dict[int, tuple[str, float]]]:
+        """One pass through the model: for each window label and probability of its words, by their number."""
+        inputs = self._tokenizer.pad([window.row for window in batch], return_tensors="pt").to(self._model.device)
         with torch.inference_mode():
             # Prompt tuning puts tokens of its own in front of the input.
             logits = self._model(**inputs).logits[:, -inputs["input_ids"].shape[1] :]
             probabilities = logits.float().softmax(-1)
         scores, labels = (tensor.tolist() for tensor in probabilities.max(-1))
+        # A tokenizer that pads on the left moves what the sub-words are.
+        shift = [
+            len(labels[0]) - len(window.positions) if self._tokenizer.padding_side == "left" else 0 for window in batch
+        ]
         rows = []
         for i, window in enumerate(batch):
-            row: dict[int, Tagged] = {}
-            for position, local in enumerate(encoded.word_ids(i)):
+            row: dict[int, tuple[str, float]] = {}
+            for position, local in enumerate(window.positions, shift[i]):
                 # A word's first sub-word speaks for it, as in training; one without sub-words stays unsaid.
                 if local is not None and (word := window.first + local) not in row:
-                    span = words[window.text][word]
-                    row[word] = Tagged(span.start, span.end, self._labels[labels[i][position]], scores[i][position])
+                    row[word] = self._labels[labels[i][position]], scores[i][position]
             rows.append(row)
         return rows
 
 
-def _clean(words: list[Word]) -> list[str]:
-    return [readable(word.text) for word in words]
+def _window(encoded: BatchEncoding, n: int, first: int, stop: int, words: list[Word]) -> _Window:
+    return _Window(first, stop, {name: encoded[name][n] for name in encoded}, encoded.word_ids(n), words)

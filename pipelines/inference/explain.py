@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from pipelines.errors import UserError
 from pipelines.inference.faithfulness import Faithfulness, faithfulness
@@ -70,11 +70,11 @@ class Read:
 class Explainer(ABC):
     """By integrated gradients from the input with every sub-word blank: the mask's, else the padding's."""
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
-        self._model = model
+    def __init__(self, model: nn.Module, tokenizer: PreTrainedTokenizerFast) -> None:
+        self._model: Any = model
         # Its own, for it works beside the predictor, whose changes its padding state while a batch is made.
         self._tokenizer = copy.deepcopy(tokenizer)
-        self._limit = min(LONGEST, longest_input(model, tokenizer))
+        self._limit = min(LONGEST, longest_input(self._model, tokenizer))
         blanks = [tokenizer.mask_token_id, tokenizer.pad_token_id, tokenizer.unk_token_id]
         self._blank = next((one for one in blanks if isinstance(one, int)), None)
 

@@ -65,7 +65,7 @@ def add_routes(app: FastAPI, service: Service, explain: Explain, credential: lis
     app.post(
         EXPLAIN,
         response_model=reply,
-        responses=problems(400, 401, 413, 422, 429, 500),
+        responses=problems(400, 401, 403, 413, 422, 429, 500, 503),
         dependencies=credential,
         summary="Ask the model why",
         description="Integrated gradients over the embeddings of the sub-words (Sundararajan et al. 2017), and whether "

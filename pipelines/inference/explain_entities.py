@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from pipelines.errors import UserError
 from pipelines.inference.entities import Tagged, join
@@ -19,7 +19,7 @@ class EntityExplainer(Explainer):
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         tokenizer: PreTrainedTokenizerFast,
         labels: list[str],
         *,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from pipelines.errors import UserError
 from pipelines.inference.explain import Explainer, Read, Score
@@ -18,7 +18,7 @@ FIELDS = ("text", "pair")
 class TextExplainer(Explainer):
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: nn.Module,
         tokenizer: PreTrainedTokenizerFast,
         labels: Sequence[str],
         scores: Callable[[Tensor], Tensor],

@@ -1,34 +1,101 @@
-"""The door of the endpoint: who may come in, and how much they may carry. Before anything is read."""
+"""The door of the endpoint: who may come in, for what, how often, and with how much. Before anything is read.
+
+    request --> CORS --> who? --> for what? --> how often? --> how much? --> the interface
+                          401        403           429           413
+                          503                      503
+
+Every answer, also these, gets the security headers and a line in the audit log.
+"""
 
 from __future__ import annotations
 
-import hmac
-from hashlib import sha256
+import math
+import re
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipelines.inference.audit import Entry, entered, moment, note_caller, record
+from pipelines.inference.credentials import HOW, Caller, Credentials, Refused, Right, Unavailable, who_is
+from pipelines.inference.limits import Buckets, Leases
 
 OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}) | {
     *("/", "/page.css", "/page.js", "/v1/about"),
     *("/v2", "/v2/health/live", "/v2/health/ready"),
 }
 """Paths that need no credential; every other path does."""
+NEEDED: Mapping[str, Right] = {"/v1/explain": "explain", "/admin": "admin"}
+"""The scope that a path and what is below it needs; `predict` where nothing is said."""
+SECURITY = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+}
+# A header of its own beside one that a page may have: browsers obey all of them.
+NO_FRAMES = "frame-ancestors 'none'"
+HSTS = "max-age=31536000"
+REQUEST_ID = "X-Request-ID"
+SECONDS_UNAVAILABLE = 5
+"""When to ask again after 503."""
 
 
-def hash_key(key: str) -> str:
-    """What a deployment is given in the key's place."""
-    return sha256(key.encode()).hexdigest()
+def _alone() -> Leases:
+    return Leases(Buckets().ask)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What stands between the network and the interface."""
+
+    credentials: Sequence[Credentials] = ()
+    """The ways to prove who asks; without any everybody may do everything."""
+    limiter: Leases = field(default_factory=_alone)
+    cors: Sequence[str] = ()
+    """Origins whose pages may ask."""
+    tls: bool = False
+    """Whether what answers here is reached by HTTPS only."""
+
+
+def needs(path: str) -> Right:
+    """The scope that a path needs."""
+    for prefix, right in NEEDED.items():
+        if path == prefix or path.startswith(f"{prefix}/"):
+            return right
+    return "predict"
 
 
 class Guard:
-    """ASGI middleware that answers 401 without the key, and 413 to a body over `max_bytes`."""
+    """ASGI middleware that lets in whom the door is for, with at most `max_bytes`."""
 
-    def __init__(self, app: ASGIApp, *, key_sha256: str | None, max_bytes: int) -> None:
-        self._app = app
-        self._key_sha256 = key_sha256
-        self._max_bytes = max_bytes
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        door: Door,
+        max_bytes: int,
+        wall: Callable[[], float] = time.time,
+        ticks: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app, self._door, self._max_bytes = app, door, max_bytes
+        self._wall, self._ticks = wall, ticks
+        self._headers = SECURITY | ({"Strict-Transport-Security": HSTS} if door.tls else {})
+        self._inner: ASGIApp = self._guarded
+        if door.cors:
+            # Outside, so that a page can read why it is refused, and ask beforehand without a key.
+            self._inner = CORSMiddleware(
+                self._guarded,
+                allow_origins=door.cors,
+                allow_methods=("GET", "POST"),
+                allow_headers=("Authorization", REQUEST_ID),
+                expose_headers=(REQUEST_ID, "Retry-After", "RateLimit", "RateLimit-Policy"),
+            )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -36,18 +103,49 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
+        given = Headers(scope=scope).get(REQUEST_ID, "")
+        known = re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) is not None
+        entry = Entry(moment(self._wall()), given if known else uuid.uuid4().hex, method=scope["method"][:16])
+        begin = self._ticks()
+
+        async def marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                entry.status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers.update(self._headers)
+                headers.append("Content-Security-Policy", NO_FRAMES)
+                # Whoever sent one knows it, and Ray Serve's proxy, which gives every request one, answers it itself.
+                if not known:
+                    headers[REQUEST_ID] = entry.request
+            await send(message)
+
+        with entered(entry):
+            try:
+                await self._inner(scope, receive, marked)
+            except Exception:
+                if entry.status is None:
+                    text = f"The endpoint failed; its log says why. Report the request's id {entry.request}."
+                    await JSONResponse({"error": text}, 500)(scope, receive, marked)
+                # Whoever runs the interface logs it.
+                raise
+            finally:
+                entry.path, entry.milliseconds = _own_path(scope), round(1000 * (self._ticks() - begin), 3)
+                record(entry)
+
+    async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
-        if scope["path"] not in OPEN and not self._knows(headers.get("authorization", "")):
-            refusal = JSONResponse(
-                {"error": "Send the endpoint's key as the header Authorization: Bearer KEY."},
-                401,
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-            await refusal(scope, receive, send)
-            return
-        announced = headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > self._max_bytes:
-            await JSONResponse({"error": self._too_large()}, 413)(scope, receive, send)
+        policy: dict[str, str] = {}
+        try:
+            if self._door.credentials and (path := _path(scope)) not in OPEN:
+                caller = await self._admitted(headers.get("authorization", ""))
+                note_caller(caller.who)
+                _check_scope(caller, needs(path))
+                policy = await self._count(caller)
+            announced = headers.get("content-length", "")
+            if announced.isdecimal() and (len(announced) > 18 or int(announced) > self._max_bytes):
+                raise HTTPException(413, self._too_large())
+        except HTTPException as refusal:
+            await JSONResponse({"error": refusal.detail}, refusal.status_code, refusal.headers)(scope, receive, send)
             return
         read = 0
 
@@ -59,13 +157,65 @@ class Guard:
                 raise HTTPException(413, self._too_large())
             return message
 
-        await self._app(scope, bounded, send)
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(policy)
+            await send(message)
 
-    def _knows(self, header: str) -> bool:
-        if self._key_sha256 is None:
-            return True
-        scheme, _, key = header.partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(hash_key(key.strip()), self._key_sha256)
+        await self._app(scope, bounded, told)
+
+    async def _admitted(self, header: str) -> Caller:
+        scheme, _, text = header.partition(" ")
+        text = text.strip()
+        if scheme.lower() != "bearer" or not text:
+            raise HTTPException(401, HOW, {"WWW-Authenticate": "Bearer"})
+        try:
+            return await who_is(text, self._door.credentials)
+        except Refused as refused:
+            challenge = 'Bearer error="invalid_token"'
+            raise HTTPException(401, str(refused), {"WWW-Authenticate": challenge}) from None
+        except Unavailable as trouble:
+            raise _unavailable(trouble) from None
+
+    async def _count(self, caller: Caller) -> dict[str, str]:
+        """The headers that tell a caller what the limit is (draft-ietf-httpapi-ratelimit-headers)."""
+        if (rate := caller.rate) is None:
+            return {}
+        policy = {"RateLimit-Policy": f'"key";q={rate.amount};w={rate.seconds}'}
+        try:
+            wait = math.ceil(await self._door.limiter.take(caller.who, rate))
+        except Unavailable as trouble:
+            raise _unavailable(trouble) from None
+        if wait > 0:
+            text = f"This key may ask {rate.amount} times in {rate.seconds} s; ask again in {wait} s."
+            raise HTTPException(429, text, policy | {"RateLimit": f'"key";r=0;t={wait}', "Retry-After": str(wait)})
+        return policy
 
     def _too_large(self) -> str:
         return f"The body is over {self._max_bytes} bytes; send fewer or shorter texts in one request."
+
+
+def _check_scope(caller: Caller, right: Right) -> None:
+    if right not in caller.scopes:
+        challenge = f'Bearer error="insufficient_scope", scope="{right}"'
+        text = f"This needs the scope {right}, which your key or token lacks; ask for one that has it."
+        raise HTTPException(403, text, {"WWW-Authenticate": challenge})
+
+
+def _unavailable(trouble: Unavailable) -> HTTPException:
+    text = f"The endpoint can let nobody in just now: {trouble}. Ask again in {SECONDS_UNAVAILABLE} s."
+    return HTTPException(503, text, {"Retry-After": str(SECONDS_UNAVAILABLE)})
+
+
+def _path(scope: Scope) -> str:
+    """As the interface's routes have it, without the prefix that the application is served under."""
+    root, path = scope.get("root_path", ""), str(scope["path"])
+    return path.removeprefix(root) if path.startswith(f"{root}/") else path
+
+
+def _own_path(scope: Scope) -> str | None:
+    """The route that was or would be taken; None for a path that is none of the interface's."""
+    if (route := scope.get("route")) is not None:
+        return getattr(route, "path", None)
+    path = _path(scope)
+    return path if path in {getattr(route, "path", None) for route in scope["app"].routes} else None

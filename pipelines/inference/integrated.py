@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 from captum.attr import IntegratedGradients
-from torch import Tensor
-from transformers import PreTrainedModel
+from torch import Tensor, nn
 
 TOKENS_PER_PASS = 2048
 """Sub-words in one pass forwards and backwards: predictions get their turn between two of them."""
 
 
 def integrate(
-    model: PreTrainedModel, ids: Tensor, blank: Tensor, score: Callable[[Tensor], Tensor], *, steps: int
+    model: nn.Module, ids: Tensor, blank: Tensor, score: Callable[[Tensor], Tensor], *, steps: int
 ) -> tuple[list[float], float]:
     """The share of each sub-word in the score's way from `blank` to `ids` [1, length], and the error of their sum.
 
@@ -24,7 +23,8 @@ def integrate(
     Args:
         score: from embeddings [rows, length, width], [rows].
     """
-    embed: Any = model.get_input_embeddings()
+    whole: Any = model
+    embed = whole.get_input_embeddings()
     found, error = IntegratedGradients(score).attribute(
         embed(ids).detach(),
         baselines=embed(blank).detach(),

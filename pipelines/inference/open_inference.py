@@ -107,7 +107,7 @@ class InferReply(BaseModel):
 def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[str, str]:
     """Returns what a good request is, by path."""
     form = _form(service)
-    told = problems(401, 404, 422)
+    told = problems(401, 403, 404, 422, 429, 503)
 
     @app.get("/v2", response_model=Server, tags=["v2"], summary="Server metadata")
     async def server() -> JSONResponse:
@@ -146,7 +146,11 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         which: dict[str, Any] = {"tags": ["v2"], "dependencies": [*credential, Depends(check)]}
         app.get(path, response_model=ModelForm, responses=told, summary="Model metadata", **which)(metadata)
         app.get(f"{path}/ready", response_model=ModelReady, responses=told, summary="Ready?", **which)(model_ready)
-        which |= {"responses": problems(400, 401, 404, 413, 422, 500), "summary": "Ask the model", "description": asks}
+        which |= {
+            "responses": problems(400, 401, 403, 404, 413, 422, 429, 500, 503),
+            "summary": "Ask the model",
+            "description": asks,
+        }
         app.post(f"{path}/infer", response_model=InferReply, **which)(infer)
     example = [_given(name, value) for name, value in service.predictor.example[0].items()]
     hint = how_to_ask({"inputs": example})

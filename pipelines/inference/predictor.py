@@ -17,6 +17,7 @@ from transformers.utils import logging
 from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
+from pipelines.inference.network import GRAPH, Network, OnnxNetwork
 
 if TYPE_CHECKING:
     from pipelines.inference.chat_writer import Writer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 TOKENS_PER_PASS = 4096
 """Most padded sub-words in one pass: enough to fill a CPU's caches, small enough for any memory."""
+CHARACTERS_PER_TOKEN = 4
+"""For estimates only."""
 LONGEST_WINDOW = 512
 """For models that name no limit of their own (relative positions): attention costs the square of this."""
 
@@ -39,8 +42,20 @@ class Text:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """An input, ready for the model."""
+
+    given: Any
+    pieces: tuple[Any, ...]
+    """What goes through the model, each in a row of its own, as the predictor keeps it."""
+    length: int
+    """Sub-words of the longest piece; an estimate where the predictor reads only when it answers."""
+
+
 class Predictor(ABC):
-    """Not for use from several threads at once: tokenizers change their padding state in place."""
+    """`read` may run in one thread while `answer` runs in another; neither in two at once, for tokenizers change
+    their state in place."""
 
     takes: ClassVar[type]
     """A frozen dataclass: one input."""
@@ -67,6 +82,14 @@ class Predictor(ABC):
         """What is wrong with an input of the right form, for whoever sent it; nothing, if nothing else is said."""
         return None
 
+    def read(self, inputs: Sequence[Any]) -> list[Reading]:
+        """Do for each input all that needs no model: nothing, unless a predictor says otherwise."""
+        return [Reading(given, (given,), 2 + num_characters(given) // CHARACTERS_PER_TOKEN) for given in inputs]
+
+    def answer(self, readings: Sequence[Reading]) -> list[Any]:
+        """One of `gives` for each reading, in their order."""
+        return self.predict([reading.given for reading in readings])
+
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
         """One of `gives` for each of `takes`, in their order."""
@@ -78,6 +101,23 @@ class Predictor(ABC):
     def writer(self) -> Writer | None:
         """What writes the next message of a chat, from the same weights; None where the model learnt none."""
         return None
+
+
+class ReadingPredictor(Predictor):
+    """Tokenises before it is the model's turn, so that inputs of like lengths can be found and share a pass."""
+
+    @abstractmethod
+    def read(self, inputs: Sequence[Any]) -> list[Reading]: ...
+
+    @abstractmethod
+    def answer(self, readings: Sequence[Reading]) -> list[Any]: ...
+
+    def predict(self, inputs: Sequence[Any]) -> list[Any]:
+        return self.answer(self.read(inputs))
+
+    @abstractmethod
+    def sample(self, length: int) -> Reading:
+        """One of about so many sub-words, at most as many as the model reads, to measure with."""
 
 
 def takes_text(predictor: type[Predictor]) -> bool:
@@ -118,23 +158,47 @@ def passes(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield together
 
 
-def read_model(
+def read_network(
     folder: Path, auto_class: Any, *, device: str, threads: int
+) -> tuple[Network, PreTrainedTokenizerFast]:
+    """As `read_model`, or the graph in its place where the folder holds one.
+
+    Raises:
+        UserError: no model there, a graph that cannot be read, weights that are not safetensors, or no fast tokenizer.
+    """
+    if not (folder / GRAPH).is_file():
+        return read_model(folder, auto_class, device=device, threads=threads)
+    refuse_pickle(folder)
+    torch.set_num_threads(threads)
+    return OnnxNetwork(folder, threads=threads), _read_tokenizer(folder)
+
+
+def read_model(
+    folder: Path, auto_class: Any, *, device: str, threads: int, attention: str | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """A model, ready to answer, and its tokenizer.
+
+    Args:
+        attention: which implementation of it; the model's own choice when left out.
 
     Raises:
         UserError: no model there, weights that are not safetensors, or no fast tokenizer.
     """
-    model = read_weights(folder, auto_class, device=device, threads=threads)
+    weights = read_weights(folder, auto_class, device=device, threads=threads, attention=attention)
+    return weights, _read_tokenizer(folder)
+
+
+def _read_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     with _no_bar():
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, use_fast=True)
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
         raise UserError(f"The tokenizer in {folder} is slow: save a fast one (tokenizer.json) with the model.")
-    return model, tokenizer
+    return tokenizer
 
 
-def read_weights(folder: Path, auto_class: Any, *, device: str, threads: int) -> PreTrainedModel:
+def read_weights(
+    folder: Path, auto_class: Any, *, device: str, threads: int, attention: str | None = None
+) -> PreTrainedModel:
     """A model, ready to answer.
 
     Raises:
@@ -145,15 +209,19 @@ def read_weights(folder: Path, auto_class: Any, *, device: str, threads: int) ->
     refuse_pickle(folder)
     torch.set_num_threads(threads)
     with _no_bar():
-        model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        chosen = {} if attention is None else {"attn_implementation": attention}
+        model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, **chosen)
         if (folder / ADAPTER).is_dir():
             model = _with_adapter(model, folder / ADAPTER)
     ready: PreTrainedModel = model.to(device).eval()
     return ready
 
 
-def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> int:
+def longest_input(model: Network, tokenizer: PreTrainedTokenizerFast) -> int:
     """Sub-words that the model reads in one piece, special ones among them."""
+    if isinstance(model, OnnxNetwork):
+        return model.longest
+    assert isinstance(model, torch.nn.Module)
     limits = [LONGEST_WINDOW, int(min(tokenizer.model_max_length, LONGEST_WINDOW))]
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and isinstance(module, torch.nn.Embedding):
@@ -161,6 +229,13 @@ def longest_input(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) ->
             taken = 0 if module.padding_idx is None else module.padding_idx + 1
             limits.append(module.num_embeddings - taken)
     return min(limits) - _virtual_tokens(model)
+
+
+def text_of(length: int, tokenizer: PreTrainedTokenizerFast) -> str:
+    """A text of about so many sub-words, with the special ones."""
+    word = "a "
+    each = len(tokenizer(word * 16, add_special_tokens=False, verbose=False)["input_ids"]) / 16
+    return word * max(1, round((length - tokenizer.num_special_tokens_to_add(pair=False)) / each))
 
 
 def readable(text: str) -> str:
@@ -190,7 +265,7 @@ def _with_adapter(model: PreTrainedModel, folder: Path) -> Any:
     return PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
 
 
-def _virtual_tokens(model: PreTrainedModel) -> int:
+def _virtual_tokens(model: torch.nn.Module) -> int:
     """Positions that an adapter takes."""
     configs = getattr(model, "peft_config", {})
     return sum(getattr(config, "num_virtual_tokens", None) or 0 for config in configs.values())

@@ -41,17 +41,25 @@ class ChatProblem(BaseModel):
 _WHEN = {
     400: "The body is no JSON.",
     401: "The key is missing or wrong.",
+    403: "The key is not for this.",
     404: "There is no such model, or no such version of it.",
     413: "Too many inputs, too long an input, or too large a body.",
     422: "Not a question.",
-    429: "Too many others wait for the same.",
+    429: "The key has asked too often, or too many wait for the same; Retry-After says when to ask again.",
     500: "The model failed on an input.",
+    503: "Not just now; Retry-After says when to ask again.",
 }
 
 
+_AT_THE_DOOR = (401, 403, 503)
+"""Said by the guard, who has one form for all paths. So has its 413 and its 429, which others say, too."""
+
+
 def problems(*codes: int, form: type[BaseModel] = Problem) -> dict[int | str, dict[str, Any]]:
-    """For the documentation of a path: what may go wrong there. The guard's own 401 has the simple form always."""
-    return {code: {"model": Problem if code == 401 else form, "description": _WHEN[code]} for code in codes}
+    """For the documentation of a path: what may go wrong there."""
+    either: Any = form | Problem
+    forms = dict.fromkeys(_AT_THE_DOOR, Problem) | dict.fromkeys((413, 429), either)
+    return {code: {"model": forms.get(code, form), "description": _WHEN[code]} for code in codes}
 
 
 def how_to_ask(example: Mapping[str, Any]) -> str:
@@ -107,12 +115,8 @@ def handle_problems(app: FastAPI, hints: Mapping[str, str]) -> None:
         assert isinstance(error, HTTPException)
         return say(request.url.path, _in_words(error), error.status_code, error.headers)
 
-    async def failed(request: Request, _: Exception) -> JSONResponse:
-        return say(request.url.path, "The endpoint failed on this request; its log says where.", 500)
-
     app.add_exception_handler(RequestValidationError, not_a_question)
     app.add_exception_handler(HTTPException, refused)
-    app.add_exception_handler(Exception, failed)
 
 
 def _in_words(error: HTTPException) -> str:

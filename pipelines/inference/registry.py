@@ -37,7 +37,8 @@ REQUIREMENTS = ("mlflow", "numpy", "pydantic", "safetensors", "torch", "transfor
 # Enough of Motley to predict, so that a copy in front of `sys.path` hides nothing that has changed since.
 PREDICTING = (
     "__init__", "answer_predictor", "class_predictor", "entities", "entity_predictor", "facts", "files",
-    "mask_predictor", "media_predictor", "predictor", "predictors", "text_predictor", "vector_predictor", "words",
+    "mask_predictor", "media_predictor", "network", "predictor", "predictors", "text_predictor",
+    "vector_predictor", "words",
 )  # fmt: skip
 CODE = (
     "__init__.py",
@@ -166,11 +167,13 @@ def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
 
 
 def _requirements(folder: Path) -> list[str]:
+    from pipelines.inference.network import GRAPH
     from pipelines.inference.predictor import takes_media
     from pipelines.inference.predictors import predictor_class
 
     media = ["pillow", "scipy"] if takes_media(predictor_class(folder)) else []
-    return [*REQUIREMENTS, *media, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
+    graph = ["onnxruntime"] if (folder / GRAPH).is_file() else []
+    return [*REQUIREMENTS, *media, *graph, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
 
 
 def _weights(root: Path, uri: str) -> Path:

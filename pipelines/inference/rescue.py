@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any, Protocol
-
-from pipelines.inference.predictor import num_characters
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 
-
-class Reader(Protocol):
-    """What is served: a Predictor, or in a test something simpler."""
-
-    def predict(self, inputs: Sequence[Any]) -> list[Any]: ...
+Given = TypeVar("Given")
 
 
-def predict_each(reader: Reader, inputs: list[Any]) -> list[Any | None]:
-    """Predict together; if that fails, one by one. None for an input that fails alone too."""
+def each(
+    together: Callable[[Sequence[Given]], list[Any]], inputs: Sequence[Given], size: Callable[[Given], int]
+) -> list[Any | None]:
+    """What is found for all inputs at once; if that fails, one by one. None for an input that fails alone too.
+
+    Args:
+        size: characters of an input, for the log.
+    """
     try:
-        return list(reader.predict(inputs))
+        return list(together(inputs))
     except Exception as error:
         if len(inputs) > 1:
-            return [predict_each(reader, [given])[0] for given in inputs]
+            return [each(together, [given], size)[0] for given in inputs]
         # Neither the message nor the traceback: both may quote the text.
-        logger.error("The model failed on %d characters: %s.", num_characters(inputs[0]), type(error).__name__)
+        logger.error("The model failed on %d characters: %s.", size(inputs[0]), type(error).__name__)
         return [None]

@@ -9,6 +9,7 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from pipelines.inference.audit import note_size
 from pipelines.inference.predictor import Predictor, num_characters, takes_text, texts_in
 
 Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
@@ -63,6 +64,7 @@ class Service:
             HTTPException: 413 for too much, 422 for what is no input.
         """
         inputs = [self.predictor.takes(one) if isinstance(one, str) else one for one in given]
+        note_size(len(inputs), sum(map(num_characters, inputs)))
         if len(inputs) > self.limits.max_inputs:
             most = self.limits.max_inputs
             raise HTTPException(413, f"{len(inputs)} inputs in one request; send at most {most} and repeat.")

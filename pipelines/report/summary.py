@@ -20,8 +20,11 @@ def write_json(path: str | os.PathLike[str], obj: object) -> None:
     write_whole(Path(path), json.dumps(_finite(obj), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file; a reader, or a crash, never meets half of it.
+def write_whole(path: Path, text: str, *, mode: int | None = None) -> None:
+    """Write a text file, on the disk when this returns; a reader, or a crash, never meets half of it.
+
+    Args:
+        mode: the file's permissions, such as 0o600; the process's usual ones when left out.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -31,12 +34,25 @@ def write_whole(path: Path, text: str) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with beside.open("w", encoding="utf-8") as file:
+            if mode is not None:
+                # Before there is anything in it to read.
+                os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
         os.replace(beside, path)
+        sync(path.parent)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or a folder's names are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _finite(obj: object) -> object:

@@ -17,9 +17,10 @@ from typing import Any
 import fsspec
 
 from pipelines.errors import UserError
+from pipelines.report.summary import sync
 from pipelines.train.checkpoint import CHECKPOINTS, Checkpoint, aside, place_of, step_of
 from pipelines.train.checkpoint_index import INDEX, Damaged, Index, parse, read_index
-from pipelines.train.checkpoint_write import put, sweep, sync
+from pipelines.train.checkpoint_write import put, sweep
 
 _PROBE = ".motley-probe"
 

@@ -23,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pipelines.errors import UserError
+from pipelines.report.summary import sync
 from pipelines.train.checkpoint import CHECKPOINTS, aside, place_of, saved, step_of
 from pipelines.train.checkpoint_index import INDEX, Entry, Index, read_index, render
 
@@ -114,15 +115,6 @@ def sweep(checkpoints: Path) -> None:
     for replaced in checkpoints.glob(".step-*.replaced"):
         if (checkpoints / f"step-{step_of(replaced):08d}").is_dir():
             shutil.rmtree(replaced, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file or a folder's names are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _write(path: Path, content: bytes) -> Entry:

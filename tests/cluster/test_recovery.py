@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cluster.faults import Faults, data_shard, server, stage
+from cluster.driver import Driver
+from cluster.waiting import ActorLost
+from tests.cluster.faults import Faults, data_shard, process, server, stage
 from tests.cluster.test_training import assert_bitwise_equal, config, run
+from tests.cluster.watcher import Watcher
 from tests.tiny import write_data, write_model
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("ray_session")]
@@ -53,3 +58,36 @@ def test_a_lost_server_and_a_stage_of_another_replica_are_replaced_and_the_weigh
     assert watcher.recoveries[1].by_spares == ["stage 0 of replica 1"]
     assert [numbers.step for numbers in watcher.steps] == list(range(1, 21))
     assert_bitwise_equal(tmp_path / "untouched", tmp_path / "faults")
+
+
+class Ambushed(Driver):
+    """Loses a data shard before anything is read, and a stage before anything is built."""
+
+    def _open(self, again: bool) -> None:
+        if not again:
+            os.kill(process(data_shard(1)(self)), signal.SIGKILL)
+        super()._open(again)
+
+    def _set_out(self, again: bool) -> None:
+        if not again:
+            os.kill(process(stage(1)(self)), signal.SIGKILL)
+        super()._set_out(again)
+
+
+def test_what_is_lost_before_the_first_step_is_begun_again(given: dict[str, str], tmp_path: Path) -> None:
+    run(settings(given, PLAN), tmp_path / "untouched")
+    watcher = Watcher()
+    run(settings(given, PLAN), tmp_path / "ambushed", watcher, kind=Ambushed)
+    begun_again = [
+        note for note in watcher.notes if note.endswith("That was before the first step; it is begun again.")
+    ]
+    assert [note.partition(" died")[0] for note in begun_again] == ["data shard 1", "stage 1"], watcher.notes
+    assert [numbers.step for numbers in watcher.steps] == list(range(1, 21))
+    assert_bitwise_equal(tmp_path / "untouched", tmp_path / "ambushed")
+
+
+def test_without_tries_a_loss_before_the_first_step_ends_the_run(given: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(
+        ActorLost, match=r"data shard 1 died .* That was loss 1 before the first step \(recovery.tries\)"
+    ):
+        run(settings(given, PLAN, tries=0), tmp_path, kind=Ambushed)

@@ -45,9 +45,15 @@ def config(given: dict[str, str], *, resume: Path | None = None, **sections: dic
     )
 
 
-def run(settings: Config, folder: Path, watcher: Watcher | None = None, stop: StopRequest | None = None) -> Watcher:
+def run(
+    settings: Config,
+    folder: Path,
+    watcher: Watcher | None = None,
+    stop: StopRequest | None = None,
+    kind: type[Driver] = Driver,
+) -> Watcher:
     watcher = watcher or Watcher()
-    driver = Driver(settings, folder, watcher, may_grow=False, stop=stop or StopRequest())
+    driver = kind(settings, folder, watcher, may_grow=False, stop=stop or StopRequest())
     try:
         driver.run()
         driver.save_model(folder / "model")

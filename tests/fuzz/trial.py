@@ -89,7 +89,7 @@ class Trial:
         if refused:
             message = str(value)
             assert message.strip()
-            assert len(message) < 10_000
+            assert len(message) < 10_000, f"{len(message)} characters: {message[:2000]} ... {message[-500:]}"
             assert CANARY not in message
             assert not RAW.search(message), message
         return value

@@ -83,7 +83,17 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
     # A section that is left out is one parameter, as is what has names of its own.
     one = {
         name: name
-        for name in ("adapter", "continual", "data.replay", "devices", "energy.watts", "train.distil", "train.ewc")
+        for name in (
+            "adapter",
+            "continual",
+            "data.replay",
+            "devices",
+            "energy.watts",
+            "serve.jwt",
+            "serve.tls",
+            "train.distil",
+            "train.ewc",
+        )
     }
     kept = [next((short for long, short in one.items() if key.startswith(f"{long}.")), key) for key in known_keys()]
     assert set(run.data.params) == set(kept)

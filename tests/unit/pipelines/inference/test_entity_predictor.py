@@ -101,8 +101,14 @@ def test_a_word_longer_than_a_window_is_one_word(make_model: MakeModel) -> None:
 
 def test_neighbouring_windows_share_a_quarter(tiny_model_folder: Path) -> None:
     predictor = EntityPredictor.load(tiny_model_folder, threads=1)
-    windows = list(predictor._windows(0, [1] * 100))
-    assert [(window.first, window.stop) for window in windows] == [(0, 30), (23, 53), (46, 76), (69, 99), (92, 100)]
+    (reading,) = predictor.read([Text("a " * 100)])
+    assert [(window.first, window.stop) for window in reading.pieces] == [
+        (0, 30),
+        (23, 53),
+        (46, 76),
+        (69, 99),
+        (92, 100),
+    ]
 
 
 def test_the_models_folder_decides_about_punctuation(make_model: MakeModel) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from pipelines.inference.predictor import Text
-from pipelines.inference.rescue import predict_each
+from pipelines.inference.predictor import Text, num_characters
+from pipelines.inference.rescue import each
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -27,11 +27,11 @@ class Allergic:
 
 def test_inputs_share_a_pass() -> None:
     reader = Allergic()
-    assert predict_each(reader, [Text("tea"), Text("rice")]) == [3, 4]
+    assert each(reader.predict, [Text("tea"), Text("rice")], num_characters) == [3, 4]
     assert reader.num_calls == 1
 
 
 def test_a_failing_input_does_not_fail_the_others(caplog: pytest.LogCaptureFixture) -> None:
-    assert predict_each(Allergic(), [Text("tea"), Text("nuts"), Text("rice")]) == [3, None, 4]
+    assert each(Allergic().predict, [Text("tea"), Text("nuts"), Text("rice")], num_characters) == [3, None, 4]
     assert "nuts" not in caplog.text
     assert "4 characters: RuntimeError" in caplog.text

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.report.summary import write_json
+from pipelines.report.summary import write_json, write_whole
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
@@ -33,3 +33,10 @@ def test_a_file_that_cannot_be_replaced_leaves_nothing_beside_it(tmp_path: Path)
     with pytest.raises(OSError):  # noqa: PT011  which one depends on the platform
         write_json(tmp_path / "s.json", {})
     assert [p.name for p in tmp_path.iterdir()] == ["s.json"]
+
+
+def test_a_file_may_be_its_owners_alone_and_stays_that(tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        write_whole(tmp_path / "s", text, mode=0o600)
+    assert (tmp_path / "s").read_text() == "new"
+    assert (tmp_path / "s").stat().st_mode & 0o777 == 0o600

@@ -1,0 +1,106 @@
+"""Makes the smaller forms of a model, and says which of them is worth serving here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pipelines.compress.graph import export
+from pipelines.compress.int8 import quantise
+from pipelines.compress.trial import Form, measure_forms
+from pipelines.config import DataConfig
+from pipelines.errors import UserError
+
+PLAIN, GRAPH, INT8 = "fp32", "graph", "int8"
+FASTER = 1.05
+"""Less than this is noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A form against what it was made of."""
+
+    form: Form
+    lost: float
+    """Of the score, as a share of 1; negative where it gained."""
+    speed: float
+    """Sub-words a second, as a multiple of the plain model's."""
+    latency: float
+    """Of a row by itself, as a part of the plain model's."""
+    size: float
+    """As a part of the plain model's."""
+    accepted: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    plain: Form
+    verdicts: tuple[Verdict, ...]
+    most_lost: float
+    threads: int
+
+    @property
+    def chosen(self) -> Verdict | None:
+        """The fastest of those that were accepted."""
+        accepted = [one for one in self.verdicts if one.accepted]
+        return max(accepted, key=lambda one: one.speed, default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        made = asdict(self)
+        for one in (made["plain"], *(verdict["form"] for verdict in made["verdicts"])):
+            one["folder"] = str(one["folder"])
+        return made | {"chosen": None if self.chosen is None else self.chosen.form.name}
+
+
+def compress(
+    folder: Path,
+    out: Path,
+    *,
+    source: str,
+    split: str,
+    data: DataConfig,
+    threads: int,
+    most_lost: float,
+    tell: Callable[[str], None],
+) -> Compressed:
+    """Write a graph and an int8 graph of the model in `folder` to folders in `out`, and measure all three.
+
+    Args:
+        most_lost: of the score, as a share of 1: a form that loses more is not accepted.
+
+    Raises:
+        UserError: the model cannot be a graph, or the data cannot be used.
+    """
+    for name in (GRAPH, INT8):
+        if (out / name).exists():
+            raise UserError(f"{out / name} exists: remove it, or give another folder with --out.")
+    tell("exporting the graph")
+    export(folder, out / GRAPH)
+    tell("quantising it to int8")
+    quantise(out / GRAPH, out / INT8)
+    tell("scoring and timing")
+    folders = {PLAIN: folder, GRAPH: out / GRAPH, INT8: out / INT8}
+    plain, *others = measure_forms(folders, source=source, split=split, data=data, threads=threads)
+    return Compressed(plain, tuple(judge(plain, one, most_lost) for one in others), most_lost, threads)
+
+
+def judge(plain: Form, form: Form, most_lost: float) -> Verdict:
+    """Whether a form is worth having: it loses little, and is faster or smaller here."""
+    lost, speed, size = (
+        plain.score - form.score,
+        form.tokens_per_second / plain.tokens_per_second,
+        form.bytes / plain.bytes,
+    )
+    faster, smaller = speed >= FASTER or form.latency * FASTER <= plain.latency, size * FASTER <= 1
+    if lost > most_lost:
+        why = f"loses {100 * lost:.2f} points, and {100 * most_lost:.2f} are allowed"
+    elif not faster and not smaller:
+        why = "neither faster nor smaller here"
+    else:
+        why = " and ".join(word for word, holds in (("faster", faster), ("smaller", smaller)) if holds)
+    return Verdict(
+        form, lost, speed, form.latency / plain.latency, size, lost <= most_lost and (faster or smaller), why
+    )

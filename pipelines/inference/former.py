@@ -1,0 +1,106 @@
+"""Which of the inputs that wait go through the model together.
+
+Always the oldest; with it those whose lengths are so near that padding them costs less than a pass of their own.
+
+    waiting, by length    3 4 4 |9 9 10 [11] 11 12| 40 41 300      [ ] the oldest, | | what shares its pass
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipelines.inference.pass_cost import PassCost
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Waiting:
+    """An input by what it costs."""
+
+    length: int
+    """Sub-words of its longest piece."""
+    number: int
+    """Those that came before have smaller ones."""
+    pieces: int = 1
+    """Rows that it takes of a pass."""
+
+
+class Former:
+    """Holds what waits, and takes a pass's worth at a time."""
+
+    def __init__(self, cost: PassCost, *, most: int, most_tokens: int) -> None:
+        """
+        Args:
+            most: inputs in one pass.
+            most_tokens: padded sub-words in one pass; an input that has more by itself goes alone.
+        """
+        self._cost, self._most, self._most_tokens = cost, most, most_tokens
+        self._waiting: list[Waiting] = []
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, waiting: Waiting) -> None:
+        insort(self._waiting, waiting)
+
+    def remove(self, number: int) -> None:
+        """Nobody waits for it any more."""
+        self._waiting = [one for one in self._waiting if one.number != number]
+
+    @property
+    def seconds(self) -> float:
+        """What it takes until all that waits has been through the model, if nothing is padded."""
+        rows = sum(one.pieces * self._cost.row(one.length) for one in self._waiting)
+        return rows + self._cost.fixed * max(1.0, rows / self._cost.budget if self._cost.budget else 1.0)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the next pass could take no more."""
+        first, stop = self._span()
+        return stop - first < len(self._waiting) or stop - first == self._most
+
+    def take(self) -> list[int]:
+        """The numbers of those whose turn it is; none if none waits."""
+        if not self._waiting:
+            return []
+        first, stop = self._span()
+        taken = self._waiting[first:stop]
+        del self._waiting[first:stop]
+        return [one.number for one in taken]
+
+    def _span(self) -> tuple[int, int]:
+        """From the oldest on to both sides, the neighbour that costs less padding first."""
+        waiting = self._waiting
+        if not waiting:
+            return 0, 0
+        first = min(range(len(waiting)), key=lambda i: waiting[i].number)
+        stop, rows = first + 1, waiting[first].pieces
+        while stop - first < self._most:
+            sides = []
+            longest = waiting[stop - 1].length
+            if first > 0:
+                shorter = waiting[first - 1]
+                pads = shorter.pieces * (self._cost.row(longest) - self._cost.row(shorter.length))
+                sides.append((pads, rows + shorter.pieces, longest, (first - 1, stop)))
+            if stop < len(waiting):
+                longer = waiting[stop]
+                pads = rows * (self._cost.row(longer.length) - self._cost.row(longest))
+                sides.append((pads, rows + longer.pieces, longer.length, (first, stop + 1)))
+            fits = [side for side in sides if self._fits(*side[:3])]
+            if not fits:
+                break
+            _, rows, _, (first, stop) = min(fits)
+        return first, stop
+
+    def _fits(self, padding: float, rows: int, longest: int) -> bool:
+        return (
+            padding <= self._cost.fixed
+            and rows * longest <= self._most_tokens
+            and self._cost.seconds(rows, longest) <= max(self._cost.budget, self._cost.seconds(1, longest))
+        )
+
+
+def wasted(lengths: Sequence[int]) -> float:
+    """Which part of a pass with these lengths is padding."""
+    return 1 - sum(lengths) / (len(lengths) * max(lengths)) if lengths and max(lengths) else 0.0

@@ -1,0 +1,42 @@
+"""What a pass costs, from times that are known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.inference.entity_predictor import EntityPredictor
+from pipelines.inference.pass_cost import Measured, PassCost, fit, measure
+
+pytestmark = pytest.mark.timeout(60)
+
+
+def test_the_cost_is_found_again() -> None:
+    true = PassCost(fixed=3e-3, per_token=4e-5, per_square=1e-8)
+    found = fit([Measured(n, length, true.seconds(n, length)) for n in (1, 4, 16) for length in (8, 32, 128, 256)])
+    assert found.fixed == pytest.approx(true.fixed, rel=1e-6)
+    assert found.per_token == pytest.approx(true.per_token, rel=1e-6)
+    assert found.per_square == pytest.approx(true.per_square, rel=1e-3)
+    assert found.budget == pytest.approx(0.06)
+
+
+def test_nothing_costs_less_than_nothing() -> None:
+    # The more there is the less it takes, as on a machine that was busy at first.
+    found = fit([Measured(1, 8, 0.5), Measured(1, 64, 0.2), Measured(8, 64, 0.1)])
+    assert min(found.fixed, found.per_token, found.per_square) >= 0
+
+
+def test_passes_are_timed_as_long_as_the_model_reads(tiny_model_folder: Path) -> None:
+    asked: list[tuple[int, int]] = []
+
+    class Watched(EntityPredictor):
+        def answer(self, readings):  # type: ignore[no-untyped-def]
+            asked.append((len(readings), readings[0].length))
+            return super().answer(readings)
+
+    cost = measure(Watched.load(tiny_model_folder, threads=1))
+    # It reads 32 sub-words in one piece.
+    assert {length for _, length in asked} == {8, 32}
+    assert {rows for rows, _ in asked} == {1, 4, 16}
+    assert cost.fixed + cost.per_token + cost.per_square > 0
