@@ -36,7 +36,7 @@ lint: $(INSTALLED) ## style, format and types
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
-fuzz: $(INSTALLED) ## hostile configs, data and checkpoints, FUZZ_CASES=10000 of each; some minutes; FUZZ_SEED=N for the same again
+fuzz: $(INSTALLED) ## hostile configs, data, checkpoints and requests, FUZZ_CASES=10000 of each; some minutes; FUZZ_SEED=N for the same again
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) FUZZ_CASES=$(FUZZ_CASES) FUZZ_SEED=$(FUZZ_SEED) $(BIN)/python -m pytest tests/fuzz --exitfirst --timeout=$(TEST_LIMIT) --numprocesses=2 --dist=worksteal
 
 census: $(INSTALLED) ## cut every architecture of transformers and write docs/models.md; some minutes

@@ -17,8 +17,10 @@ from ray import serve
 from cluster.counting import asking, counter
 from pipelines.inference import registry
 from pipelines.inference.access import Access
-from pipelines.inference.api import Limits, create_api
+from pipelines.inference.api import create_api
 from pipelines.inference.batcher import Batcher, Overloaded, Pass
+from pipelines.inference.explain_api import in_turn
+from pipelines.inference.service import Limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Endpoint:
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Ray Serve asks for the HTTP interface after `__init__`."""
         limits = Limits(self._options.max_inputs, self._options.max_characters)
+        explainer = self._predictor.explainer()
         return create_api(
             self._answer,
             type(self._predictor),
@@ -105,6 +108,8 @@ class Endpoint:
             key_sha256=self._options.key_sha256,
             access=self._options.access,
             ask=None if self._counter is None else asking(self._counter),
+            explain=None if explainer is None else in_turn(explainer),
+            writer=self._predictor.writer(),
         )
 
     async def served(self) -> Served:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from pipelines.inference.predictor import (
     readable,
     text_of,
 )
+
+if TYPE_CHECKING:
+    from pipelines.inference.explain import Explainer
 
 SAID_FROM = 0.5
 """The probability from which one of several labels is said."""
@@ -115,6 +118,18 @@ class _TextPredictor(ReadingPredictor):
         pair = None if given.pair is None else readable(given.pair)
         return dict(self._tokenizer(readable(given.text), pair, truncation=True, max_length=self._limit))
 
+    def explainer(self) -> Explainer | None:
+        if not isinstance(self._model, torch.nn.Module):
+            return None
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.explain_texts import TextExplainer
+
+        return TextExplainer(self._model, self._tokenizer, self._labels, self._scores)
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        """What is said of every label, from logits [..., labels]."""
+        raise NotImplementedError
+
     def _output(self, logits: Tensor) -> Any:
         raise NotImplementedError
 
@@ -126,6 +141,9 @@ class LabelPredictor(_TextPredictor):
         {"text": "Where is my card?"},
         {"label": "card_arrival", "score": 0.98, "scores": {"card_arrival": 0.98, "card_linking": 0.02}},
     )
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits.softmax(-1)
 
     def _output(self, logits: Tensor) -> Label:
         return likeliest(logits, self._labels)
@@ -139,8 +157,11 @@ class LabelsPredictor(_TextPredictor):
         {"labels": ["sports"], "scores": {"sports": 0.97, "politics": 0.01}},
     )
 
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
     def _output(self, logits: Tensor) -> Labels:
-        scores = dict(zip(self._labels, logits.sigmoid().tolist(), strict=True))
+        scores = dict(zip(self._labels, self._scores(logits).tolist(), strict=True))
         return Labels([label for label, score in scores.items() if score >= SAID_FROM], scores)
 
 
@@ -148,6 +169,9 @@ class NumberPredictor(_TextPredictor):
     gives = Number
     asks = "Gives the number that belongs to a text, or to a pair of texts."
     example: ClassVar = ({"text": "Quite good."}, {"value": 3.8})
+
+    def _scores(self, logits: Tensor) -> Tensor:
+        return logits
 
     def _output(self, logits: Tensor) -> Number:
         return Number(float(logits[0]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from transformers import AutoModelForTokenClassification, BatchEncoding, PreTrainedTokenizerFast
@@ -23,6 +23,9 @@ from pipelines.inference.predictor import (
     text_of,
 )
 from pipelines.inference.words import Punctuation, Word, read_punctuation, split_words
+
+if TYPE_CHECKING:
+    from pipelines.inference.explain import Explainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,14 @@ class EntityPredictor(ReadingPredictor):
     def labels(self) -> list[str]:
         """The model's labels by their number."""
         return list(self._labels)
+
+    def explainer(self) -> Explainer | None:
+        if not isinstance(self._model, torch.nn.Module):
+            return None
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.explain_entities import EntityExplainer
+
+        return EntityExplainer(self._model, self._tokenizer, self._labels, punctuation=self._punctuation)
 
     def read(self, inputs: Sequence[Text]) -> list[Reading]:
         words = [split_words(given.text, punctuation=self._punctuation) for given in inputs]

@@ -26,7 +26,10 @@ from pipelines.inference.audit import Entry, entered, moment, note_caller, recor
 from pipelines.inference.credentials import HOW, Caller, Credentials, Refused, Right, Unavailable, who_is
 from pipelines.inference.limits import Buckets, Leases
 
-OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"})
+OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}) | {
+    *("/", "/page.css", "/page.js", "/v1/about"),
+    *("/v2", "/v2/health/live", "/v2/health/ready"),
+}
 """Paths that need no credential; every other path does."""
 NEEDED: Mapping[str, Right] = {"/v1/explain": "explain", "/admin": "admin"}
 """The scope that a path and what is below it needs; `predict` where nothing is said."""

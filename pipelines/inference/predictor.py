@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
@@ -18,6 +18,10 @@ from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
 from pipelines.inference.network import GRAPH, Network, OnnxNetwork
+
+if TYPE_CHECKING:
+    from pipelines.inference.chat_writer import Writer
+    from pipelines.inference.explain import Explainer
 
 TOKENS_PER_PASS = 4096
 """Most padded sub-words in one pass: enough to fill a CPU's caches, small enough for any memory."""
@@ -89,6 +93,14 @@ class Predictor(ABC):
     @abstractmethod
     def predict(self, inputs: Sequence[Any]) -> list[Any]:
         """One of `gives` for each of `takes`, in their order."""
+
+    def explainer(self) -> Explainer | None:
+        """What says why, from the same weights; None where nothing does."""
+        return None
+
+    def writer(self) -> Writer | None:
+        """What writes the next message of a chat, from the same weights; None where the model learnt none."""
+        return None
 
 
 class ReadingPredictor(Predictor):

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -16,8 +16,13 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, PreTrained
 from pipelines.inference.facts import read_facts
 from pipelines.inference.predictor import TOKENS_PER_PASS, Predictor, read_model, readable
 
+if TYPE_CHECKING:
+    from pipelines.inference.chat_writer import Writer
+
 MOST = 1024
 """New sub-words that may be asked for."""
+USUAL = 128
+"""New sub-words at most where nothing is said of it."""
 LONGEST = 4096
 """Sub-words that a model reads which names no limit of its own."""
 
@@ -27,7 +32,7 @@ class Prompt:
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     text: str
-    max_new_tokens: Annotated[int, Field(ge=1, le=MOST)] = 128
+    max_new_tokens: Annotated[int, Field(ge=1, le=MOST)] = USUAL
     """Sub-words that are written at most."""
 
 
@@ -53,8 +58,9 @@ class TextPredictor(Predictor):
         kept = [self._cut(row, most) for row, most in zip(rows, room, strict=True)]
         found: dict[int, Written] = {}
         for numbers in self._together(inputs, kept):
-            # All of them asked for as many new sub-words.
-            written = self._write([kept[n] for n in numbers], inputs[numbers[0]].max_new_tokens)
+            # All of them are as long, and asked for as many new sub-words.
+            first = numbers[0]
+            written = self._write([kept[n] for n in numbers], self._most(inputs[first], len(kept[first])))
             for n, ids in zip(numbers, written, strict=True):
                 text = str(self._tokenizer.decode(ids, skip_special_tokens=True)).strip()
                 found[n] = Written(text, self._ends(ids), len(rows[n]) - len(kept[n]))
@@ -71,6 +77,10 @@ class TextPredictor(Predictor):
     @abstractmethod
     def _cut(self, ids: list[int], room: int) -> list[int]:
         """What is kept of them."""
+
+    @abstractmethod
+    def _most(self, given: Prompt, width: int) -> int:
+        """New sub-words, of those asked for, that there are positions for behind `width` that are kept."""
 
     @abstractmethod
     def _new(self, written: Tensor, width: int) -> Tensor:
@@ -138,6 +148,16 @@ class ChatPredictor(TextPredictor):
         model, tokenizer = read_model(folder, AutoModelForCausalLM, device=device, threads=threads)
         return cls(model, tokenizer, chats=bool(read_facts(folder).get("chats")))
 
+    def writer(self) -> Writer | None:
+        if not self._chats:
+            return None
+        # Imported here: a registered model brings this file along, and answers without that one.
+        from pipelines.inference.chat_writer import ChatWriter
+
+        return ChatWriter(
+            self._model, self._tokenizer, longest=self._longest, usual=USUAL, ends=self._end_ids, pad=self._pad
+        )
+
     def _ids(self, text: str) -> list[int]:
         if self._chats:
             said = [{"role": "user", "content": text}]
@@ -153,6 +173,9 @@ class ChatPredictor(TextPredictor):
 
     def _cut(self, ids: list[int], room: int) -> list[int]:
         return ids[-room:]
+
+    def _most(self, given: Prompt, width: int) -> int:
+        return min(given.max_new_tokens, max(1, self._longest - width))
 
     def _new(self, written: Tensor, width: int) -> Tensor:
         return written[:, width:]
@@ -180,6 +203,11 @@ class TranslationPredictor(TextPredictor):
     def _cut(self, ids: list[int], room: int) -> list[int]:
         # The mark at the end stays.
         return ids if len(ids) <= room else [*ids[: room - 1], ids[-1]]
+
+    def _most(self, given: Prompt, width: int) -> int:  # noqa: ARG002
+        # A model that knows no places, such as T5, writes on and on. What the decoder begins with has one, too.
+        places = getattr(self._model.config, "max_position_embeddings", None)
+        return given.max_new_tokens if places is None else min(given.max_new_tokens, int(places) - 1)
 
     def _new(self, written: Tensor, width: int) -> Tensor:  # noqa: ARG002
         # What the decoder begins with is no new one.

@@ -111,9 +111,11 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
     with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
         assert client.get("/healthz").json() == {"status": "ok", "model": "tiny", "version": "local"}
         assert client.get("/docs").status_code == 200
+        assert "page.js" in client.get("/").text
+        assert client.get("/v2/health/ready").json() == {"ready": True}
         description = client.get("/openapi.json").json()
     predict = description["paths"]["/v1/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "401", "403", "413", "422", "429", "500", "503"}
+    assert set(predict["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "500", "503"}
     assert predict["security"] == [{"HTTPBearer": []}]
     assert description["components"]["schemas"]["Question"]["examples"]
 
@@ -155,6 +157,15 @@ def test_a_large_body_is_not_read_to_its_end(client: httpx.Client, chunked: bool
     answer = client.post("/v1/predict", content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 413
     assert "bytes" in answer.json()["error"]
+
+
+def test_an_entity_is_explained_and_another_protocol_says_the_same(client: httpx.Client) -> None:
+    [first, *_] = client.post("/v1/predict", json={"inputs": TEXTS[0]}).json()["outputs"]["entities"]
+    found = client.post("/v1/explain", json={"input": TEXTS[0], "steps": 8}).raise_for_status().json()["explanation"]
+    assert (found["target"], found["score"]) == (first["type"], pytest.approx(first["score"], abs=1e-5))
+    tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [TEXTS[0]]}
+    reply = client.post("/v2/models/tiny/infer", json={"inputs": [tensor]}).raise_for_status().json()
+    assert json.loads(reply["outputs"][0]["data"][0])[0]["text"] == first["text"]
 
 
 def test_requests_that_come_together_share_a_pass(client: httpx.Client) -> None:

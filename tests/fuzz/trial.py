@@ -40,10 +40,10 @@ RAW = re.compile(rf"\b(Traceback|{_NAMES})\b")
 """What only a programmer can read."""
 
 
-def fuzzed(test: Callable[..., None]) -> Callable[..., None]:
+def fuzzed(test: Callable[..., None], cases: int = CASES) -> Callable[..., None]:
     """As many cases as are asked for: the same ones every time, or those of the seed."""
     chosen = settings(
-        max_examples=CASES,
+        max_examples=cases,
         derandomize=SEED is None,
         database=None,
         deadline=None,

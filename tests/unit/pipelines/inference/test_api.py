@@ -8,13 +8,14 @@ from typing import Any
 import httpx
 import pytest
 
-from pipelines.inference.api import Limits, create_api
+from pipelines.inference.api import create_api
 from pipelines.inference.class_predictor import Label, LabelPredictor, TextOrPair
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.entities import Entity
 from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.media_predictor import PIXEL, ImageFile, ImagePredictor
 from pipelines.inference.predictor import Predictor, Text
+from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import ChatPredictor
 
 pytestmark = pytest.mark.timeout(30)

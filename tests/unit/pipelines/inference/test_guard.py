@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from pipelines.errors import UserError
 from pipelines.inference import audit
 from pipelines.inference.access import Access
-from pipelines.inference.api import Limits, create_api
+from pipelines.inference.api import create_api
 from pipelines.inference.credentials import Caller, Credentials, Refused, Unavailable, hash_key
 from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.guard import Door, Guard, needs
@@ -28,6 +28,7 @@ from pipelines.inference.keys import add
 from pipelines.inference.limits import Buckets, Leases
 from pipelines.inference.predictor import Text
 from pipelines.inference.rate import Rate
+from pipelines.inference.service import Limits
 from pipelines.serve_settings import JwtConfig
 
 pytestmark = pytest.mark.timeout(60)

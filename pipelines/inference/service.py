@@ -1,0 +1,96 @@
+"""What every protocol of the endpoint stands on: which model is served, and how it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.exceptions import HTTPException
+
+from pipelines.inference.audit import note_size
+from pipelines.inference.predictor import Predictor, num_characters, takes_text, texts_in
+
+Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
+"""Reads inputs; None for one that the model failed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    max_inputs: int
+    max_characters: int
+    """Of all texts of one input together."""
+
+    def max_bytes(self, *, media: bool) -> int:
+        """Room for one longest input as JSON escapes (12 bytes a character), or 16 MiB of shorter ones, or of files."""
+        texts = max(12 * self.max_characters, min(4 * self.max_inputs * self.max_characters, 2**24))
+        return 65_536 + (max(texts, 2**24) if media else texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The served model, whatever protocol it is asked by."""
+
+    answer: Answer
+    predictor: type[Predictor]
+    model: str
+    version: str
+    limits: Limits
+
+    @property
+    def form(self) -> Any:
+        """The type of one input: a text alone is one, too, where nothing else is needed."""
+        takes: Any = self.predictor.takes
+        return takes | str if takes_text(self.predictor) else takes
+
+    async def outputs(self, given: Sequence[Any]) -> list[Any]:
+        """One of `gives` for each input, in their order.
+
+        Raises:
+            HTTPException: 413 for too much, 422 for what is no input, 500 where the model failed.
+        """
+        inputs = await self.checked(given)
+        found = await self.answer(inputs)
+        failed = [str(i) for i, output in enumerate(found) if output is None]
+        if failed:
+            raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
+        return found
+
+    async def checked(self, given: Sequence[Any]) -> list[Any]:
+        """Inputs that the model may see.
+
+        Raises:
+            HTTPException: 413 for too much, 422 for what is no input.
+        """
+        inputs = [self.predictor.takes(one) if isinstance(one, str) else one for one in given]
+        note_size(len(inputs), sum(map(num_characters, inputs)))
+        if len(inputs) > self.limits.max_inputs:
+            most = self.limits.max_inputs
+            raise HTTPException(413, f"{len(inputs)} inputs in one request; send at most {most} and repeat.")
+        for i, one in enumerate(inputs):
+            self._check_texts(f"Input {i}", one)
+            if (trouble := await asyncio.to_thread(self.predictor.refuses, one)) is not None:
+                raise HTTPException(422, f"Input {i}: {trouble}")
+        return inputs
+
+    def _check_texts(self, what: str, one: Any) -> None:
+        if (length := num_characters(one)) > self.limits.max_characters:
+            most = self.limits.max_characters
+            raise HTTPException(413, f"{what} has {length} characters; cut it into pieces of at most {most}.")
+        for text in texts_in(one):
+            refuse_half_characters(what, text)
+
+
+def refuse_half_characters(what: str, text: str) -> None:
+    """Half a surrogate pair has no bytes in UTF-8: neither a tokenizer nor an answer can hold it.
+
+    Raises:
+        HTTPException: 422 if the text holds one.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise HTTPException(
+            422, f"{what} holds half of a surrogate pair, which is no character; leave it out."
+        ) from None
