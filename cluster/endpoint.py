@@ -22,6 +22,7 @@ from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.access import Access
 from pipelines.inference.credentials import hash_key
+from pipelines.inference.hiding import Hiding
 from pipelines.inference.keys import read_keys
 from pipelines.inference.tls import http_options
 from pipelines.serve_settings import ServeConfig
@@ -71,6 +72,7 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
         max_wait_seconds=settings.max_wait_seconds,
+        hiding=Hiding.of(settings.mask),
         max_inputs=settings.max_inputs,
         max_characters=settings.max_characters,
         access=access,

@@ -7,6 +7,7 @@ request 3 --inputs-'             in one pass at a time    '--> ...
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ from pipelines.inference.access import Access
 from pipelines.inference.api import create_api
 from pipelines.inference.batcher import Batcher, Overloaded, Pass
 from pipelines.inference.explain_api import in_turn
+from pipelines.inference.hiding import Hiding
+from pipelines.inference.masking.records import install
 from pipelines.inference.service import Limits
 
 
@@ -42,6 +45,8 @@ class ServeOptions:
     max_characters: int = 20_000
     access: Access = field(default_factory=Access)
     """The other ways in, and what else is asked of callers; without any way nobody is asked for a credential."""
+    hiding: Hiding = field(default_factory=Hiding)
+    """What of the answers can be masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Endpoint:
         from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
         from pipelines.inference.predictors import load_predictor
 
+        # Whatever a library writes of a text: Ray Serve's handlers are there by now.
+        install(logging.getLogger())
         self._options, self._counter = options, counter
         self._ref = registry.resolve(options.model, tracking_uri=options.tracking_uri)
         folder, _ = registry.fetch(self._ref.uri, tracking_uri=options.tracking_uri)
@@ -108,6 +115,7 @@ class Endpoint:
             key_sha256=self._options.key_sha256,
             access=self._options.access,
             ask=None if self._counter is None else asking(self._counter),
+            hiding=self._options.hiding,
             explain=None if explainer is None else in_turn(explainer),
             writer=self._predictor.writer(),
         )

@@ -80,11 +80,11 @@ class MaskConfig(Section):
 
     regions: tuple[str, ...] = ("CN", "US")
     """Countries (two letters) whose people write telephone numbers without `+`; others need it."""
-    entity_types: dict[str, str] = Field(default_factory=lambda: {"PER": "name", "PERSON": "name"})
-    """Types of the model's entities that are personal, each with the kind that it is masked as."""
+    entity_types: tuple[str, ...] = ("PER", "PERSON")
+    """Types of the model's entities that are names of people, for models that find entities."""
     key_file: str | None = Field(default=None, min_length=1)
-    """A file with the key of reversible tokens, as `python -m jobs.mask --new-key` prints it; none can be asked for when
-    left out. A replica reads it where it runs."""
+    """A file with the key of reversible tokens, as `python -m jobs.mask --new-key` prints it; none can be asked for
+    when left out. A replica reads it where it runs."""
 
 
 class ServeConfig(Section):

@@ -18,7 +18,9 @@ from pipelines.inference.access import Access
 from pipelines.inference.chat_writer import Writer
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
+from pipelines.inference.hiding import Hiding
 from pipelines.inference.limits import Ask
+from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.predictor import Predictor, takes_media, takes_text
 from pipelines.inference.problems import handle_problems, how_to_ask, problems
 from pipelines.inference.service import Answer, Limits, Service
@@ -43,6 +45,7 @@ def create_api(
     key_sha256: str | None,
     access: Access = Access(),  # noqa: B008  frozen
     ask: Ask | None = None,
+    hiding: Hiding = Hiding(),  # noqa: B008  frozen
     explain: Explain | None = None,
     writer: Writer | None = None,
 ) -> FastAPI:
@@ -50,14 +53,15 @@ def create_api(
 
     Args:
         ask: where the requests of each caller are counted; in this process alone when left out.
+        hiding: what of the answers can be masked.
         explain: says why; `/v1/explain` is there only with it.
         writer: writes chats; `/v1/chat/completions` is there only with it.
 
     Raises:
-        UserError: the key file cannot be used, or the audit log cannot be written.
+        UserError: a key file cannot be used, or the audit log cannot be written.
     """
     door = access.door(key_sha256, ask)
-    service = Service(answer, predictor, model, version, limits)
+    service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
     app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
     app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
@@ -85,7 +89,8 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
 
     async def predict(asked: BaseModel) -> JSONResponse:
         given: Any = asked.inputs  # type: ignore[attr-defined]
-        found = await service.outputs(given if isinstance(given, list) else [given])
+        mask: MaskAsked = asked.mask  # type: ignore[attr-defined]
+        found = await service.outputs(given if isinstance(given, list) else [given], mask)
         outputs: Any = [asdict(output) for output in found]
         outputs = outputs if isinstance(given, list) else outputs[0]
         return JSONResponse({"model": service.model, "version": service.version, "outputs": outputs})
@@ -112,6 +117,7 @@ def _forms(service: Service) -> tuple[type[BaseModel], type[BaseModel]]:
         "Question",
         __config__=ConfigDict(extra="forbid", json_schema_extra={"examples": [{"inputs": [given]}, {"inputs": given}]}),
         inputs=Annotated[one | list[one], Field(description=f"One input, or a list of inputs.{short}")],
+        mask=Annotated[MaskAsked, Field(default=False, description="Personal data to mask in the outputs.")],
     )
     example: JsonValue = {"model": service.model, "version": service.version, "outputs": [found]}
     reply = create_model(

@@ -25,7 +25,7 @@ class Hiding:
         Raises:
             UserError: a region or a kind that is none, or a key file that holds no key.
         """
-        types = dict(settings.entity_types)
+        types = dict.fromkeys(settings.entity_types, "name")
         made = cls(
             Rules(regions=settings.regions, entity_types=types),
             str(Path(settings.key_file).expanduser().absolute()) if settings.key_file else None,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from pipelines.errors import UserError
 from pipelines.inference.audit import note_size
-from pipelines.inference.predictor import Predictor, num_characters, takes_text, texts_in
+from pipelines.inference.hiding import Hiding
+from pipelines.inference.masking.answers import MaskAsked
+from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
 
 Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
 """Reads inputs; None for one that the model failed on."""
@@ -37,6 +40,9 @@ class Service:
     model: str
     version: str
     limits: Limits
+    hiding: Hiding = field(default_factory=Hiding)
+    mask_key: bytes | None = None
+    """What reversible tokens are sealed with."""
 
     @property
     def form(self) -> Any:
@@ -44,18 +50,28 @@ class Service:
         takes: Any = self.predictor.takes
         return takes | str if takes_text(self.predictor) else takes
 
-    async def outputs(self, given: Sequence[Any]) -> list[Any]:
+    async def outputs(self, given: Sequence[Any], mask: MaskAsked = False) -> list[Any]:
         """One of `gives` for each input, in their order.
 
+        Args:
+            mask: the personal data that is to be masked in them.
+
         Raises:
-            HTTPException: 413 for too much, 422 for what is no input, 500 where the model failed.
+            HTTPException: 413 for too much, 422 for what is no input or cannot be masked, 500 where the model failed.
         """
         inputs = await self.checked(given)
+        try:
+            hide = self.hiding.hide(mask, self.mask_key)
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
         found = await self.answer(inputs)
         failed = [str(i) for i, output in enumerate(found) if output is None]
         if failed:
             raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
-        return found
+        if mask is False:
+            return found
+        # Finding takes longer than answering where texts are long.
+        return await asyncio.to_thread(lambda: [hide(one, output) for one, output in zip(inputs, found, strict=True)])
 
     async def checked(self, given: Sequence[Any]) -> list[Any]:
         """Inputs that the model may see.
@@ -70,7 +86,10 @@ class Service:
             raise HTTPException(413, f"{len(inputs)} inputs in one request; send at most {most} and repeat.")
         for i, one in enumerate(inputs):
             self._check_texts(f"Input {i}", one)
-            if (trouble := await asyncio.to_thread(self.predictor.refuses, one)) is not None:
+        # Files are decoded to look at them, which must not hold up others; a thread for a text would cost more.
+        look = asyncio.to_thread if takes_media(self.predictor) else _at_once
+        for i, one in enumerate(inputs):
+            if (trouble := await look(self.predictor.refuses, one)) is not None:
                 raise HTTPException(422, f"Input {i}: {trouble}")
         return inputs
 
@@ -80,6 +99,10 @@ class Service:
             raise HTTPException(413, f"{what} has {length} characters; cut it into pieces of at most {most}.")
         for text in texts_in(one):
             refuse_half_characters(what, text)
+
+
+async def _at_once(refuses: Callable[[Any], str | None], one: Any) -> str | None:
+    return refuses(one)
 
 
 def refuse_half_characters(what: str, text: str) -> None:
