@@ -29,9 +29,9 @@ from schemathesis.specs.openapi.checks import (
 
 from pipelines.inference.api import create_api
 from pipelines.inference.explain_api import in_turn
-from pipelines.inference.predictor import Predictor
+from pipelines.inference.predictor import Predictor, num_characters
 from pipelines.inference.predictors import PREDICTORS, load_predictor
-from pipelines.inference.rescue import predict_each
+from pipelines.inference.rescue import each
 from pipelines.inference.service import Limits
 from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CASES, RAW, Trial, fuzzed
@@ -71,7 +71,7 @@ JSON = st.recursive(
 
 def app_of(predictor: Predictor) -> FastAPI:
     async def answer(inputs: list[Any]) -> list[Any | None]:
-        return await asyncio.to_thread(predict_each, predictor, inputs)
+        return await asyncio.to_thread(each, predictor.predict, inputs, num_characters)
 
     explainer = predictor.explainer()
     return create_api(
