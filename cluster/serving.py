@@ -79,7 +79,7 @@ class Endpoint:
         """
         # Here, so that only a replica needs torch.
         from pipelines.inference.pass_cost import UNMEASURED, measure
-        from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
+        from pipelines.inference.predictor import ReadingPredictor
         from pipelines.inference.predictors import load_predictor
 
         # Whatever a library writes of a text: Ray Serve's handlers are there by now.
@@ -96,7 +96,6 @@ class Endpoint:
             self._predictor,
             cost,
             most=options.max_batch_size,
-            most_tokens=TOKENS_PER_PASS,
             wait=options.batch_wait_ms / 1000,
             patience=options.max_wait_seconds,
             told=self._passed,

@@ -24,6 +24,8 @@ from pipelines.train.device import Device
 
 SINGLE, TOGETHER = 24, 256
 """Rows that are asked one by one, and all together."""
+PASSES = (512, 2048)
+"""Most padded sub-words in a pass; each form counts with what suits it better, as a replica finds out for itself."""
 ROUNDS = 5
 WEIGHTS = ("*.safetensors", "*.onnx")
 
@@ -47,7 +49,8 @@ class Form:
 @dataclass(frozen=True, slots=True)
 class _Asked:
     singles: Sequence[Mapping[str, Tensor]]
-    passes: Sequence[Mapping[str, Tensor]]
+    passes: Mapping[int, Sequence[Mapping[str, Tensor]]]
+    """By the most sub-words in one."""
     tokens: int
 
 
@@ -95,27 +98,27 @@ def _asked(folder: Path, task: Any, labels: Sequence[str], *, source: str, split
         return inputs
 
     singles = [batch([n]) for n in range(min(SINGLE, len(encoded)))]
-    passes = [
-        batch(one.rows) for one in evaluation_batches([row.length for row in encoded], token_budget=TOKENS_PER_PASS)
-    ]
-    return _Asked(singles, passes, sum(row.length for row in encoded))
+    lengths = [row.length for row in encoded]
+    passes = {most: [batch(one.rows) for one in evaluation_batches(lengths, token_budget=most)] for most in PASSES}
+    return _Asked(singles, passes, sum(lengths))
 
 
 def _timed(networks: Mapping[str, Network], asked: _Asked) -> tuple[dict[str, float], dict[str, float]]:
     alone: dict[str, list[float]] = {name: [] for name in networks}
-    together: dict[str, list[float]] = {name: [] for name in networks}
+    together: dict[str, dict[int, list[float]]] = {name: {most: [] for most in asked.passes} for name in networks}
     with torch.inference_mode():
         # The first round warms up.
         for counts in range(ROUNDS + 1):
             for name, network in networks.items():
                 took = [_seconds(network, batch) for batch in asked.singles]
-                all_of_it = sum(_seconds(network, batch) for batch in asked.passes)
+                totals = {most: sum(_seconds(network, one) for one in some) for most, some in asked.passes.items()}
                 if counts:
                     alone[name] += took
-                    together[name].append(all_of_it)
+                    for most, total in totals.items():
+                        together[name][most].append(total)
     return (
         {name: median(took) for name, took in alone.items()},
-        {name: asked.tokens / median(took) for name, took in together.items()},
+        {name: asked.tokens / min(map(median, by_size.values())) for name, by_size in together.items()},
     )
 
 

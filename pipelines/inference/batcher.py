@@ -52,7 +52,6 @@ class Batcher:
         cost: PassCost,
         *,
         most: int,
-        most_tokens: int,
         wait: float,
         patience: float,
         told: Callable[[Pass], None] = lambda _: None,
@@ -60,14 +59,13 @@ class Batcher:
         """
         Args:
             most: inputs in one pass.
-            most_tokens: padded sub-words in one pass.
             wait: seconds that a request waits at most for others when the model is free. Never longer than starting a
                 pass takes: more is not to be saved.
             patience: seconds of work that may wait; what comes then is refused.
         """
         self._reader, self._cost, self._patience, self._told = reader, cost, patience, told
         self._wait = min(wait, cost.fixed)
-        self._former = Former(cost, most=most, most_tokens=most_tokens)
+        self._former = Former(cost, most=most)
         self._open: dict[int, tuple[Reading, asyncio.Future[Any]]] = {}
         self._number = 0
         self._alone = True

@@ -29,13 +29,13 @@ class Waiting:
 class Former:
     """Holds what waits, and takes a pass's worth at a time."""
 
-    def __init__(self, cost: PassCost, *, most: int, most_tokens: int) -> None:
+    def __init__(self, cost: PassCost, *, most: int) -> None:
         """
         Args:
+            cost: no pass has more padded sub-words than its `best_tokens`, but for an input that alone has more.
             most: inputs in one pass.
-            most_tokens: padded sub-words in one pass; an input that has more by itself goes alone.
         """
-        self._cost, self._most, self._most_tokens = cost, most, most_tokens
+        self._cost, self._most = cost, most
         self._waiting: list[Waiting] = []
 
     def __len__(self) -> int:
@@ -52,7 +52,8 @@ class Former:
     def seconds(self) -> float:
         """What it takes until all that waits has been through the model, if nothing is padded."""
         rows = sum(one.pieces * self._cost.row(one.length) for one in self._waiting)
-        return rows + self._cost.fixed * max(1.0, rows / self._cost.budget if self._cost.budget else 1.0)
+        tokens = sum(one.pieces * one.length for one in self._waiting)
+        return rows + self._cost.fixed * max(1.0, tokens / self._cost.best_tokens)
 
     @property
     def is_full(self) -> bool:
@@ -94,11 +95,7 @@ class Former:
         return first, stop
 
     def _fits(self, padding: float, rows: int, longest: int) -> bool:
-        return (
-            padding <= self._cost.fixed
-            and rows * longest <= self._most_tokens
-            and self._cost.seconds(rows, longest) <= max(self._cost.budget, self._cost.seconds(1, longest))
-        )
+        return padding <= self._cost.fixed and rows * longest <= self._cost.best_tokens
 
 
 def wasted(lengths: Sequence[int]) -> float:

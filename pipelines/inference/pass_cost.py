@@ -1,4 +1,4 @@
-"""What a pass through a model takes here, measured: how many sub-words pay best in one, and what padding costs."""
+"""What a pass through a model takes here, measured: how many sub-words one ought to have, and what padding costs."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from scipy.optimize import nnls
 from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
 
 LENGTHS = (8, 32, 128, 512)
-ROWS = (1, 4, 16)
+ROWS = (1, 2, 4, 8, 16, 32)
 TRIES = 3
-FIXED_SHARE = 0.05
-"""A pass is large enough when starting it took this much of it."""
+NEARLY = 1.05
+"""Passes that take no more than this for each sub-word, as a multiple of the least, are as good as the best."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class PassCost:
     per_token: float
     per_square: float
     """What attention adds."""
+    best_tokens: int
+    """Padded sub-words in a pass from which on more save nothing. Much larger passes may even take longer for each:
+    what they compute with no longer fits the caches."""
 
     def row(self, length: int) -> float:
         """Seconds of one row of this length."""
@@ -35,13 +38,8 @@ class PassCost:
     def seconds(self, rows: int, length: int) -> float:
         return self.fixed + rows * self.row(length)
 
-    @property
-    def budget(self) -> float:
-        """Seconds that a pass may take: with more in it, little is saved, and all that is in it waits longer."""
-        return self.fixed / FIXED_SHARE
 
-
-UNMEASURED = PassCost(fixed=2e-3, per_token=2e-5, per_square=0.0)
+UNMEASURED = PassCost(fixed=2e-3, per_token=2e-5, per_square=0.0, best_tokens=TOKENS_PER_PASS)
 """For models whose passes cannot be told from the lengths of what they read, those that write, say: so it is
 decided by lengths alone what shares a pass."""
 
@@ -61,7 +59,24 @@ def fit(measured: Sequence[Measured]) -> PassCost:
     scale = terms.max(axis=0)
     found, _ = nnls(terms / scale / seconds[:, None], np.ones(len(measured)))
     fixed, per_token, per_square = (found / scale).tolist()
-    return PassCost(fixed, per_token, per_square)
+    return PassCost(fixed, per_token, per_square, best_tokens(measured))
+
+
+def best_tokens(measured: Sequence[Measured]) -> int:
+    """How many padded sub-words a pass ought to have: of each length the fewest that are nearly the best, the median.
+
+    Lengths of which only passes of one size were measured say nothing of sizes, unless there are no others.
+    """
+    by_length: dict[int, list[Measured]] = {}
+    for one in measured:
+        by_length.setdefault(one.length, []).append(one)
+    told = [some for some in by_length.values() if len(some) > 1] or list(by_length.values())
+    found = []
+    for some in told:
+        each = {one.rows * one.length: one.seconds / (one.rows * one.length) for one in some}
+        least = min(each.values())
+        found.append(min(tokens for tokens, seconds in each.items() if seconds <= NEARLY * least))
+    return round(median(found))
 
 
 def measure(predictor: ReadingPredictor, *, clock: Callable[[], float] = time.perf_counter) -> PassCost:

@@ -15,7 +15,7 @@ from pipelines.inference.predictor import Reading, Text
 
 pytestmark = pytest.mark.timeout(60)
 
-COST = PassCost(fixed=10, per_token=1, per_square=0)
+COST = PassCost(fixed=10, per_token=1, per_square=0, best_tokens=200)
 
 
 class Gate:
@@ -48,7 +48,7 @@ class Gate:
 
 
 def batcher(gate: Gate, **settings: Any) -> Batcher:
-    given: dict[str, Any] = {"most": 8, "most_tokens": 999, "wait": 0.0, "patience": 1e9} | settings
+    given: dict[str, Any] = {"most": 8, "wait": 0.0, "patience": 1e9} | settings
     return Batcher(gate, COST, **given)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,13 +13,13 @@ from pipelines.inference.pass_cost import PassCost
 
 pytestmark = pytest.mark.timeout(60)
 
-COST = PassCost(fixed=10, per_token=1, per_square=0)
-"""Starting a pass costs as much as ten sub-words; one of 200 is large enough."""
+COST = PassCost(fixed=10, per_token=1, per_square=0, best_tokens=200)
+"""Starting a pass costs as much as ten sub-words."""
 
 
-def passes(lengths: list[int], *, most: int = 99, most_tokens: int = 9999, cost: PassCost = COST) -> list[list[int]]:
+def passes(lengths: list[int], *, most: int = 99, best_tokens: int = 200) -> list[list[int]]:
     """The lengths in each pass, until nothing waits."""
-    former = Former(cost, most=most, most_tokens=most_tokens)
+    former = Former(replace(COST, best_tokens=best_tokens), most=most)
     for number, length in enumerate(lengths):
         former.add(Waiting(length, number))
     found = []
@@ -51,13 +53,13 @@ def test_the_oldest_goes_with_those_of_about_its_length(lengths: list[int], expe
 
 def test_no_pass_has_more_than_it_may() -> None:
     assert passes([8] * 5, most=2) == [[8, 8], [8, 8], [8]]
-    assert passes([8] * 5, most_tokens=31) == [[8, 8, 8], [8, 8]]
+    assert passes([8] * 5, best_tokens=31) == [[8, 8, 8], [8, 8]]
     # By itself it has more than there may be: it goes alone, and is not refused.
-    assert passes([40, 8], most_tokens=31) == [[40], [8]]
+    assert passes([40, 8], best_tokens=31) == [[40], [8]]
 
 
 def test_rows_count_not_inputs() -> None:
-    former = Former(COST, most=99, most_tokens=64)
+    former = Former(replace(COST, best_tokens=64), most=99)
     former.add(Waiting(16, 0, pieces=3))
     former.add(Waiting(16, 1, pieces=2))
     former.add(Waiting(16, 2))
@@ -65,7 +67,7 @@ def test_rows_count_not_inputs() -> None:
 
 
 def test_who_no_longer_waits_is_not_taken() -> None:
-    former = Former(COST, most=9, most_tokens=99)
+    former = Former(COST, most=9)
     for number in range(3):
         former.add(Waiting(5, number))
     former.remove(1)
@@ -74,7 +76,7 @@ def test_who_no_longer_waits_is_not_taken() -> None:
 
 
 def test_what_waits_is_known_in_seconds() -> None:
-    former = Former(COST, most=9, most_tokens=9999)
+    former = Former(COST, most=9)
     assert former.seconds == 10
     for number in range(4):
         former.add(Waiting(100, number))
@@ -84,7 +86,7 @@ def test_what_waits_is_known_in_seconds() -> None:
 
 @given(st.lists(st.integers(1, 400), max_size=60), st.integers(1, 8))
 def test_each_is_taken_once_and_the_oldest_is_always_in_the_next_pass(lengths: list[int], most: int) -> None:
-    former = Former(COST, most=most, most_tokens=2000)
+    former = Former(replace(COST, best_tokens=2000), most=most)
     for number, length in enumerate(lengths):
         former.add(Waiting(length, number))
     left = set(range(len(lengths)))

@@ -7,18 +7,26 @@ from pathlib import Path
 import pytest
 
 from pipelines.inference.entity_predictor import EntityPredictor
-from pipelines.inference.pass_cost import Measured, PassCost, fit, measure
+from pipelines.inference.pass_cost import ROWS, Measured, PassCost, best_tokens, fit, measure
 
 pytestmark = pytest.mark.timeout(60)
 
 
 def test_the_cost_is_found_again() -> None:
-    true = PassCost(fixed=3e-3, per_token=4e-5, per_square=1e-8)
+    true = PassCost(fixed=3e-3, per_token=4e-5, per_square=1e-8, best_tokens=0)
     found = fit([Measured(n, length, true.seconds(n, length)) for n in (1, 4, 16) for length in (8, 32, 128, 256)])
     assert found.fixed == pytest.approx(true.fixed, rel=1e-6)
     assert found.per_token == pytest.approx(true.per_token, rel=1e-6)
     assert found.per_square == pytest.approx(true.per_square, rel=1e-3)
-    assert found.budget == pytest.approx(0.06)
+
+
+def test_a_pass_is_as_large_as_it_pays() -> None:
+    # Of 10 sub-words each: 4 rows are nearly as good as 8, and 16 are worse again.
+    took = {1: 30.0, 2: 50.0, 4: 82.0, 8: 160.0, 16: 400.0}
+    assert best_tokens([Measured(rows, 10, seconds) for rows, seconds in took.items()]) == 40
+    # One row of 500 says nothing of sizes beside others that do.
+    assert best_tokens([Measured(500, 1, 1.0), *(Measured(rows, 10, s) for rows, s in took.items())]) == 40
+    assert best_tokens([Measured(1, 300, 1.0)]) == 300
 
 
 def test_nothing_costs_less_than_nothing() -> None:
@@ -38,5 +46,5 @@ def test_passes_are_timed_as_long_as_the_model_reads(tiny_model_folder: Path) ->
     cost = measure(Watched.load(tiny_model_folder, threads=1))
     # It reads 32 sub-words in one piece.
     assert {length for _, length in asked} == {8, 32}
-    assert {rows for rows, _ in asked} == {1, 4, 16}
+    assert {rows for rows, _ in asked} == set(ROWS)
     assert cost.fixed + cost.per_token + cost.per_square > 0
