@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -37,6 +38,8 @@ from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CASES, RAW, Trial, fuzzed
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
+SHARE = max(10, CASES // len(PREDICTORS))
+"""Of the cases of a kind, for each task's endpoint."""
 CODES = {200, 400, 404, 413, 422, 429}
 CHECKS: list[Any] = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
@@ -159,7 +162,7 @@ def put(body: Any, way: list[int], odd: Any) -> Any:
 def test_any_json_is_answered_or_refused(app: FastAPI, trial: Trial) -> None:
     paths = list(good_bodies(app))
 
-    @fuzzed
+    @partial(fuzzed, cases=SHARE)
     @given(st.sampled_from(paths), JSON)
     def run(path: str, body: Any) -> None:
         check(app, path, json.dumps(body).encode(), trial)
@@ -172,7 +175,7 @@ def test_good_bodies_are_answered_and_ones_with_something_odd_inside_or_refused(
     for path, body in bodies.items():
         assert send(app, path, json.dumps(body).encode()).status_code == 200, path
 
-    @fuzzed
+    @partial(fuzzed, cases=SHARE)
     @given(st.sampled_from(list(bodies)), st.lists(st.integers(0, 7), min_size=1, max_size=5), JSON)
     def run(path: str, way: list[int], odd: Any) -> None:
         check(app, path, json.dumps(put(bodies[path], way, odd)).encode(), trial)
@@ -183,7 +186,7 @@ def test_good_bodies_are_answered_and_ones_with_something_odd_inside_or_refused(
 def test_damaged_bodies_are_answered_or_refused(app: FastAPI, trial: Trial) -> None:
     bodies = good_bodies(app)
 
-    @fuzzed
+    @partial(fuzzed, cases=SHARE)
     @given(st.sampled_from(list(bodies)), damages())
     def run(path: str, harm: Any) -> None:
         check(app, path, damaged(json.dumps(bodies[path]).encode(), harm), trial)
@@ -203,4 +206,4 @@ def test_the_endpoint_is_as_it_describes_itself(app: FastAPI, trial: Trial) -> N
             trial.counts.setdefault(case.operation.label, [0, 0])[response.status_code != 200] += 1
 
         # An endpoint has a dozen operations.
-        fuzzed(run, max(1, CASES // 8))()
+        fuzzed(run, max(1, SHARE // 8))()
