@@ -96,12 +96,6 @@ class Batcher:
             raise
         return [None if reading is None else next(found) for reading in readings]
 
-    def close(self) -> None:
-        if self._passes is not None:
-            self._passes.cancel()
-        self._reading.shutdown(wait=False, cancel_futures=True)
-        self._answering.shutdown(wait=False, cancel_futures=True)
-
     def _put(self, reading: Reading, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
         future: asyncio.Future[Any] = loop.create_future()
         if not reading.pieces:

@@ -8,7 +8,6 @@ Always the oldest; with it those whose lengths are so near that padding them cos
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipelines.inference.pass_cost import PassCost
@@ -43,10 +42,6 @@ class Former:
 
     def add(self, waiting: Waiting) -> None:
         insort(self._waiting, waiting)
-
-    def remove(self, number: int) -> None:
-        """Nobody waits for it any more."""
-        self._waiting = [one for one in self._waiting if one.number != number]
 
     @property
     def seconds(self) -> float:
@@ -96,8 +91,3 @@ class Former:
 
     def _fits(self, padding: float, rows: int, longest: int) -> bool:
         return padding <= self._cost.fixed and rows * longest <= self._cost.best_tokens
-
-
-def wasted(lengths: Sequence[int]) -> float:
-    """Which part of a pass with these lengths is padding."""
-    return 1 - sum(lengths) / (len(lengths) * max(lengths)) if lengths and max(lengths) else 0.0

@@ -35,9 +35,6 @@ class PassCost:
         """Seconds of one row of this length."""
         return self.per_token * length + self.per_square * length * length
 
-    def seconds(self, rows: int, length: int) -> float:
-        return self.fixed + rows * self.row(length)
-
 
 UNMEASURED = PassCost(fixed=2e-3, per_token=2e-5, per_square=0.0, best_tokens=TOKENS_PER_PASS)
 """For models whose passes cannot be told from the lengths of what they read, those that write, say: so it is

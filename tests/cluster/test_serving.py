@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ import pytest
 import ray
 from ray import serve
 
-from cluster.serving import Served, ServeOptions, build
+from cluster.serving import Endpoint, Served, ServeOptions, build
 from pipelines.errors import UserError
 from pipelines.inference.client import predict_once, wait_until_ready
 from pipelines.inference.credentials import hash_key
@@ -191,3 +192,22 @@ def test_no_log_holds_a_text(client: httpx.Client) -> None:
     files = [path for path in logs.rglob("*") if path.is_file()]
     assert any("replica" in path.name and b"POST /v1/predict" in path.read_bytes() for path in files)
     assert not [path for path in files if SECRET.encode() in path.read_bytes() or KEY.encode() in path.read_bytes()]
+
+
+class Talkative(Endpoint):
+    """A replica in which a library writes down what it should not."""
+
+    async def talk(self, text: str) -> None:
+        logging.getLogger("ray.serve").warning("asked for %s", text)
+
+
+def test_what_a_replica_logs_is_masked(url: str, folder: Path) -> None:  # noqa: ARG001  Ray Serve runs
+    options = ServeOptions(model=str(folder), tracking_uri=None, key_sha256=None)
+    deployment = serve.deployment(name="Talkative", ray_actor_options={"num_cpus": 0.5})(Talkative)
+    handle = serve.run(deployment.bind(options), name="talkative", route_prefix=None)
+    handle.talk.remote("ann.lee@example.org").result(timeout_s=30)
+    serve.delete("talkative")
+    logs = Path(ray._private.worker._global_node.get_logs_dir_path())
+    written = b"".join(path.read_bytes() for path in logs.rglob("*") if path.is_file())
+    assert b"asked for [EMAIL]" in written
+    assert b"ann.lee@example.org" not in written

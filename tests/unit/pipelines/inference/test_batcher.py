@@ -68,9 +68,7 @@ def test_what_waits_while_the_model_is_busy_shares_passes_by_length() -> None:
         rest = [asyncio.create_task(made.answer([Text("b" * length)])) for length in (90, 4, 92, 5)]
         await read_by_now(made)
         gate.let_pass(9)
-        found = [await one for one in (first, *rest)]
-        made.close()
-        return found
+        return [await one for one in (first, *rest)]
 
     assert asyncio.run(ask()) == [[3], [90], [4], [92], [5]]
     assert [sorted(map(len, texts)) for texts in gate.passes] == [[3], [90, 92], [4, 5]]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.inference.former import Former, Waiting, wasted
+from pipelines.inference.former import Former, Waiting
 from pipelines.inference.pass_cost import PassCost
 
 pytestmark = pytest.mark.timeout(60)
@@ -66,15 +66,6 @@ def test_rows_count_not_inputs() -> None:
     assert [former.take(), former.take()] == [[0], [1, 2]]
 
 
-def test_who_no_longer_waits_is_not_taken() -> None:
-    former = Former(COST, most=9)
-    for number in range(3):
-        former.add(Waiting(5, number))
-    former.remove(1)
-    assert former.take() == [0, 2]
-    assert len(former) == 0
-
-
 def test_what_waits_is_known_in_seconds() -> None:
     former = Former(COST, most=9)
     assert former.seconds == 10
@@ -97,9 +88,3 @@ def test_each_is_taken_once_and_the_oldest_is_always_in_the_next_pass(lengths: l
         assert set(taken) <= left
         left -= set(taken)
     assert former.take() == []
-
-
-def test_padding_is_a_part_of_a_pass() -> None:
-    assert wasted([4, 4]) == 0
-    assert wasted([1, 3]) == pytest.approx(2 / 6)
-    assert wasted([]) == 0

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.timeout(60)
 
 def test_the_cost_is_found_again() -> None:
     true = PassCost(fixed=3e-3, per_token=4e-5, per_square=1e-8, best_tokens=0)
-    found = fit([Measured(n, length, true.seconds(n, length)) for n in (1, 4, 16) for length in (8, 32, 128, 256)])
+    shapes = [(n, length) for n in (1, 4, 16) for length in (8, 32, 128, 256)]
+    found = fit([Measured(n, length, true.fixed + n * true.row(length)) for n, length in shapes])
     assert found.fixed == pytest.approx(true.fixed, rel=1e-6)
     assert found.per_token == pytest.approx(true.per_token, rel=1e-6)
     assert found.per_square == pytest.approx(true.per_square, rel=1e-3)
