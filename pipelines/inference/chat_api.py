@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
@@ -15,7 +15,9 @@ from starlette.exceptions import HTTPException
 
 from pipelines.inference.aside import Aside
 from pipelines.inference.audit import note_size
-from pipelines.inference.chat_writer import End, Writer
+from pipelines.inference.chat_writer import End, Message, Say, Writer
+from pipelines.inference.masking.answers import MaskAsked, Masks
+from pipelines.inference.masking.streams import MaskedStream
 from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
@@ -76,6 +78,8 @@ class ChatRequest(_Strict):
     """Any: nothing is drawn."""
     user: str | None = None
     """Not looked at."""
+    mask: MaskAsked = False
+    """Not OpenAI's: personal data to mask in what is written."""
     temperature: JsonValue = None
     top_p: JsonValue = None
     n: JsonValue = None
@@ -153,10 +157,17 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
     async def completions(asked: ChatRequest) -> Response:
         """With `stream` as server-sent events, each as soon as the model has written it."""
         most = _checked(service, asked)
+        masks = service.masks(asked.mask)
         messages = [{"role": one.role, "content": one.text()} for one in asked.messages]
         with put_in_words(_WHAT):
             prompt, room = await aside.run(lambda: writer.prompt(messages, most))
-            pieces = aside.pieces(lambda say: writer.write(prompt, room, say))
+
+            def write(say: Say) -> End:
+                if masks is None:
+                    return writer.write(prompt, room, say)
+                return _masked(writer, prompt, room, say, masks, messages)
+
+            pieces = aside.pieces(write)
             # What is refused is refused before the status is sent.
             first = await anext(pieces)
         told = _Told(service.model, len(prompt), _from(first, pieces))
@@ -205,6 +216,16 @@ def _checked(service: Service, asked: ChatRequest) -> int | None:
     return asked.max_completion_tokens or asked.max_tokens
 
 
+def _masked(
+    writer: Writer, prompt: Sequence[int], room: int, say: Say, masks: Masks, messages: Sequence[Message]
+) -> End:
+    """Write, and say it masked. What is held back is said as nothing, which still tells whether more is wanted."""
+    stream = MaskedStream(masks.beside([one["content"] for one in messages]))
+    end = writer.write(prompt, room, lambda piece: say(stream.add(piece)))
+    say(stream.rest())
+    return end
+
+
 async def _from(first: str | End, rest: AsyncIterator[str | End]) -> AsyncIterator[str | End]:
     yield first
     async for piece in rest:
@@ -236,7 +257,8 @@ class _Told:
             with put_in_words(_WHAT):
                 async for piece in self._pieces:
                     if isinstance(piece, str):
-                        yield self._event({"content": piece}, None)
+                        if piece:
+                            yield self._event({"content": piece}, None)
                         continue
                     yield self._event({}, _reason(piece))
                     if with_usage:

@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.problems import how_to_ask, problems
 from pipelines.inference.service import Service, refuse_half_characters
 
@@ -28,6 +29,7 @@ INTEGERS = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16
 DEEPEST = 4
 """Dimensions of a tensor: only those of length 1 may come behind the first."""
 LONGEST_ID = 256
+_MASK: TypeAdapter[MaskAsked] = TypeAdapter(MaskAsked)
 
 
 class Live(BaseModel):
@@ -130,7 +132,8 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
 
     async def infer(asked: InferRequest) -> JSONResponse:
         refuse_half_characters("The id", asked.id or "")
-        outputs = await service.outputs(_inputs(service, asked.inputs))
+        mask = _mask((asked.parameters or {}).get("mask", False))
+        outputs = await service.outputs(_inputs(service, asked.inputs), mask)
         reply = {"model_name": service.model, "model_version": service.version}
         reply |= {} if asked.id is None else {"id": asked.id}
         return JSONResponse({**reply, "outputs": _tensors(service, outputs, asked.outputs)})
@@ -194,6 +197,24 @@ def _check_name(service: Service, name: str, number: str) -> None:
         raise HTTPException(404, f"There is no such model here; {service.model!r} is served.")
     if number != service.version:
         raise HTTPException(404, f"There is no such version here; version {service.version!r} is served.")
+
+
+def _mask(value: JsonValue) -> MaskAsked:
+    """What the request's parameter `mask` asks for: as in `/v1/predict`, or that as JSON in a text.
+
+    The protocol's parameters are texts, numbers and booleans, and some clients send no others.
+
+    Raises:
+        HTTPException: 422 if it is neither.
+    """
+    try:
+        return _MASK.validate_json(value) if isinstance(value, str) else _MASK.validate_python(value)
+    except ValidationError:
+        raise HTTPException(
+            422,
+            'The parameter mask must be true, false, or an object such as {"kinds": ["email"], "reversible": false}, '
+            "which may be JSON in a text.",
+        ) from None
 
 
 def _inputs(service: Service, tensors: Sequence[Given]) -> list[Any]:
