@@ -66,6 +66,27 @@ def test_what_cannot_be_examined_is_refused_in_words(model: Path, data: Path, tm
     assert "holds labels that the model does not know: B-CAT" in refused(model, strange)
 
 
+@pytest.mark.parametrize("task", ["sequence-classification", "multi-label-classification"])
+def test_texts_and_pairs_with_one_label_or_several_are_examined(task: str, tmp_path: Path) -> None:
+    folder = saved(task, tmp_path / "model")
+    labels = list(json.loads((folder / "config.json").read_text())["id2label"].values())
+    several = task.startswith("multi")
+    file = tmp_path / "test.jsonl"
+    rows = [
+        {
+            "text": f"It rains in Rome {i}",
+            "pair": "Ann left Oslo." if i % 2 else "",
+            "label": labels if several else label,
+        }
+        for i, label in enumerate(labels)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = examine(str(folder), DataConfig(test=str(file)), split="test", tracking_uri=None, rates={}, examples=True)
+    assert (found.rows, found.of_what, len(found.flips)) == (len(rows), "inputs", 9)
+    assert all(one.said == one.rows for one in found.flips)
+    assert {label for one in found.flips for label in one.labels} == set(labels)
+
+
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "jobs.robustness", *map(str, arguments)],
@@ -77,10 +98,10 @@ def test_the_command_writes_page_and_report_and_says_by_its_exit_whether_too_muc
     model: Path, data: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    usual = (model, data, "--only", "keyboard", "--only", "spaces", "--folder", folder)
-    done = command(*usual, "--json", "--most-flips", 0.01, "--rate", "keyboard=1")
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "More than 1.0% flip under keyboard.")
+    usual = (model, data, "--only", "case", "--only", "spaces", "--folder", folder)
+    done = command(*usual, "--json", "--most-flips", 0.01, "--rate", "case=1")
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (1, "More than 1.0% flip under case.")
     assert json.loads(done.stdout) == json.loads((folder / "report.json").read_text())
     assert "Berlin" not in done.stdout + (folder / "page.html").read_text()
-    done = command(*usual, "--rate", "keyboard")
+    done = command(*usual, "--rate", "case")
     assert (done.returncode, done.stderr.startswith("--rate takes NAME=SHARE")) == (2, True)
