@@ -6,17 +6,21 @@ import logging
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
-from cluster.serving import ServeOptions, build
+from cluster.serve_options import ServeOptions
+from cluster.serving import build
 from cluster.session import connected
+from cluster.worker import FRONT
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference import registry
@@ -24,7 +28,8 @@ from pipelines.inference.access import Access
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.keys import read_keys
-from pipelines.inference.tls import http_options
+from pipelines.inference.listener import SECONDS_TO_END, Listen
+from pipelines.inference.tls import files_of
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
 
@@ -68,6 +73,7 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         tracking_uri=store,
         key_sha256=hash_key(key) if key and settings.by_one_key else None,
         replicas=settings.replicas,
+        scale=settings.scale,
         cpus_per_replica=settings.cpus_per_replica,
         max_batch_size=settings.max_batch_size,
         batch_wait_ms=settings.batch_wait_ms,
@@ -86,30 +92,31 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
     On a cluster that was there before, only this application is taken off at the end.
 
     Raises:
-        UserError: the port is taken, this machine has too few CPUs, the cluster serves already, or the files of
-            `serve.tls` do not do.
+        UserError: the port is taken, this machine has too few CPUs, the cluster has such an endpoint already, or the
+            files of `serve.tls` do not do.
     """
-    encryption = http_options(settings.tls, datetime.now(UTC))
+    files = files_of(settings.tls, datetime.now(UTC))
     with connected() as started_here:
         port = settings.port or _free_port(settings.host)
         if started_here:
             _check_machine(chosen, settings.host, port)
-        elif serve.status().proxies:
+        elif APPLICATION in serve.status().applications:
             raise UserError(
-                "Ray Serve runs on this cluster already, at an address of its own: add the model there with "
-                "`serve run jobs.serve:build_app model=models:/NAME@ALIAS`."
+                f"This cluster has an application {APPLICATION!r} already: end that jobs.serve first, or add the model "
+                "with `serve run jobs.serve:build_app model=models:/NAME@ALIAS --name ANOTHER`."
             )
-        serve.start(
-            http_options={"host": settings.host, "port": port, **encryption},
-            logging_config=LoggingConfig(log_level="WARNING"),
-        )
+        # The front listens by itself: a proxy before it would cost more than the front does.
+        serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
         # What follows is Ray Serve's progress in its own words.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        listen = Listen(settings.host, port, *(files or ()))
         try:
-            serve.run(build(chosen), name=APPLICATION)
+            serve.run(build(replace(chosen, listen=listen)), name=APPLICATION, route_prefix=None)
             host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-            yield f"{'https' if encryption else 'http'}://{host}:{port}"
+            yield f"{'https' if files else 'http'}://{host}:{port}"
         finally:
+            with suppress(RayError, RayServeException, TimeoutError):
+                serve.get_deployment_handle(FRONT, APPLICATION).close.remote().result(timeout_s=SECONDS_TO_END)
             if started_here:
                 serve.shutdown()
             else:
@@ -145,11 +152,12 @@ def _free_port(host: str) -> int:
 
 def _check_machine(chosen: ServeOptions, host: str, port: int) -> None:
     """Ray Serve would wait for ever for CPUs, and say little of a port."""
-    needed, there = chosen.replicas * chosen.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
+    workers = chosen.replicas if chosen.scale is None else chosen.scale.most
+    needed, there = workers * chosen.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
     if needed > there:
         raise UserError(
-            f"Serving needs {needed:g} CPUs ({chosen.replicas} x {chosen.cpus_per_replica:g}) and this machine has "
-            f"{there:g}: set serve.replicas or serve.cpus_per_replica lower."
+            f"Serving needs {needed:g} CPUs ({workers} x {chosen.cpus_per_replica:g}) and this machine has "
+            f"{there:g}: set serve.replicas (or serve.scale.most) or serve.cpus_per_replica lower."
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -87,6 +87,24 @@ class MaskConfig(Section):
     when left out. A replica reads it where it runs."""
 
 
+class ScaleConfig(Section):
+    """As many workers as there is work for."""
+
+    least: int = Field(default=1, ge=0)
+    """With 0 the endpoint answers from an idle cluster after the time that a worker needs to start."""
+    most: int = Field(ge=1)
+    up_after: float = Field(default=5, gt=0)
+    """Seconds of more work than the workers can do after which there are more of them."""
+    down_after: float = Field(default=60, gt=0)
+    """Seconds of less work after which there are fewer."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.least > self.most:
+            raise PydanticCustomError("order", "least is above most; at least as many workers as at most cannot be")
+        return self
+
+
 class ServeConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -107,13 +125,16 @@ class ServeConfig(Section):
     """The file that gets a line for every request, without text or key; only the logger when left out."""
     mask: MaskConfig = MaskConfig()
     replicas: int = Field(default=1, ge=1)
+    """Workers, each with a copy of the model."""
+    scale: ScaleConfig | None = None
+    """By load, in the place of `replicas`."""
     cpus_per_replica: float = Field(default=1, gt=0)
     max_batch_size: int = Field(default=32, ge=1)
     """Most inputs in one pass through the model."""
     batch_wait_ms: float = Field(default=5, ge=0)
     """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
     max_wait_seconds: float = Field(default=30, gt=0)
-    """Seconds of work that may wait in a replica; what comes then is answered 503, with a time to come again."""
+    """Seconds of work that may wait; what comes then is answered 503, with a time to come again."""
     max_inputs: int = Field(default=256, ge=1)
     """Most inputs in one request."""
     max_characters: int = Field(default=20_000, ge=1)
@@ -126,6 +147,8 @@ class ServeConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:
+        if self.scale is not None and "replicas" in self.model_fields_set:
+            raise PydanticCustomError("both", "scale decides how many workers there are; leave replicas out")
         if self.auth == "none":
             for name in ("keys", "jwt", "rate"):
                 if getattr(self, name) is not None:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipelines.inference import about, chat_api, explain_api, open_inference, web_page
 from pipelines.inference.access import Access
-from pipelines.inference.chat_writer import Writer
+from pipelines.inference.chat_turns import Write
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
 from pipelines.inference.hiding import Hiding
@@ -47,7 +47,7 @@ def create_api(
     ask: Ask | None = None,
     hiding: Hiding = Hiding(),  # noqa: B008  frozen
     explain: Explain | None = None,
-    writer: Writer | None = None,
+    write: Write | None = None,
 ) -> FastAPI:
     """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
@@ -55,7 +55,7 @@ def create_api(
         ask: where the requests of each caller are counted; in this process alone when left out.
         hiding: what of the answers can be masked.
         explain: says why; `/v1/explain` is there only with it.
-        writer: writes chats; `/v1/chat/completions` is there only with it.
+        write: writes chats; `/v1/chat/completions` is there only with it.
 
     Raises:
         UserError: a key file cannot be used, or the audit log cannot be written.
@@ -71,7 +71,7 @@ def create_api(
     if explain is not None:
         hints |= explain_api.add_routes(app, service, explain, credential)
     hints |= open_inference.add_routes(app, service, credential)
-    hints |= chat_api.add_routes(app, service, writer, credential)
+    hints |= chat_api.add_routes(app, service, write, credential)
     about.add_routes(app, service, explains=explain is not None, asks_for_key=bool(door.credentials))
     web_page.add_routes(app)
     handle_problems(app, hints)

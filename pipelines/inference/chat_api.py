@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
@@ -13,16 +14,14 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 
-from pipelines.inference.aside import Aside
 from pipelines.inference.audit import note_size
-from pipelines.inference.chat_writer import End, Writer
+from pipelines.inference.chat_turns import Begun, Write
+from pipelines.inference.chat_writer import End
 from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
 
 CHAT = "/v1/chat/completions"
-AT_ONCE, WAITING = 4, 64
-"""Chats that are written at once, and that wait for one of these to end."""
 _WHAT = "a chat"
 ONLY: dict[str, tuple[JsonValue, ...]] = {
     "temperature": (0,),
@@ -127,7 +126,7 @@ class ModelCards(BaseModel):
     data: list[ModelCard]
 
 
-def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential: list[Any]) -> dict[str, str]:
+def add_routes(app: FastAPI, service: Service, write: Write | None, credential: list[Any]) -> dict[str, str]:
     """Returns what a good request is, by path."""
     since = int(time.time())
     card = {"id": service.model, "object": "model", "created": since, "owned_by": "motley"}
@@ -139,9 +138,8 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
     async def models() -> JSONResponse:
         return JSONResponse({"object": "list", "data": [card]})
 
-    if writer is None:
+    if write is None:
         return {}
-    aside = Aside(at_once=AT_ONCE, waiting=WAITING)
 
     @app.post(
         CHAT, response_model=Completion, dependencies=credential, tags=["openai"], summary="Write the next message",
@@ -155,11 +153,11 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
         most = _checked(service, asked)
         messages = [{"role": one.role, "content": one.text()} for one in asked.messages]
         with put_in_words(_WHAT):
-            prompt, room = await aside.run(lambda: writer.prompt(messages, most))
-            pieces = aside.pieces(lambda say: writer.write(prompt, room, say))
+            pieces = write(messages, most)
             # What is refused is refused before the status is sent.
-            first = await anext(pieces)
-        told = _Told(service.model, len(prompt), _from(first, pieces))
+            begun, first = await anext(pieces), await anext(pieces)
+        assert isinstance(begun, Begun)
+        told = _Told(service.model, begun.num_prompt, _from(first, pieces))
         if not asked.stream:
             with put_in_words(_WHAT):
                 return JSONResponse(await told.whole())
@@ -205,10 +203,13 @@ def _checked(service: Service, asked: ChatRequest) -> int | None:
     return asked.max_completion_tokens or asked.max_tokens
 
 
-async def _from(first: str | End, rest: AsyncIterator[str | End]) -> AsyncIterator[str | End]:
-    yield first
-    async for piece in rest:
-        yield piece
+async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End]) -> AsyncIterator[str | End]:
+    async with aclosing(rest):
+        assert not isinstance(first, Begun)
+        yield first
+        async for piece in rest:
+            assert not isinstance(piece, Begun)
+            yield piece
 
 
 class _Told:

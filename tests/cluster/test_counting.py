@@ -11,7 +11,8 @@ import httpx
 import pytest
 from ray import serve
 
-from cluster.serving import ServeOptions, build
+from cluster.serve_options import ServeOptions
+from cluster.serving import build
 from pipelines.inference.access import Access
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.rate import Rate

@@ -77,8 +77,7 @@ def test_serving_begins_answers_and_ends(tmp_path: Path) -> None:
         with running(chosen, settings) as url:
             assert wait_until_ready(url).model == "tiny"
             assert len(predict_once(url, "k", ["John", ""])) == 2
-            # A second one would get the first one's port, whatever it asked for.
-            with pytest.raises(UserError, match="runs on this cluster already"), running(chosen, settings):
+            with pytest.raises(UserError, match="has an application 'motley' already"), running(chosen, settings):
                 pass
         assert serve.status().applications == {}
     finally:

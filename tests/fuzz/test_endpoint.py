@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipelines.inference.api import create_api
+from pipelines.inference.chat_turns import in_threads
 from pipelines.inference.explain_api import in_turn
 from pipelines.inference.predictor import Predictor, num_characters
 from pipelines.inference.predictors import PREDICTORS, load_predictor
@@ -76,7 +77,7 @@ def app_of(predictor: Predictor) -> FastAPI:
     async def answer(inputs: list[Any]) -> list[Any | None]:
         return await asyncio.to_thread(each, predictor.predict, inputs, num_characters)
 
-    explainer = predictor.explainer()
+    explainer, writer = predictor.explainer(), predictor.writer()
     return create_api(
         answer,
         type(predictor),
@@ -85,7 +86,7 @@ def app_of(predictor: Predictor) -> FastAPI:
         limits=Limits(max_inputs=4, max_characters=200),
         key_sha256=None,
         explain=None if explainer is None else in_turn(explainer),
-        writer=predictor.writer(),
+        write=None if writer is None else in_threads(writer),
     )
 
 

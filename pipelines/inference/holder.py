@@ -1,0 +1,113 @@
+"""The models of one worker: read in one thread, computed in another, one pass at a time.
+
+inputs --> reader thread --> model thread --> outputs
+           (tokenises)       (one pass)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from pipelines.inference.batcher import Computed
+from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure
+from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
+from pipelines.inference.rescue import each
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What has to be known of a model to put an interface before it."""
+
+    predictor: type[Predictor]
+    cost: PassCost
+    """Of its passes, as measured on the worker that was asked."""
+    explains: bool
+    writes: bool
+    """Whether it writes chats."""
+
+
+class Holder:
+    """Models by their addresses; several share the threads, so that they take no more of the machine than one."""
+
+    def __init__(self, load: Callable[[str], Predictor], *, name: str) -> None:
+        """
+        Args:
+            load: the predictor of an address; runs in a thread.
+            name: the worker's, which its answers tell.
+        """
+        self._load, self._name = load, name
+        self._held: dict[str, asyncio.Task[Predictor]] = {}
+        self._costs: dict[str, PassCost] = {}
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._answering = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    @property
+    def held(self) -> list[str]:
+        """The addresses of the models that are ready."""
+        return [
+            uri for uri, task in self._held.items() if task.done() and not task.cancelled() and not task.exception()
+        ]
+
+    async def predictor(self, uri: str) -> Predictor:
+        """Loaded and warmed on the first call, while others go on answering.
+
+        Raises:
+            UserError: the model cannot be loaded. It is tried again on the next call.
+        """
+        task = self._held.get(uri)
+        if task is None or (task.done() and not _is_ready(task)):
+            task = self._held[uri] = asyncio.get_running_loop().create_task(self._loaded(uri))
+        # Whoever asked first may go away; others wait for the same.
+        return await asyncio.shield(task)
+
+    def drop(self, uri: str) -> None:
+        """Forget a model; passes that it is in end first."""
+        if (task := self._held.pop(uri, None)) is not None:
+            task.cancel()
+        self._costs.pop(uri, None)
+
+    async def facts(self, uri: str) -> Facts:
+        predictor = await self.predictor(uri)
+        if uri not in self._costs:
+            cost: PassCost = UNMEASURED
+            if isinstance(predictor, ReadingPredictor):
+                loop = asyncio.get_running_loop()
+                cost = await loop.run_in_executor(self._answering, measure, predictor)
+            self._costs[uri] = cost
+        return Facts(
+            type(predictor), self._costs[uri], predictor.explainer() is not None, predictor.writer() is not None
+        )
+
+    async def compute(self, uri: str, inputs: Sequence[Any]) -> Computed:
+        """One pass; an input on which the model fails fails alone."""
+        predictor, loop, begin = await self.predictor(uri), asyncio.get_running_loop(), time.perf_counter()
+        readings = await loop.run_in_executor(self._reading, lambda: each(predictor.read, inputs, num_characters))
+        read = [reading for reading in readings if reading is not None]
+        found = iter(await loop.run_in_executor(self._answering, _answered, predictor, read))
+        return Computed(
+            [None if reading is None else next(found) for reading in readings],
+            [0 if reading is None else reading.length for reading in readings],
+            time.perf_counter() - begin,
+            self._name,
+        )
+
+    async def _loaded(self, uri: str) -> Predictor:
+        loop = asyncio.get_running_loop()
+        predictor = await loop.run_in_executor(self._loading, self._load, uri)
+        # The first pass is slow; better now than in somebody's request.
+        await loop.run_in_executor(self._answering, predictor.predict, [predictor.hello])
+        return predictor
+
+
+def _is_ready(task: asyncio.Task[Predictor]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _answered(predictor: Predictor, readings: list[Reading]) -> list[Any | None]:
+    return each(predictor.answer, readings, lambda reading: num_characters(reading.given))

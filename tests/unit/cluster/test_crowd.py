@@ -1,0 +1,36 @@
+"""Who is there, by what they say of themselves."""
+
+from __future__ import annotations
+
+from cluster.crowd import SILENT, Crowd, Present
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_worker_that_says_nothing_any_more_is_gone() -> None:
+    clock = Clock()
+    crowd = Crowd(clock)
+    crowd.wanted = ("a",)
+    assert crowd.hear(Present("one", ("a",))) == ("a",)
+    clock.now = SILENT - 1
+    crowd.hear(Present("two", ()))
+    assert [one.name for one in crowd.present] == ["one", "two"]
+    clock.now = SILENT + 0.5
+    assert [one.name for one in crowd.present] == ["two"]
+
+
+def test_a_model_is_there_when_every_worker_holds_it() -> None:
+    crowd = Crowd(Clock())
+    assert crowd.all_hold("a")
+    crowd.hear(Present("one", ("a",)))
+    crowd.hear(Present("two", (), {"a": "no such file"}))
+    assert not crowd.all_hold("a")
+    assert crowd.reason("a") == "no such file"
+    crowd.hear(Present("two", ("a",)))
+    assert crowd.all_hold("a")
+    assert crowd.reason("a") is None
