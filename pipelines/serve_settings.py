@@ -139,8 +139,8 @@ class ServeConfig(Section):
     follow_seconds: float = Field(default=5, ge=0)
     """Seconds between looks at the registry, for another version behind `track.alias` or a candidate; 0 never looks."""
     golden: str | None = Field(default=None, min_length=1)
-    """A file of inputs (JSON lines) that a version must answer before it gets any request; the model's own golden.jsonl,
-    if it has one, when left out."""
+    """A file of inputs (JSON lines) that a version must answer before it gets any request (docs/versions.md); the
+    model's own golden.jsonl, if it has one, when left out."""
     golden_agreement: float = Field(default=0.9, ge=0, le=1)
     """How far its answers must be those that the file expects, or the champion's, on average."""
     trial: TrialConfig = TrialConfig()

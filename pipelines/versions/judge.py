@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.serve_settings import TrialConfig
 from pipelines.versions.tally import SURE, Counts
@@ -61,6 +61,24 @@ def judge_watch(champion: Counts, gate: TrialConfig, *, seconds: float) -> Verdi
     if seconds < gate.watch_seconds:
         return Verdict("wait", f"{seconds:.0f} of {gate.watch_seconds:g} s are over")
     return Verdict("keep", f"{champion.requests} requests, {champion.errors} errors")
+
+
+def facts(champion: Counts, challenger: Counts, verdict: Verdict, *, seconds: float) -> dict[str, Any]:
+    """A trial in JSON, for people; times in milliseconds."""
+    found: dict[str, Any] = {
+        "verdict": verdict.what,
+        "why": verdict.why,
+        "seconds": round(seconds),
+        "requests": challenger.requests,
+        "errors": challenger.errors,
+        "compared": challenger.compared,
+    }
+    if challenger.compared:
+        found["agreement"] = round(challenger.agreement, 4)
+    for name, counts in (("ms", challenger), ("champion_ms", champion)):
+        if counts.times:
+            found[name] = {f"p{100 * q:.0f}": round(1000 * counts.quantile(q), 2) for q in FEWEST_TIMES}
+    return found
 
 
 def _too_many_errors(counts: Counts, gate: TrialConfig) -> str | None:

@@ -27,8 +27,19 @@ from pipelines.errors import UserError
 from pipelines.inference.registry import ModelRef, aliased, registered
 from pipelines.serve_settings import TrialConfig
 from pipelines.versions.wanted import (
-    CHALLENGER, GATE, PREVIOUS, REFUSED, SHADOW, SHOWN, TRY, Challenger, Wanted, gate_of, share_of, way,
-)  # fmt: skip
+    CHALLENGER,
+    GATE,
+    PREVIOUS,
+    REFUSED,
+    SHADOW,
+    SHOWN,
+    TRY,
+    Challenger,
+    Wanted,
+    gate_of,
+    share_of,
+    way,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class RegistryView:
     def __post_init__(self) -> None:
         if self.alias in (CHALLENGER, PREVIOUS):
             raise UserError(
-                f"track.alias is {self.alias!r}, which has a meaning of its own where versions are followed: set another."
+                f"track.alias is {self.alias!r}, which means something else where versions are followed: set another."
             )
 
     def read(self) -> Wanted:
@@ -111,7 +122,9 @@ class RegistryView:
                 return chosen
             champion = aliases[self.alias]
             if champion != chosen:
-                client.set_registered_model_alias(self.name, PREVIOUS, champion)
+                # A champion that no endpoint took is nothing to go back to.
+                if not _refusal(_version(client, self.name, champion)):
+                    client.set_registered_model_alias(self.name, PREVIOUS, champion)
                 _drop_tags(client, self.name, chosen, REFUSED)
                 client.set_registered_model_alias(self.name, self.alias, chosen)
             if candidate == chosen:
@@ -167,11 +180,13 @@ class RegistryView:
             UserError: there is none.
         """
         with self._asking() as (client, aliases):
-            version = aliased(registered(client, self.name, self._store), CHALLENGER)
-            _refuse(client, self.name, version, why)
-            if CHALLENGER in aliases:
-                client.delete_registered_model_alias(self.name, CHALLENGER)
-            return version
+            if CHALLENGER not in aliases:
+                raise UserError(
+                    f"{self.name} has no {CHALLENGER} to drop: its aliases are {', '.join(sorted(aliases))}."
+                )
+            _refuse(client, self.name, aliases[CHALLENGER], why)
+            client.delete_registered_model_alias(self.name, CHALLENGER)
+            return aliases[CHALLENGER]
 
     def show(self, version: str, facts: Mapping[str, Any]) -> None:
         """Keep what a candidate has shown so far, for whoever lists the versions."""
@@ -186,11 +201,6 @@ class RegistryView:
                 # A search leaves them out.
                 version.aliases = sorted(alias for alias, of in aliases.items() if of == str(version.version))
             return sorted(found, key=lambda version: -int(version.version))
-
-    @property
-    def _store(self) -> str:
-        with asking(self.tracking_uri) as uri:
-            return shown(uri)
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[MlflowClient, dict[str, str]]]:
