@@ -18,12 +18,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from pipelines.errors import UserError
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig, TrialConfig
 from pipelines.versions.golden import Failed, Golden, check, check_forms
 from pipelines.versions.judge import facts, judge_trial, judge_watch
 from pipelines.versions.lane import Lane, Lanes
+from pipelines.versions.outbox import Outbox, told
 from pipelines.versions.switch import Switch, Trial
 from pipelines.versions.wanted import Wanted
 
@@ -41,7 +41,7 @@ SECONDS_BETWEEN_JUDGEMENTS = 1.0
 class Registry(Protocol):
     """As RegistryView: blocking, and an exception where the store is out of reach."""
 
-    def read(self) -> Wanted: ...
+    def read(self, served: str | None = None) -> Wanted: ...
 
     def promote(self, version: str, *, only_challenger: bool) -> Any: ...
 
@@ -80,7 +80,7 @@ async def open_first(registry: Registry, lanes: Lanes) -> Lane:
         try:
             return await lanes.open(ref)
         except Exception as error:
-            logger.warning("Version %s of %s cannot be loaded: %s", ref.version, ref.name, _told(error))
+            logger.warning("Version %s of %s cannot be loaded: %s", ref.version, ref.name, told(error))
             first = first or error
     assert first is not None
     raise first
@@ -109,10 +109,7 @@ class Follower:
         self._settings, self._clock, self._sleep = settings, clock, sleep
         self._gate, self._watched_since = settings.trial, clock()
         """Of the present trial or watch."""
-        self._refused: dict[str, str] = {}
-        """What the registry does not know yet."""
-        self._unwritten: dict[tuple[str, str], Callable[[], Any]] = {}
-        """By what is to be written and of which version."""
+        self._outbox = Outbox()
         self._attempts: Counter[str] = Counter()
         self._retiring: set[asyncio.Task[None]] = set()
         self._shown = clock()
@@ -133,21 +130,24 @@ class Follower:
         """For ever, or not at all where `serve.follow_seconds` is 0."""
         if self._settings.follow_seconds > 0:
             # Two loops: a bad version must go while the registry is out of reach, too.
-            await asyncio.gather(self._look_for_ever(), self._judge_for_ever())
+            await asyncio.gather(
+                self._for_ever(self.look, self._settings.follow_seconds),
+                self._for_ever(self.judge, SECONDS_BETWEEN_JUDGEMENTS),
+            )
 
     async def look(self) -> None:
         """Tell the registry what it does not know yet, and do what it says."""
-        trouble = await self._write()
+        trouble = await self._outbox.send()
         try:
-            wanted = await asyncio.to_thread(self._registry.read)
+            wanted = await asyncio.to_thread(self._registry.read, self._switch.champion.ref.version)
         except Exception as error:
-            self._note(_told(error))
+            self._note(told(error))
             return
         self._note(trouble)
         await self._follow_champion(wanted)
         await self._follow_challenger(wanted)
 
-    def judge(self) -> None:
+    async def judge(self) -> None:
         """Look at the counts of a trial or a watch, and end it if they say so."""
         if self._switch.trial is not None:
             self._judge_trial(self._switch.trial)
@@ -158,23 +158,18 @@ class Follower:
         """Wait until every version that gets no more requests is closed."""
         await asyncio.gather(*self._retiring)
 
-    async def _look_for_ever(self) -> None:
+    async def _for_ever(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while True:
             try:
-                await self.look()
-            # The endpoint must not lose its way of being told for one fault: the next look begins afresh.
+                await work()
+            # The endpoint must not lose its way of being told for one fault: the next time begins afresh.
             except Exception:
-                logger.exception("A look at the registry failed; the endpoint goes on with what it serves.")
-            await self._sleep(self._settings.follow_seconds)
-
-    async def _judge_for_ever(self) -> None:
-        while True:
-            self.judge()
-            await self._sleep(SECONDS_BETWEEN_JUDGEMENTS)
+                logger.exception("Following the registry failed; the endpoint goes on with what it serves.")
+            await self._sleep(seconds)
 
     async def _follow_champion(self, wanted: Wanted) -> None:
         switch, ref, former = self._switch, wanted.champion, self._switch.champion
-        if ref.version == former.ref.version or self._is_refused(ref, wanted):
+        if ref.version in {former.ref.version, *wanted.refused} or self._outbox.refuses(ref.version):
             return
         if switch.trial is not None and switch.trial.lane.ref.version == ref.version:
             self._take_over(switch.trial.lane, self._gate)
@@ -185,12 +180,15 @@ class Follower:
         else:
             self._make_room()
             # Whoever moves the alias need not say what was there before.
-            self._later("remember", ref.version, lambda: self._registry.remember(former.ref.version))
+            self._outbox.put("remember", ref.version, lambda: self._registry.remember(former.ref.version))
             if (lane := await self._opened(ref)) is not None:
-                self._take_over(lane, self._settings.trial)
+                self._take_over(lane, self._settings.trial, watched=former.ref.version not in wanted.refused)
 
-    def _take_over(self, lane: Lane, gate: TrialConfig) -> None:
-        self._switch.change(lane, standby=True)
+    def _take_over(self, lane: Lane, gate: TrialConfig, *, watched: bool = True) -> None:
+        """Without a watch where the former champion was sent away: it must not come back."""
+        if not watched:
+            self._retire(self._switch.champion)
+        self._switch.change(lane, standby=watched)
         self._gate, self._watched_since = gate, self._clock()
         logger.info("Version %s of %s is served.", lane.ref.version, lane.ref.name)
 
@@ -208,7 +206,7 @@ class Follower:
         if (why := wanted.refused.get(found.ref.version)) is not None:
             # Said once more, so that it is the candidate no longer.
             self._refuse(found.ref, why)
-        elif found.ref.version not in self._refused and (lane := await self._opened(found.ref)) is not None:
+        elif not self._outbox.refuses(found.ref.version) and (lane := await self._opened(found.ref)) is not None:
             self._gate, self._shown = found.gate, self._clock()
             switch.try_out(lane, found.share)
             way = "in the champion's shadow" if found.share is None else f"with {found.share:g} of the requests"
@@ -222,11 +220,11 @@ class Follower:
             self._make_room()
             self._refuse(ref, verdict.why)
         elif verdict.what == "promote" and self._gate.promote == "auto":
-            self._later("promote", ref.version, lambda: self._registry.promote(ref.version, only_challenger=True))
-        if verdict.what != "wait" or self._clock() - self._shown >= SECONDS_BETWEEN_SHOWS:
+            self._outbox.put("promote", ref.version, lambda: self._registry.promote(ref.version, only_challenger=True))
+        if verdict.what == "refuse" or self._clock() - self._shown >= SECONDS_BETWEEN_SHOWS:
             self._shown = self._clock()
             shown = facts(champion, challenger, verdict, seconds=seconds) | {"not_compared": trial.not_compared}
-            self._later("show", ref.version, lambda: self._registry.show(ref.version, shown))
+            self._outbox.put("show", ref.version, lambda: self._registry.show(ref.version, shown))
 
     def _judge_watch(self, standby: Lane) -> None:
         bad, seconds = self._switch.champion, self._clock() - self._watched_since
@@ -237,8 +235,7 @@ class Follower:
             self._switch.change(standby, standby=False)
             self._retire(bad)
             why, going, good = verdict.why, bad.ref.version, standby.ref.version
-            self._refused[going] = why
-            self._later("roll back", going, lambda: self._registry.roll_back(why, version=going, to=good))
+            self._outbox.put("roll back", going, lambda: self._registry.roll_back(why, version=going, to=good))
             logger.warning("Version %s of %s is served again, in place of %s: %s.", good, bad.ref.name, going, why)
 
     async def _opened(self, ref: ModelRef) -> Lane | None:
@@ -248,7 +245,7 @@ class Follower:
             async with asyncio.timeout(SECONDS_TO_OPEN):
                 lane = await self._lanes.open(ref)
         except Exception as error:
-            self._attempt_failed(ref, f"it cannot be loaded: {_told(error)}")
+            self._attempt_failed(ref, f"it cannot be loaded: {told(error)}")
             return None
         champion = self._switch.champion
         try:
@@ -259,7 +256,7 @@ class Follower:
         except Failed as error:
             self._refuse(ref, str(error))
         except Exception as error:
-            self._attempt_failed(ref, f"it cannot be checked: {_told(error)}")
+            self._attempt_failed(ref, f"it cannot be checked: {told(error)}")
         else:
             del self._attempts[ref.version]
             return lane
@@ -274,13 +271,9 @@ class Follower:
 
     def _refuse(self, ref: ModelRef, why: str) -> None:
         del self._attempts[ref.version]
-        self._unwritten.pop(("promote", ref.version), None)
-        self._refused[ref.version] = why
-        self._later("refuse", ref.version, lambda: self._registry.refuse(ref.version, why))
+        self._outbox.drop("promote", ref.version)
+        self._outbox.put("refuse", ref.version, lambda: self._registry.refuse(ref.version, why))
         logger.warning("Version %s of %s is refused: %s", ref.version, ref.name, why)
-
-    def _is_refused(self, ref: ModelRef, wanted: Wanted) -> bool:
-        return ref.version in self._refused or ref.version in wanted.refused
 
     def _make_room(self) -> None:
         """Only the champion is left."""
@@ -305,26 +298,7 @@ class Follower:
         try:
             await self._lanes.close(lane)
         except Exception as error:
-            logger.warning("Version %s could not be closed: %s", lane.ref.version, _told(error))
-
-    def _later(self, what: str, version: str, write: Callable[[], Any]) -> None:
-        self._unwritten[what, version] = write
-
-    async def _write(self) -> str | None:
-        """What went wrong, if anything did; that is tried again."""
-        trouble: str | None = None
-        for key, write in list(self._unwritten.items()):
-            try:
-                await asyncio.to_thread(write)
-            except Exception as error:
-                trouble = _told(error)
-                continue
-            # While it was written, something newer may have taken its place.
-            if self._unwritten.get(key) is write:
-                del self._unwritten[key]
-            if key[0] in ("refuse", "roll back"):
-                self._refused.pop(key[1], None)
-        return trouble
+            logger.warning("Version %s could not be closed: %s", lane.ref.version, told(error))
 
     def _note(self, trouble: str | None) -> None:
         """Said when it begins and when it ends, not in every round."""
@@ -333,8 +307,3 @@ class Follower:
         elif trouble is None and self._trouble is not None:
             logger.warning("The registry can be followed again.")
         self._trouble = trouble
-
-
-def _told(error: Exception) -> str:
-    """What is meant for people; of other errors only the kind, for nobody knows what they hold."""
-    return str(error) if isinstance(error, UserError) else type(error).__name__

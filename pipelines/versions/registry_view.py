@@ -23,9 +23,11 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference.registry import ModelRef, aliased, registered
 from pipelines.serve_settings import TrialConfig
+from pipelines.tracking import tracking_uri
 from pipelines.versions.wanted import (
     CHALLENGER,
     GATE,
@@ -60,8 +62,12 @@ class RegistryView:
                 f"track.alias is {self.alias!r}, which means something else where versions are followed: set another."
             )
 
-    def read(self) -> Wanted:
-        """What shall be served now.
+    @classmethod
+    def of(cls, name: str, config: Config) -> RegistryView:
+        return cls(name, config.track.alias, tracking_uri(config.track), config.serve.trial)
+
+    def read(self, served: str | None = None) -> Wanted:
+        """What shall be served now, and of the version that is served whether it is refused.
 
         A candidate whose tags cannot be read is one that is refused: an endpoint that failed over them would follow
         nothing any more.
@@ -69,6 +75,8 @@ class RegistryView:
         with self._asking() as (client, aliases):
             champion = _version(client, self.name, aliases[self.alias])
             refused = _refusal(champion)
+            if served is not None and served != aliases[self.alias]:
+                refused |= _refusal_if_there(client, self.name, served)
             found: Challenger | None = None
             candidate = aliases.get(CHALLENGER)
             if candidate is not None and candidate != aliases[self.alias]:
@@ -228,6 +236,13 @@ def _version(client: MlflowClient, name: str, version: str) -> ModelVersion:
 
 def _refusal(version: ModelVersion) -> dict[str, str]:
     return {str(version.version): version.tags[REFUSED]} if REFUSED in version.tags else {}
+
+
+def _refusal_if_there(client: MlflowClient, name: str, version: str) -> dict[str, str]:
+    try:
+        return _refusal(_version(client, name, version))
+    except UserError:
+        return {}
 
 
 def _refuse(client: MlflowClient, name: str, version: str, why: str) -> None:

@@ -50,7 +50,7 @@ class Wanted:
     challenger: Challenger | None = None
     previous: ModelRef | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
-    """Versions among these that shall not be loaded again, and why."""
+    """Versions among these, and what is served, that shall not be served any more; and why."""
 
 
 def way(share: float | None) -> str:
