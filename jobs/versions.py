@@ -12,9 +12,7 @@ from pipelines.config import from_overrides
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The registered model.")]
-Settings = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of a config, such as track.uri=http://HOST:5000.")
-]
+Settings = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Such as track.uri=URI.")]
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="Its number.")]
 Share = Annotated[float | None, typer.Option(help="Of the requests; left out, it answers none: in the shadow.")]
 Chosen = Annotated[str | None, typer.Option(help="Any version; the candidate when left out.")]
@@ -35,18 +33,16 @@ def main() -> None:
 @user_errors_exit_2()
 def list_versions(name: Name, settings: Settings = None, as_json: AsJson = False) -> None:
     """Show the versions: what they were made of, their scores, and what becomes of them."""
-    registry = _registry(name, settings)
     from pipelines.versions.show import listed
 
-    typer.echo(listed(registry.versions(), champion=registry.alias, as_json=as_json))
+    typer.echo(listed(_registry(name, settings), as_json=as_json))
 
 
 @app.command("try")
 @user_errors_exit_2()
 def try_version(name: Name, version: Version, settings: Settings = None, share: Share = None) -> None:
     """Try a version: promoted once it has shown what serve.trial asks (given here, of this trial), else dropped."""
-    registry = _registry(name, settings)
-    registry.try_version(version, share=share, gate=registry.gate.model_dump(exclude_unset=True))
+    _registry(name, settings).try_version(version, share=share)
     typer.echo(f"Version {version} of {name} is tried; `list` shows how it does.")
 
 

@@ -45,6 +45,15 @@ from pipelines.versions.wanted import (
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """What the registry says of one version."""
+
+    version: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryView:
     """One registered model. Every method waits for the store, and raises UserError where MLflow cannot be used, or has
     no such model, alias or version."""
@@ -54,7 +63,7 @@ class RegistryView:
     """What is served: the champion's alias."""
     tracking_uri: str | None
     gate: TrialConfig = field(default_factory=TrialConfig)
-    """For candidates that bring none."""
+    """For candidates that bring none; what of it was set goes with those that are tried through this view."""
 
     def __post_init__(self) -> None:
         if self.alias in (CHALLENGER, PREVIOUS):
@@ -91,11 +100,8 @@ class RegistryView:
             previous = self._ref(aliases[PREVIOUS]) if PREVIOUS in aliases else None
             return Wanted(self._ref(aliases[self.alias]), found, previous, refused)
 
-    def try_version(self, version: str, *, share: float | None, gate: Mapping[str, Any]) -> None:
+    def try_version(self, version: str, *, share: float | None) -> None:
         """Make it the candidate; what it was refused for is forgotten.
-
-        Args:
-            gate: keys of `serve.trial` that differ from the endpoint's.
 
         Raises:
             UserError: it is the champion.
@@ -107,8 +113,8 @@ class RegistryView:
             # What is tried is told last, so that nobody tries it in the way of another time.
             _drop_tags(client, self.name, version, REFUSED, SHOWN, GATE)
             client.set_model_version_tag(self.name, version, TRY, way(share))
-            if gate:
-                client.set_model_version_tag(self.name, version, GATE, json.dumps(dict(gate)))
+            if own := self.gate.model_dump(exclude_unset=True):
+                client.set_model_version_tag(self.name, version, GATE, json.dumps(own))
             client.set_registered_model_alias(self.name, CHALLENGER, version)
 
     def promote(self, version: str | None = None, *, only_challenger: bool = False) -> str:
@@ -201,14 +207,15 @@ class RegistryView:
         with self._asking() as (client, _):
             _set_tag(client, self.name, version, SHOWN, json.dumps(dict(facts)))
 
-    def versions(self) -> list[ModelVersion]:
-        """All of them with their aliases and tags, the newest first."""
+    def versions(self) -> list[Version]:
+        """All of them, the newest first."""
         with self._asking() as (client, aliases):
-            found = list(client.search_model_versions(f"name = '{self.name}'"))
-            for version in found:
-                # A search leaves them out.
-                version.aliases = sorted(alias for alias, of in aliases.items() if of == str(version.version))
-            return sorted(found, key=lambda version: -int(version.version))
+            # A search leaves the aliases out.
+            found = client.search_model_versions(f"name = '{self.name}'")
+            return [
+                Version(number, tuple(sorted(alias for alias, of in aliases.items() if of == number)), dict(one.tags))
+                for number, one in sorted(((str(one.version), one) for one in found), key=lambda pair: -int(pair[0]))
+            ]
 
     @contextmanager
     def _asking(self) -> Iterator[tuple[MlflowClient, dict[str, str]]]:

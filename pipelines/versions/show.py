@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mlflow.entities.model_registry import ModelVersion
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.versions.registry_view import RegistryView, Version
 from pipelines.versions.wanted import CHALLENGER, PREVIOUS, REFUSED, SHADOW, SHOWN, TRY
 
 HISTORY = ("task", "form", "made_of", "score")
 """Tags of where a version comes from, as training and compressing write them."""
 
 
-def rows_of(versions: Sequence[ModelVersion], *, champion: str) -> list[dict[str, Any]]:
+def rows_of(versions: Sequence[Version], *, champion: str) -> list[dict[str, Any]]:
     """In JSON, in their order; `champion` is the alias of what is served."""
     return [
         {
-            "version": str(version.version),
+            "version": version.version,
             "aliases": list(version.aliases),
             "state": state_of(version.aliases, version.tags, champion=champion),
             "tags": {name: version.tags[name] for name in HISTORY if name in version.tags},
@@ -32,9 +32,13 @@ def rows_of(versions: Sequence[ModelVersion], *, champion: str) -> list[dict[str
     ]
 
 
-def listed(versions: Sequence[ModelVersion], *, champion: str, as_json: bool) -> str:
-    """A table, or JSON."""
-    rows = rows_of(versions, champion=champion)
+def listed(registry: RegistryView, *, as_json: bool) -> str:
+    """All versions of a model, as a table or as JSON.
+
+    Raises:
+        UserError: there is no such model, or MLflow cannot be used.
+    """
+    rows = rows_of(registry.versions(), champion=registry.alias)
     if as_json:
         return json.dumps(rows)
     table = Table(box=SIMPLE_HEAD)
@@ -50,7 +54,7 @@ def listed(versions: Sequence[ModelVersion], *, champion: str, as_json: bool) ->
     return said.get().rstrip()
 
 
-def state_of(aliases: Sequence[str], tags: dict[str, str], *, champion: str) -> str:
+def state_of(aliases: Sequence[str], tags: Mapping[str, str], *, champion: str) -> str:
     """What becomes of a version, in a few words."""
     refused = tags.get(REFUSED)
     if champion in aliases:
