@@ -46,7 +46,7 @@ class Served:
 class Front:
     """One replica; it computes nothing itself."""
 
-    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:
+    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:  # type: ignore[misc]  # Ray Serve awaits it.
         """
         Args:
             worker: the handle of the workers.

@@ -48,7 +48,7 @@ class Refusal:
 class Worker:
     """One replica."""
 
-    async def __init__(self, options: ServeOptions) -> None:
+    async def __init__(self, options: ServeOptions) -> None:  # type: ignore[misc]  # Ray Serve awaits it.
         # Whatever a library writes of a text: Ray Serve's handlers are there by now.
         install(logging.getLogger())
         context = serve.get_replica_context()

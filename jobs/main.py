@@ -24,6 +24,7 @@ JOBS = {
     "profile": "Measure the model's units on every type of device of the cluster.",
     "mask": "Mask the personal data in a text, or put it back.",
     "serve": "Serve a registered model over HTTP.",
+    "versions": "Say which version of a model is served, try another beside it, and go back.",
     "keys": "Make, list, revoke and rotate the endpoint's keys.",
     "addresses": "Fetch the demo data.",
     "samples": "Write a small ready data set to try a task on.",

@@ -105,6 +105,28 @@ class ScaleConfig(Section):
         return self
 
 
+class TrialConfig(Section):
+    """What a candidate must show before it is served, and a new champion before the former one is closed
+    (docs/versions.md). A candidate's own tag in the registry wins over it, key by key."""
+
+    min_requests: int = Field(default=200, ge=1)
+    """Requests that it must have answered, and whose answers were compared, before it may be promoted."""
+    min_seconds: float = Field(default=60, ge=0)
+    """How long a trial lasts at least."""
+    max_error_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Requests of all that it may fail on, among those that the other version can answer."""
+    max_latency_ratio: float = Field(default=1.5, gt=0)
+    """Its time for a request by the champion's: of the median and of the 99th percentile."""
+    min_agreement: float = Field(default=0.95, ge=0, le=1)
+    """How far its answers must be those of the champion, on average; 0 compares none."""
+    promote: Literal["auto", "hand"] = "auto"
+    """Whether a candidate that has shown all that is promoted at once, or waits for `python -m jobs.versions promote`.
+    One that fails is dropped either way."""
+    watch_seconds: float = Field(default=600, ge=0)
+    """How long a new champion is watched: the former one stays loaded, answers what the new one fails on, and comes
+    back if that is too much."""
+
+
 class ServeConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -135,6 +157,14 @@ class ServeConfig(Section):
     """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
     max_wait_seconds: float = Field(default=30, gt=0)
     """Seconds of work that may wait; what comes then is answered 503, with a time to come again."""
+    follow_seconds: float = Field(default=5, ge=0)
+    """Seconds between looks at the registry, for another version behind `track.alias` or a candidate; 0 never looks."""
+    golden: str | None = Field(default=None, min_length=1)
+    """A file of inputs (JSON lines) that a version must answer before it gets any request (docs/versions.md); the
+    model's own golden.jsonl, if it has one, when left out."""
+    golden_agreement: float = Field(default=0.9, ge=0, le=1)
+    """How far its answers must be those that the file expects, or the champion's, on average."""
+    trial: TrialConfig = TrialConfig()
     max_inputs: int = Field(default=256, ge=1)
     """Most inputs in one request."""
     max_characters: int = Field(default=20_000, ge=1)

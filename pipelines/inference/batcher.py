@@ -149,7 +149,7 @@ class Batcher:
         for one in opened:
             self._put(one)
         try:
-            return await asyncio.gather(*(one.answer for one in opened))
+            return list(await asyncio.gather(*(one.answer for one in opened)))
         except asyncio.CancelledError:
             for one in opened:
                 one.answer.cancel()

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from statistics import median
 from typing import Any
 
 from pipelines.inference.batcher import Computed
-from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure
+from pipelines.inference.pass_cost import TRIES, UNMEASURED, Measured, PassCost, fit, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
 
@@ -75,10 +76,7 @@ class Holder:
     async def facts(self, uri: str) -> Facts:
         predictor = await self.predictor(uri)
         if uri not in self._costs:
-            cost: PassCost = UNMEASURED
-            if isinstance(predictor, ReadingPredictor):
-                loop = asyncio.get_running_loop()
-                cost = await loop.run_in_executor(self._answering, measure, predictor)
+            cost = await self._measured(predictor) if isinstance(predictor, ReadingPredictor) else UNMEASURED
             self._costs[uri] = cost
         return Facts(
             type(predictor), self._costs[uri], predictor.explainer() is not None, predictor.writer() is not None
@@ -96,6 +94,16 @@ class Holder:
             time.perf_counter() - begin,
             self._name,
         )
+
+    async def _measured(self, predictor: ReadingPredictor) -> PassCost:
+        """In a few seconds, pass by pass, so that what others ask of this worker goes on between them."""
+        loop, found = asyncio.get_running_loop(), []
+        for reading, rows in await loop.run_in_executor(self._reading, shapes, predictor):
+            took = [
+                await loop.run_in_executor(self._answering, timed, predictor, reading, rows) for _ in range(TRIES)
+            ]
+            found.append(Measured(rows, reading.length, median(took)))
+        return fit(found)
 
     async def _loaded(self, uri: str) -> Predictor:
         loop = asyncio.get_running_loop()

@@ -117,8 +117,8 @@ def resolve(uri: str, *, tracking_uri: str | None) -> ModelRef:
         raise UserError(f"{uri!r} is not a model's address: write models:/NAME@ALIAS or models:/NAME/VERSION.")
     with asking(tracking_uri) as store:
         client = MlflowClient(store)
-        model = _registered(client, match["name"], shown(store))
-        version = match["version"] or _aliased(model, match["alias"])
+        model = registered(client, match["name"], shown(store))
+        version = match["version"] or aliased(model, match["alias"])
         known = [found.version for found in client.search_model_versions(f"name = '{model.name}'")]
     if version not in map(str, known):
         raise UserError(f"{model.name} has no version {version}: there is {_listed(sorted(map(str, known), key=int))}.")
@@ -185,7 +185,12 @@ def _weights(root: Path, uri: str) -> Path:
     return root / str(path)
 
 
-def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
+def registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
+    """The registered model with its aliases.
+
+    Raises:
+        UserError: there is none of that name at `store`; the message names those there are.
+    """
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
@@ -195,7 +200,12 @@ def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
     raise UserError(f"No model {name!r} is registered at {store}: there is {_listed(names)}.")
 
 
-def _aliased(model: RegisteredModel, alias: str) -> str:
+def aliased(model: RegisteredModel, alias: str) -> str:
+    """The version that an alias points at.
+
+    Raises:
+        UserError: the model has no such alias; the message names those there are.
+    """
     if alias not in model.aliases:
         raise UserError(f"{model.name} has no alias {alias!r}: there is {_listed(sorted(model.aliases))}.")
     return str(model.aliases[alias])

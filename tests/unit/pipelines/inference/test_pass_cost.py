@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.inference.entity_predictor import EntityPredictor
-from pipelines.inference.pass_cost import ROWS, Measured, PassCost, best_tokens, fit, measure
+from pipelines.inference.pass_cost import ROWS, Measured, PassCost, best_tokens, fit, shapes, timed
 
 pytestmark = pytest.mark.timeout(60)
 
