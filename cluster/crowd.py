@@ -29,13 +29,20 @@ class Crowd:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._heard: dict[str, tuple[float, Present]] = {}
-        self.wanted: tuple[str, ...] = ()
-        """The addresses of the models that every worker is to hold."""
+        self._wanted: tuple[str, ...] = ()
 
     def hear(self, present: Present) -> tuple[str, ...]:
         """A worker is there; returns what it is to hold."""
         self._heard[present.name] = self._clock(), present
-        return self.wanted
+        return self._wanted
+
+    def want(self, uri: str) -> None:
+        """Every worker is to hold a model."""
+        self._wanted = (*(one for one in self._wanted if one != uri), uri)
+
+    def leave(self, uri: str) -> None:
+        """No worker needs to hold it any more."""
+        self._wanted = tuple(one for one in self._wanted if one != uri)
 
     @property
     def present(self) -> list[Present]:

@@ -32,6 +32,8 @@ from pipelines.inference.listener import SECONDS_TO_END, Listen
 from pipelines.inference.tls import files_of
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
+from pipelines.versions.registry_view import RegistryView
+from pipelines.versions.wanted import CHALLENGER, PREVIOUS
 
 KEY_VARIABLE = "MOTLEY_API_KEY"
 APPLICATION = "motley"
@@ -68,21 +70,24 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         read_keys(Path(access.keys))
     uri = model or f"models:/{track.register_as or config.run.name}@{track.alias}"
     store = tracking_uri(track) if uri.startswith("models:") else None
+    ref = registry.resolve(uri, tracking_uri=store)
     return ServeOptions(
-        model=registry.resolve(uri, tracking_uri=store).uri,
+        model=ref.uri,
         tracking_uri=store,
         key_sha256=hash_key(key) if key and settings.by_one_key else None,
-        replicas=settings.replicas,
-        scale=settings.scale,
-        cpus_per_replica=settings.cpus_per_replica,
-        max_batch_size=settings.max_batch_size,
-        batch_wait_ms=settings.batch_wait_ms,
-        max_wait_seconds=settings.max_wait_seconds,
+        settings=settings,
+        follows=_view(config, ref.name, uri) if settings.follow_seconds else None,
         hiding=Hiding.of(settings.mask),
-        max_inputs=settings.max_inputs,
-        max_characters=settings.max_characters,
         access=access,
     )
+
+
+def _view(config: Config, name: str, uri: str) -> RegistryView | None:
+    """Of the alias that the model is served by; a version by its number, and one on its way, stay what they are."""
+    _, _, alias = uri.partition("@")
+    if not uri.startswith("models:") or alias in ("", CHALLENGER, PREVIOUS):
+        return None
+    return RegistryView(name, alias, tracking_uri(config.track), config.serve.trial)
 
 
 @contextmanager
@@ -99,7 +104,7 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
     with connected() as started_here:
         port = settings.port or _free_port(settings.host)
         if started_here:
-            _check_machine(chosen, settings.host, port)
+            _check_machine(settings, port)
         elif APPLICATION in serve.status().applications:
             raise UserError(
                 f"This cluster has an application {APPLICATION!r} already: end that jobs.serve first, or add the model "
@@ -150,20 +155,20 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _check_machine(chosen: ServeOptions, host: str, port: int) -> None:
+def _check_machine(settings: ServeConfig, port: int) -> None:
     """Ray Serve would wait for ever for CPUs, and say little of a port."""
-    workers = chosen.replicas if chosen.scale is None else chosen.scale.most
-    needed, there = workers * chosen.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
+    workers = settings.replicas if settings.scale is None else settings.scale.most
+    needed, there = workers * settings.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
     if needed > there:
         raise UserError(
-            f"Serving needs {needed:g} CPUs ({workers} x {chosen.cpus_per_replica:g}) and this machine has "
+            f"Serving needs {needed:g} CPUs ({workers} x {settings.cpus_per_replica:g}) and this machine has "
             f"{there:g}: set serve.replicas (or serve.scale.most) or serve.cpus_per_replica lower."
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((settings.host, port))
         except OSError as error:
             raise UserError(
-                f"Cannot listen on {host}:{port} ({error.strerror}): set serve.port or serve.host."
+                f"Cannot listen on {settings.host}:{port} ({error.strerror}): set serve.port or serve.host."
             ) from None

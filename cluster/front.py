@@ -1,36 +1,42 @@
-"""The front of an endpoint: its HTTP interface, and the batcher that all its workers share.
+"""The front of an endpoint: its HTTP interface, and the batchers that all its workers share.
 
-requests --> Front: who? how often? how much? --> Batcher --one pass--> Worker
-         <-----------------answers--------------          --one pass--> Worker
+requests --> Front: who? how often? how much? --> version --> Batcher --one pass--> Worker
+         <-----------------answers--------------                      --one pass--> Worker
                                                           (again elsewhere where a worker is lost)
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, HTTPException
-from ray.exceptions import RayError, RayTaskError
 
 from cluster.counting import asking
 from cluster.crowd import Crowd, Present
+from cluster.lanes import WorkerLane, WorkerLanes
 from cluster.serve_options import ServeOptions
 from cluster.worker import Refusal
 from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
 from pipelines.inference.aside import BusyError
-from pipelines.inference.batcher import Batcher, Computed, Overloaded, Pass, WorkerLost
+from pipelines.inference.batcher import Overloaded, Pass
 from pipelines.inference.chat_turns import Begun
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.listener import Listener
 from pipelines.inference.masking.records import install
-from pipelines.inference.service import Limits
+from pipelines.inference.registry import ModelRef
+from pipelines.inference.service import Answered, Limits
+from pipelines.versions.follower import Follower, open_first
+from pipelines.versions.golden import find_golden
+from pipelines.versions.switch import Switch
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class Served:
 class Front:
     """One replica; it computes nothing itself."""
 
-    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:  # type: ignore[misc]  # Ray Serve awaits it.
+    # Ray Serve awaits it.
+    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:  # type: ignore[misc]
         """
         Args:
             worker: the handle of the workers.
@@ -54,33 +61,26 @@ class Front:
         """
         install(logging.getLogger())
         self._options, self._worker = options, worker
-        self._ref = registry.resolve(options.model, tracking_uri=options.tracking_uri)
-        self._crowd = Crowd()
-        self._crowd.wanted = (self._ref.uri,)
-        facts = await worker.facts.remote(self._ref.uri)
         self._served = Served(0, 0, 0)
-        self._batcher = Batcher(
-            self._compute,
-            facts.cost,
-            most=options.max_batch_size,
-            wait=options.batch_wait_ms / 1000,
-            patience=options.max_wait_seconds,
-            workers=lambda: len(self._crowd.present),
-            told=self._passed,
-            lost=self._lost,
-        )
+        self._crowd = Crowd()
+        settings = options.settings
+        lanes = WorkerLanes(worker, self._crowd, settings, told=self._passed, lost=self._lost)
+        first = await self._first(lanes)
+        # What may wait before a model has its turn is in it.
+        self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
+        self._following = None if options.follows is None else self._follow(options.follows, lanes)
         self._app = create_api(
             self._answer,
-            facts.predictor,
-            model=self._ref.name,
-            version=self._ref.version,
-            limits=Limits(options.max_inputs, options.max_characters),
+            first.facts.predictor,
+            model=first.ref.name,
+            version=lambda: self._champion.ref.version,
+            limits=Limits(settings.max_inputs, settings.max_characters),
             key_sha256=options.key_sha256,
             access=options.access,
             ask=None if counter is None else asking(counter),
             hiding=options.hiding,
-            explain=self._explain if facts.explains else None,
-            write=self._write if facts.writes else None,
+            explain=self._explain if first.facts.explains else None,
+            write=self._write if first.facts.writes else None,
         )
         self._listener = None if options.listen is None else await Listener.open(self._app, options.listen)
 
@@ -105,35 +105,45 @@ class Front:
     async def served(self) -> Served:
         return self._served
 
-    async def _answer(self, inputs: list[Any]) -> list[Any | None]:
+    @property
+    def _champion(self) -> WorkerLane:
+        champion = self._switch.champion
+        assert isinstance(champion, WorkerLane)
+        return champion
+
+    async def _first(self, lanes: WorkerLanes) -> WorkerLane:
+        options = self._options
+        if options.follows is None:
+            return await lanes.open(registry.resolve(options.model, tracking_uri=options.tracking_uri))
+        lane = await open_first(options.follows, lanes)
+        assert isinstance(lane, WorkerLane)
+        return lane
+
+    def _follow(self, view: Any, lanes: WorkerLanes) -> asyncio.Task[None]:
+        settings, store = self._options.settings, self._options.tracking_uri
+        golden = partial(find_golden, file=settings.golden, tracking_uri=store)
+        follower = Follower(self._switch, view, lanes, golden, settings)
+        return asyncio.get_running_loop().create_task(follower.run())
+
+    async def _answer(self, inputs: list[Any]) -> Answered:
         try:
-            return await self._batcher.answer(inputs)
+            return await self._switch.answer(inputs)
         except Overloaded as error:
             raise HTTPException(
                 503,
-                f"{error}, and this endpoint takes on no more than {self._options.max_wait_seconds:g} s "
+                f"{error}, and this endpoint takes on no more than {self._options.settings.max_wait_seconds:g} s "
                 "(serve.max_wait_seconds): ask again later, or add replicas.",
                 headers={"Retry-After": str(math.ceil(error.seconds))},
             ) from None
 
-    async def _compute(self, inputs: list[Any]) -> Computed:
-        try:
-            computed: Computed = await self._worker.compute.remote(self._ref.uri, inputs)
-        except RayTaskError:
-            # The worker is there, and could not do it.
-            raise
-        except RayError as error:
-            raise WorkerLost(type(error).__name__) from None
-        return computed
-
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
-        found: Explained | Refusal = await self._worker.explain.remote(self._ref.uri, given, target, steps)
+        found: Explained | Refusal = await self._worker.explain.remote(self._champion.ref.uri, given, target, steps)
         if isinstance(found, Refusal):
             raise _error(found)
         return found
 
     async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
-        pieces = self._worker.options(stream=True).write.remote(self._ref.uri, messages, most)
+        pieces = self._worker.options(stream=True).write.remote(self._champion.ref.uri, messages, most)
         ended = False
         try:
             async for piece in pieces:
@@ -146,11 +156,11 @@ class Front:
                 # Nobody listens any more.
                 pieces.cancel()
 
-    def _passed(self, done: Pass) -> None:
+    def _passed(self, ref: ModelRef, done: Pass) -> None:  # noqa: ARG002
         was = self._served
         self._served = Served(was.num_inputs + len(done.computed.outputs), was.num_passes + 1, was.num_lost)
 
-    def _lost(self, num_inputs: int) -> None:  # noqa: ARG002
+    def _lost(self, ref: ModelRef, num_inputs: int) -> None:  # noqa: ARG002
         was = self._served
         self._served = Served(was.num_inputs, was.num_passes, was.num_lost + 1)
 

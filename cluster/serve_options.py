@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pipelines.inference.access import Access
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.listener import Listen
-from pipelines.serve_settings import ScaleConfig
+from pipelines.serve_settings import ServeConfig
+from pipelines.versions.registry_view import RegistryView
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,17 +19,10 @@ class ServeOptions:
     key_sha256: str | None
     """The single key's SHA-256 in hex (`pipelines.inference.credentials.hash_key`), never the key; None where it is no
     way in."""
-    follows: str | None = None
-    """The alias (`models:/NAME@ALIAS`) whose version is served, if it changes."""
-    replicas: int = 1
-    """Workers; `scale` decides where it is given."""
-    scale: ScaleConfig | None = None
-    cpus_per_replica: float = 1
-    max_batch_size: int = 32
-    batch_wait_ms: float = 5
-    max_wait_seconds: float = 30
-    max_inputs: int = 256
-    max_characters: int = 20_000
+    settings: ServeConfig = field(default_factory=ServeConfig)
+    """Of these only what says how much and how fast: who may ask is in `access`, with whole paths."""
+    follows: RegistryView | None = None
+    """Where the versions to serve are told; None serves `model` for ever."""
     access: Access = field(default_factory=Access)
     """The other ways in, and what else is asked of callers; without any way nobody is asked for a credential."""
     hiding: Hiding = field(default_factory=Hiding)

@@ -11,6 +11,7 @@ from cluster.counting import counter
 from cluster.front import Front
 from cluster.serve_options import ServeOptions
 from cluster.worker import FRONT, Worker
+from pipelines.serve_settings import ServeConfig
 
 QUIET = LoggingConfig(enable_access_log=False)
 """Requests are in the audit log; a line for every pass and every second would cost more than it tells."""
@@ -26,8 +27,8 @@ def build(options: ServeOptions) -> serve.Application:
         name="Worker",
         max_ongoing_requests=MANY,
         logging_config=QUIET,
-        ray_actor_options={"num_cpus": options.cpus_per_replica},
-        **_scaled(options),
+        ray_actor_options={"num_cpus": options.settings.cpus_per_replica},
+        **_scaled(options.settings),
     )(Worker).bind(options)
     own = {} if options.listen is None else {"resources": HEAD}
     front = serve.deployment(
@@ -40,10 +41,10 @@ def build(options: ServeOptions) -> serve.Application:
     return front.bind(options, worker, counter() if options.access.counts else None)
 
 
-def _scaled(options: ServeOptions) -> dict[str, Any]:
+def _scaled(settings: ServeConfig) -> dict[str, Any]:
     """How many workers, as Ray Serve takes it."""
-    if (scale := options.scale) is None:
-        return {"num_replicas": options.replicas}
+    if (scale := settings.scale) is None:
+        return {"num_replicas": settings.replicas}
     return {
         "autoscaling_config": {
             "min_replicas": scale.least,

@@ -31,6 +31,9 @@ from pipelines.inference.explain_api import Explain, in_turn
 from pipelines.inference.holder import Facts, Holder
 from pipelines.inference.masking.records import install
 from pipelines.inference.predictor import Predictor
+from pipelines.versions.outbox import told
+
+logger = logging.getLogger(__name__)
 
 FRONT = "Endpoint"
 PATIENCE = 10.0
@@ -48,7 +51,8 @@ class Refusal:
 class Worker:
     """One replica."""
 
-    async def __init__(self, options: ServeOptions) -> None:  # type: ignore[misc]  # Ray Serve awaits it.
+    # Ray Serve awaits it.
+    async def __init__(self, options: ServeOptions) -> None:  # type: ignore[misc]
         # Whatever a library writes of a text: Ray Serve's handlers are there by now.
         install(logging.getLogger())
         context = serve.get_replica_context()
@@ -57,9 +61,12 @@ class Worker:
         self._explains: dict[str, Explain] = {}
         self._writes: dict[str, Write] = {}
         self._failed: dict[str, str] = {}
-        # What is wanted now, which after a change of version is another one than at the start.
-        now = registry.resolve(options.follows or options.model, tracking_uri=options.tracking_uri)
-        await self._holder.predictor(now.uri)
+        uri = await asyncio.to_thread(self._usual)
+        try:
+            await self._holder.predictor(uri)
+        # Whoever asks for it is told; another version may do.
+        except Exception as error:
+            logger.warning("%s cannot be loaded: %s", uri, told(error))
         self._front = serve.get_deployment_handle(FRONT, context.app_name)
         self._telling = asyncio.get_running_loop().create_task(self._tell())
 
@@ -99,12 +106,22 @@ class Worker:
         except BusyError:
             yield Refusal(None)
 
+    def _usual(self) -> str:
+        """The version that is served now, which after a change is another one than at the start."""
+        if (view := self._options.follows) is None:
+            return self._options.model
+        try:
+            wanted = view.read()
+        except UserError:
+            return self._options.model
+        return self._options.model if wanted.champion.version in wanted.refused else wanted.champion.uri
+
     def _load(self, uri: str) -> Predictor:
         # Here, so that only a worker's thread waits for it.
         from pipelines.inference.predictors import load_predictor
 
         folder, _ = registry.fetch(uri, tracking_uri=self._options.tracking_uri)
-        return load_predictor(folder, threads=max(1, math.floor(self._options.cpus_per_replica)))
+        return load_predictor(folder, threads=max(1, math.floor(self._options.settings.cpus_per_replica)))
 
     async def _tell(self) -> None:
         """Say what is here, and hold what is wanted, for as long as this worker lives."""
@@ -127,4 +144,4 @@ class Worker:
                     await self._holder.predictor(uri)
                 except Exception as error:
                     # A model's own code may raise anything.
-                    self._failed[uri] = str(error) if isinstance(error, UserError) else type(error).__name__
+                    self._failed[uri] = told(error)

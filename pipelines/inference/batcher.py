@@ -134,6 +134,11 @@ class Batcher:
         """What all workers together need for them."""
         return self._former.seconds / max(1, self._workers())
 
+    def close(self) -> None:
+        """For a batcher that nobody waits for any more."""
+        if self._sending is not None:
+            self._sending.cancel()
+
     async def answer(self, inputs: Sequence[Any]) -> list[Any | None]:
         """An output for each input; None for one that the model failed on.
 

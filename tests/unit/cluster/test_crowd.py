@@ -15,8 +15,10 @@ class Clock:
 def test_a_worker_that_says_nothing_any_more_is_gone() -> None:
     clock = Clock()
     crowd = Crowd(clock)
-    crowd.wanted = ("a",)
+    crowd.want("a")
     assert crowd.hear(Present("one", ("a",))) == ("a",)
+    crowd.leave("a")
+    assert crowd.hear(Present("one", ("a",))) == ()
     clock.now = SILENT - 1
     crowd.hear(Present("two", ()))
     assert [one.name for one in crowd.present] == ["one", "two"]
