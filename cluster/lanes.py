@@ -15,6 +15,7 @@ from pipelines.inference.batcher import Batcher, Computed, Pass, WorkerLost
 from pipelines.inference.holder import Facts
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig
+from pipelines.versions.lane import Lane
 
 Told = Callable[[ModelRef, Pass], None]
 Lost = Callable[[ModelRef, int], None]
@@ -80,8 +81,9 @@ class WorkerLanes:
         )
         return WorkerLane(ref, facts, batcher)
 
-    async def close(self, lane: WorkerLane) -> None:
+    async def close(self, lane: Lane) -> None:
         """The workers hear of it within a second."""
+        assert isinstance(lane, WorkerLane)
         lane.batcher.close()
         self._crowd.leave(lane.ref.uri)
 

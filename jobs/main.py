@@ -14,6 +14,7 @@ JOBS = {
     "tune": "Search for better settings: many runs, compared on dev.",
     "rates": "Find a learning rate: train with one that rises, and see what the loss does.",
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",
+    "robustness": "Change texts a little, and say how often the answer changes and what that costs.",
     "compress": "Write smaller, faster forms of a trained model, and say what each costs.",
     "label": "Let a model label the texts that it is sure of, as more training data.",
     "select": "Choose the texts most worth labelling by people.",

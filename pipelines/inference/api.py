@@ -5,6 +5,7 @@ One way to ask is here, `/v1/predict`; every other protocol is a file of its own
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -40,7 +41,7 @@ def create_api(
     predictor: type[Predictor],
     *,
     model: str,
-    version: str,
+    version: Callable[[], str],
     limits: Limits,
     key_sha256: str | None,
     access: Access = Access(),  # noqa: B008  frozen
@@ -52,6 +53,7 @@ def create_api(
     """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
     Args:
+        version: which one is served now.
         ask: where the requests of each caller are counted; in this process alone when left out.
         hiding: what of the answers can be masked.
         explain: says why; `/v1/explain` is there only with it.
@@ -62,7 +64,7 @@ def create_api(
     """
     door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
-    app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
+    app = FastAPI(title=f"Motley: {model}", version=version(), description=predictor.asks)
     app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
     credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
@@ -79,7 +81,7 @@ def create_api(
     @app.get("/healthz", response_model=Health, summary="Is it up?")
     async def healthz() -> JSONResponse:
         """Which model answers here. Needs no key."""
-        return JSONResponse({"status": "ok", "model": model, "version": version})
+        return JSONResponse({"status": "ok", "model": model, "version": version()})
 
     return app
 
@@ -91,9 +93,9 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
         given: Any = asked.inputs  # type: ignore[attr-defined]
         mask: MaskAsked = asked.mask  # type: ignore[attr-defined]
         found = await service.outputs(given if isinstance(given, list) else [given], mask)
-        outputs: Any = [asdict(output) for output in found]
+        outputs: Any = [asdict(output) for output in found.outputs]
         outputs = outputs if isinstance(given, list) else outputs[0]
-        return JSONResponse({"model": service.model, "version": service.version, "outputs": outputs})
+        return JSONResponse({"model": service.model, "version": found.version, "outputs": outputs})
 
     # Not a postponed annotation: the body's form is made for this model.
     predict.__annotations__["asked"] = question
@@ -119,7 +121,7 @@ def _forms(service: Service) -> tuple[type[BaseModel], type[BaseModel]]:
         inputs=Annotated[one | list[one], Field(description=f"One input, or a list of inputs.{short}")],
         mask=Annotated[MaskAsked, Field(default=False, description="Personal data to mask in the outputs.")],
     )
-    example: JsonValue = {"model": service.model, "version": service.version, "outputs": [found]}
+    example: JsonValue = {"model": service.model, "version": service.version(), "outputs": [found]}
     reply = create_model(
         "Reply",
         __config__=ConfigDict(json_schema_extra={"examples": [example]}),

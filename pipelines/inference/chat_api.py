@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
@@ -17,6 +18,8 @@ from starlette.exceptions import HTTPException
 from pipelines.inference.audit import note_size
 from pipelines.inference.chat_turns import Begun, Write
 from pipelines.inference.chat_writer import End
+from pipelines.inference.masking.answers import MaskAsked
+from pipelines.inference.masking.streams import MaskedStream
 from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
@@ -75,6 +78,8 @@ class ChatRequest(_Strict):
     """Any: nothing is drawn."""
     user: str | None = None
     """Not looked at."""
+    mask: MaskAsked = False
+    """Not OpenAI's: personal data to mask in what is written."""
     temperature: JsonValue = None
     top_p: JsonValue = None
     n: JsonValue = None
@@ -151,9 +156,12 @@ def add_routes(app: FastAPI, service: Service, write: Write | None, credential: 
     async def completions(asked: ChatRequest) -> Response:
         """With `stream` as server-sent events, each as soon as the model has written it."""
         most = _checked(service, asked)
+        masks = service.masks(asked.mask)
         messages = [{"role": one.role, "content": one.text()} for one in asked.messages]
         with put_in_words(_WHAT):
             pieces = write(messages, most)
+            if masks is not None:
+                pieces = _masked(pieces, MaskedStream(masks.beside([one["content"] for one in messages])))
             # What is refused is refused before the status is sent.
             begun, first = await anext(pieces), await anext(pieces)
         assert isinstance(begun, Begun)
@@ -203,6 +211,19 @@ def _checked(service: Service, asked: ChatRequest) -> int | None:
     return asked.max_completion_tokens or asked.max_tokens
 
 
+async def _masked(pieces: AsyncGenerator[Begun | str | End], stream: MaskedStream) -> AsyncGenerator[Begun | str | End]:
+    """What may be the beginning of something personal waits for what comes next."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            # Finding takes longer than passing on.
+            if isinstance(piece, str):
+                piece = await asyncio.to_thread(stream.add, piece)
+            elif isinstance(piece, End) and (rest := await asyncio.to_thread(stream.rest)):
+                yield rest
+            if piece != "":
+                yield piece
+
+
 async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End]) -> AsyncIterator[str | End]:
     async with aclosing(rest):
         assert not isinstance(first, Begun)
@@ -237,7 +258,8 @@ class _Told:
             with put_in_words(_WHAT):
                 async for piece in self._pieces:
                     if isinstance(piece, str):
-                        yield self._event({"content": piece}, None)
+                        if piece:
+                            yield self._event({"content": piece}, None)
                         continue
                     yield self._event({}, _reason(piece))
                     if with_usage:

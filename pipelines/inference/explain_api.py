@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -12,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipelines.inference.aside import Aside
 from pipelines.inference.explain import FEWEST_STEPS, MOST_STEPS, USUAL_STEPS, Explained, Explainer
+from pipelines.inference.masking.answers import MaskAsked
+from pipelines.inference.masking.explanations import mask_explained
+from pipelines.inference.predictor import texts_in
 from pipelines.inference.problems import how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 
@@ -47,6 +51,7 @@ def add_routes(app: FastAPI, service: Service, explain: Explain, credential: lis
         "input": Annotated[form, Field(description="One input.")],
         "target": (Annotated[str | Annotated[int, Field(ge=0)] | None, Field(description=_TARGET)], None),
         "steps": (Annotated[int, Field(ge=FEWEST_STEPS, le=MOST_STEPS, description=_STEPS)], USUAL_STEPS),
+        "mask": (Annotated[MaskAsked, Field(description="Personal data to mask in the explanation.")], False),
     }
     config = ConfigDict(extra="forbid", json_schema_extra={"examples": [example]})
     question = create_model("WhyQuestion", __config__=config, **parts)
@@ -56,9 +61,16 @@ def add_routes(app: FastAPI, service: Service, explain: Explain, credential: lis
         if isinstance(wanted.target, str):
             refuse_half_characters("The target", wanted.target)
         [given] = await service.checked([wanted.input])
+        masks = service.masks(wanted.mask)
+        version = service.version()
         with put_in_words("an explanation"):
             found = await explain(given, wanted.target, wanted.steps)
-        return JSONResponse({"model": service.model, "version": service.version, "explanation": asdict(found)})
+        if masks is not None:
+            # Its entities are the names that an answer would mask.
+            output = (await service.answered([given])).outputs
+            masking = await asyncio.to_thread(masks.beside, texts_in(given), output)
+            found = await asyncio.to_thread(mask_explained, found, given, masking)
+        return JSONResponse({"model": service.model, "version": version, "explanation": asdict(found)})
 
     why.__annotations__["asked"] = question
     reply = create_model("WhyReply", model=str, version=str, explanation=Explained)

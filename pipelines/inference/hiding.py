@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipelines.errors import UserError
-from pipelines.inference.masking.answers import Hide, MaskAsked, hider
+from pipelines.inference.masking.answers import MaskAsked, Masks, masks
 from pipelines.inference.masking.finders import Rules
 from pipelines.inference.masking.tokens import read_key
 from pipelines.serve_settings import MaskConfig
@@ -48,10 +48,10 @@ class Hiding:
             raise UserError(f"serve.mask.key_file cannot be read ({reason}): {self.key_file}.") from None
         return read_key(text)
 
-    def hide(self, asked: MaskAsked, key: bytes | None) -> Hide:
-        """What masks the outputs of one request.
+    def masks(self, asked: MaskAsked, key: bytes | None) -> Masks | None:
+        """What masks the outputs of one request; None where nothing is to be masked.
 
         Raises:
             UserError: it asks for a kind that is not masked here, or for reversible tokens without a key.
         """
-        return hider(asked, self.rules, key)
+        return masks(asked, self.rules, key)

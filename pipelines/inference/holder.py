@@ -99,9 +99,7 @@ class Holder:
         """In a few seconds, pass by pass, so that what others ask of this worker goes on between them."""
         loop, found = asyncio.get_running_loop(), []
         for reading, rows in await loop.run_in_executor(self._reading, shapes, predictor):
-            took = [
-                await loop.run_in_executor(self._answering, timed, predictor, reading, rows) for _ in range(TRIES)
-            ]
+            took = [await loop.run_in_executor(self._answering, timed, predictor, reading, rows) for _ in range(TRIES)]
             found.append(Measured(rows, reading.length, median(took)))
         return fit(found)
 

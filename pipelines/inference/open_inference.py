@@ -18,6 +18,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.problems import how_to_ask, problems
 from pipelines.inference.service import Service, refuse_half_characters
 
@@ -28,6 +29,7 @@ INTEGERS = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16
 DEEPEST = 4
 """Dimensions of a tensor: only those of length 1 may come behind the first."""
 LONGEST_ID = 256
+_MASK: TypeAdapter[MaskAsked] = TypeAdapter(MaskAsked)
 
 
 class Live(BaseModel):
@@ -123,20 +125,21 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         return JSONResponse({"ready": True})
 
     async def metadata() -> JSONResponse:
-        return JSONResponse(form.model_dump())
+        return JSONResponse(form.model_dump() | {"versions": [service.version()]})
 
     async def model_ready() -> JSONResponse:
         return JSONResponse({"name": service.model, "ready": True})
 
     async def infer(asked: InferRequest) -> JSONResponse:
         refuse_half_characters("The id", asked.id or "")
-        outputs = await service.outputs(_inputs(service, asked.inputs))
-        reply = {"model_name": service.model, "model_version": service.version}
+        mask = _mask((asked.parameters or {}).get("mask", False))
+        found = await service.outputs(_inputs(service, asked.inputs), mask)
+        reply = {"model_name": service.model, "model_version": found.version}
         reply |= {} if asked.id is None else {"id": asked.id}
-        return JSONResponse({**reply, "outputs": _tensors(service, outputs, asked.outputs)})
+        return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
 
     async def named(name: str) -> None:
-        _check_name(service, name, service.version)
+        _check_name(service, name, service.version())
 
     async def versioned(name: str, number: str) -> None:
         _check_name(service, name, number)
@@ -165,7 +168,7 @@ def _form(service: Service) -> ModelForm:
     takes, gives = _types(service.predictor.takes), _types(service.predictor.gives)
     return ModelForm(
         name=service.model,
-        versions=[service.version],
+        versions=[service.version()],
         platform="motley",
         inputs=[TensorForm(name=name, datatype=_input_datatype(kind), shape=[-1]) for name, kind in takes.items()],
         outputs=[TensorForm(name=name, datatype=_datatype(kind), shape=[-1]) for name, kind in gives.items()],
@@ -192,8 +195,26 @@ def _input_datatype(kind: Any) -> str:
 def _check_name(service: Service, name: str, number: str) -> None:
     if name != service.model:
         raise HTTPException(404, f"There is no such model here; {service.model!r} is served.")
-    if number != service.version:
-        raise HTTPException(404, f"There is no such version here; version {service.version!r} is served.")
+    if number != service.version():
+        raise HTTPException(404, f"There is no such version here; version {service.version()!r} is served.")
+
+
+def _mask(value: JsonValue) -> MaskAsked:
+    """What the request's parameter `mask` asks for: as in `/v1/predict`, or that as JSON in a text.
+
+    The protocol's parameters are texts, numbers and booleans, and some clients send no others.
+
+    Raises:
+        HTTPException: 422 if it is neither.
+    """
+    try:
+        return _MASK.validate_json(value) if isinstance(value, str) else _MASK.validate_python(value)
+    except ValidationError:
+        raise HTTPException(
+            422,
+            'The parameter mask must be true, false, or an object such as {"kinds": ["email"], "reversible": false}, '
+            "which may be JSON in a text.",
+        ) from None
 
 
 def _inputs(service: Service, tensors: Sequence[Given]) -> list[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,11 +13,24 @@ from starlette.exceptions import HTTPException
 from pipelines.errors import UserError
 from pipelines.inference.audit import note_size
 from pipelines.inference.hiding import Hiding
-from pipelines.inference.masking.answers import MaskAsked
+from pipelines.inference.masking.answers import MaskAsked, Masks
 from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
 
-Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
-"""Reads inputs; None for one that the model failed on."""
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is said to one request."""
+
+    version: str
+    """Which version all of it is from."""
+    outputs: list[Any | None]
+    """For each input; None for one that no version could answer."""
+
+
+Answer = Callable[[list[Any]], Awaitable[Answered]]
+"""Reads inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +52,8 @@ class Service:
     answer: Answer
     predictor: type[Predictor]
     model: str
-    version: str
+    version: Callable[[], str]
+    """That is served now."""
     limits: Limits
     hiding: Hiding = field(default_factory=Hiding)
     mask_key: bytes | None = None
@@ -50,7 +65,7 @@ class Service:
         takes: Any = self.predictor.takes
         return takes | str if takes_text(self.predictor) else takes
 
-    async def outputs(self, given: Sequence[Any], mask: MaskAsked = False) -> list[Any]:
+    async def outputs(self, given: Sequence[Any], mask: MaskAsked = False) -> Answered:
         """One of `gives` for each input, in their order.
 
         Args:
@@ -60,18 +75,44 @@ class Service:
             HTTPException: 413 for too much, 422 for what is no input or cannot be masked, 500 where the model failed.
         """
         inputs = await self.checked(given)
-        try:
-            hide = self.hiding.hide(mask, self.mask_key)
-        except UserError as error:
-            raise HTTPException(422, str(error)) from None
-        found = await self.answer(inputs)
-        failed = [str(i) for i, output in enumerate(found) if output is None]
-        if failed:
-            raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
-        if mask is False:
+        masks = self.masks(mask)
+        found = await self.answered(inputs)
+        if masks is None:
             return found
         # Finding takes longer than answering where texts are long.
-        return await asyncio.to_thread(lambda: [hide(one, output) for one, output in zip(inputs, found, strict=True)])
+        pairs = zip(found.outputs, inputs, strict=True)
+        hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
+        return Answered(found.version, hidden)
+
+    def masks(self, asked: MaskAsked) -> Masks | None:
+        """What masks the answer to one request; None where nothing is to be masked.
+
+        Raises:
+            HTTPException: 422 for what cannot be masked here.
+        """
+        try:
+            return self.hiding.masks(asked, self.mask_key)
+        except UserError as error:
+            raise HTTPException(422, str(error)) from None
+
+    async def answered(self, inputs: list[Any]) -> Answered:
+        """One of `gives`, unmasked, for each checked input.
+
+        Raises:
+            HTTPException: 500 where the model failed.
+        """
+        try:
+            found = await self.answer(inputs)
+        except HTTPException:
+            raise
+        except Exception as error:
+            # Neither the message nor the traceback, which a server would log: both may quote a text.
+            logger.error("The model failed: %s.", type(error).__name__)
+            raise HTTPException(500, "The model failed on this request.") from None
+        failed = [str(i) for i, output in enumerate(found.outputs) if output is None]
+        if failed:
+            raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
+        return found
 
     async def checked(self, given: Sequence[Any]) -> list[Any]:
         """Inputs that the model may see.

@@ -19,20 +19,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from pipelines.inference.batcher import Overloaded
+from pipelines.inference.service import Answered
 from pipelines.versions.agreement import agreement
 from pipelines.versions.lane import Lane
 from pipelines.versions.tally import Tally
 
 MOST_ASIDE = 8
 """Requests that are asked aside at once, to compare; others are not compared, and counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    version: str
-    """Which version all of it is from."""
-    outputs: list[Any | None]
-    """For each input; None for one that no version could answer."""
 
 
 @dataclass(frozen=True, slots=True)

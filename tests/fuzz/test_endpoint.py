@@ -37,6 +37,7 @@ from pipelines.inference.rescue import each
 from pipelines.inference.service import Limits
 from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CASES, RAW, Trial, fuzzed
+from tests.unit.pipelines.inference.conftest import by_version
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 SHARE = max(10, CASES // len(PREDICTORS))
@@ -79,10 +80,10 @@ def app_of(predictor: Predictor) -> FastAPI:
 
     explainer, writer = predictor.explainer(), predictor.writer()
     return create_api(
-        answer,
+        by_version(answer),
         type(predictor),
         model="m",
-        version="1",
+        version=lambda: "1",
         limits=Limits(max_inputs=4, max_characters=200),
         key_sha256=None,
         explain=None if explainer is None else in_turn(explainer),

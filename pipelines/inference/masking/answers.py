@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pipelines.errors import UserError
 from pipelines.inference.entities import Entity
 from pipelines.inference.masking.finders import Rules, find
-from pipelines.inference.masking.finding import Finding
+from pipelines.inference.masking.finding import Finding, merge
 from pipelines.inference.masking.reading import TOGETHER
 from pipelines.inference.masking.replacing import mask
 from pipelines.inference.predictor import texts_in
@@ -34,12 +34,38 @@ class MaskOptions(BaseModel):
 
 MaskAsked = bool | MaskOptions
 """The type of `mask` in a request."""
-Hide = Callable[[Any, Any], Any]
-"""From an input and its output to the output, masked."""
 
 
-def hider(asked: MaskAsked, rules: Rules, key: bytes | None = None, names: Names | None = None) -> Hide:
-    """What masks the outputs of one request.
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """What one request wants masked, and how."""
+
+    rules: Rules
+    key: bytes | None = None
+    """What makes tokens that can be read again; without one nobody can read them."""
+    names: Names | None = None
+
+    def output(self, output: Any, given: Any) -> Any:
+        """The output, of the same type, with the personal data in all its strings masked.
+
+        Args:
+            given: the input; all its texts are read.
+        """
+        return self.beside(texts_in(given), output).of(output)
+
+    def beside(self, texts: Iterable[str], output: Any = ()) -> Masking:
+        """What masks whatever is said of these texts.
+
+        Args:
+            output: the model's, whose entities are looked at.
+        """
+        tagged = [one for one in _dataclasses(output) if isinstance(one, Entity)]
+        sources = [_source(text, tagged, self.rules, self.names) for text in texts]
+        return Masking(sources, self.rules, self.key, self.names)
+
+
+def masks(asked: MaskAsked, rules: Rules, key: bytes | None = None, names: Names | None = None) -> Masks | None:
+    """What one request wants masked; None if nothing.
 
     Args:
         rules: what is masked here at most.
@@ -49,28 +75,12 @@ def hider(asked: MaskAsked, rules: Rules, key: bytes | None = None, names: Names
         UserError: a kind that is not masked here, or reversible tokens where there is no key.
     """
     if asked is False:
-        return lambda _, output: output
+        return None
     options = MaskOptions() if asked is True else asked
     if options.reversible and key is None:
         raise UserError("Masking cannot be reversed here: the endpoint has no key for it. Ask without `reversible`.")
     chosen = rules if options.kinds is None else rules.only(options.kinds)
-    sealed = key if options.reversible else None
-    return lambda given, output: mask_output(output, given, chosen, sealed, names)
-
-
-def mask_output(output: Any, given: Any, rules: Rules, key: bytes | None = None, names: Names | None = None) -> Any:
-    """The output, of the same type, with the personal data in all its strings masked.
-
-    Numbers are found where words say what they are, and an output may hold only a piece of the text. What is personal
-    in the input is therefore masked wherever the output repeats it, and by its place in pieces that have one (`start`
-    and `end`). Those places stay what they are: places in the raw text, which whoever asked has.
-
-    Args:
-        given: the input; all its texts are read.
-    """
-    tagged = [one for one in _dataclasses(output) if isinstance(one, Entity)]
-    sources = [_source(text, tagged, rules, names) for text in texts_in(given)]
-    return _Masking(sources, rules, key, names).of(output)
+    return Masks(chosen, key if options.reversible else None, names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +92,21 @@ class _Source:
 
 
 @dataclass(frozen=True, slots=True)
-class _Masking:
+class Masking:
+    """Masks what is said of some texts.
+
+    Numbers are found where words say what they are, and an output may hold only a piece of the text. What is personal
+    in the input is therefore masked wherever the output repeats it, and by its place in pieces that have one (`start`
+    and `end`). Those places stay what they are: places in the raw text, which whoever asked has.
+    """
+
     sources: Sequence[_Source]
     rules: Rules
     key: bytes | None
     names: Names | None
 
     def of(self, value: Any) -> Any:
+        """The value, of the same type, with the personal data in all its strings masked."""
         if isinstance(value, str):
             return self._string(value, [])
         if isinstance(value, (list, tuple)):
@@ -115,9 +133,21 @@ class _Masking:
             if one.start < end and one.end > start
         ]
 
+    def found(self, text: str) -> list[Finding]:
+        """What is personal in a text that the model wrote, in its order and without overlaps."""
+        own = find(text, self.rules, self.names(text) if self.names else ())
+        return merge([*own, *self._repeated(text)], {})
+
+    def personal(self, text: str) -> list[Finding]:
+        """What is personal in one of the texts of the input, in its order and without overlaps."""
+        return merge([one for source in self.sources if source.text == text for one in source.found], {})
+
+    def values(self) -> set[str]:
+        """All that is personal in the input: what is masked wherever it is repeated."""
+        return {source.text[one.start : one.end] for source in self.sources for one in source.found}
+
     def _string(self, text: str, by_place: Iterable[Finding]) -> str:
-        found = [*by_place, *find(text, self.rules, self.names(text) if self.names else ()), *self._repeated(text)]
-        return mask(text, found, self.key).text
+        return mask(text, [*by_place, *self.found(text)], self.key).text
 
     def _repeated(self, text: str) -> Iterator[Finding]:
         for source in self.sources:

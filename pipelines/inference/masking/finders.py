@@ -59,8 +59,9 @@ class Rules:
             UserError: a kind that is not looked for.
         """
         chosen = tuple(kinds)
-        if strange := [kind for kind in chosen if kind not in self.wanted]:
-            raise UserError(f"{strange[0]!r} is not masked here; kinds: {', '.join(self.wanted)}.")
+        if not set(chosen) <= set(self.wanted):
+            # Whoever asks by mistake for a text as a kind shall not find it in an error.
+            raise UserError(f"A kind that is not masked here is asked for; kinds: {', '.join(self.wanted)}.")
         return replace(self, kinds=chosen)
 
 

@@ -18,6 +18,7 @@ from pipelines.inference.chat_writer import End, Message, Say, Writer
 from pipelines.inference.predictors import load_predictor
 from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import ChatPredictor, Prompt
+from tests.unit.pipelines.inference.conftest import by_version
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 JSON = {"Content-Type": "application/json"}
@@ -56,10 +57,10 @@ def post(
 ) -> httpx.Response:
     async def ask() -> httpx.Response:
         app = create_api(
-            nobody,
+            by_version(nobody),
             ChatPredictor,
             model="m",
-            version="1",
+            version=lambda: "1",
             limits=Limits(2, 20),
             key_sha256=None,
             write=None if plain else in_threads(writer or Echo()),
@@ -147,10 +148,10 @@ def test_a_piece_is_sent_before_the_next_is_written() -> None:
 
     async def ask() -> list[str]:
         app = create_api(
-            nobody,
+            by_version(nobody),
             ChatPredictor,
             model="m",
-            version="1",
+            version=lambda: "1",
             limits=Limits(2, 20),
             key_sha256=None,
             write=in_threads(Waiting()),

@@ -241,7 +241,7 @@ def test_an_identity_number_is_not_taken_for_a_card_of_the_same_length() -> None
         (lambda: Rules(kinds=("mail",)), "No kind of personal data is called 'mail'; known: email, iban, id-cn"),
         (lambda: Rules(regions=("China",)), "'China' is no region: two capital letters of ISO 3166"),
         (lambda: Rules(entity_types={"PER": "A Name"}), "A kind of personal data is written like `name` or `id-cn`"),
-        (lambda: Rules(kinds=("email",)).only(["card"]), "'card' is not masked here; kinds: email."),
+        (lambda: Rules(kinds=("email",)).only(["card"]), "A kind that is not masked here is asked for; kinds: email."),
     ],
 )
 def test_what_is_unknown_is_refused(make: object, message: str) -> None:
