@@ -195,9 +195,7 @@ class RegistryView:
         """
         with self._asking() as (client, aliases):
             if CHALLENGER not in aliases:
-                raise UserError(
-                    f"{self.name} has no {CHALLENGER} to drop: its aliases are {', '.join(sorted(aliases))}."
-                )
+                raise UserError(f"{self.name} has no {CHALLENGER} to drop: there is {', '.join(sorted(aliases))}.")
             _refuse(client, self.name, aliases[CHALLENGER], why)
             client.delete_registered_model_alias(self.name, CHALLENGER)
             return aliases[CHALLENGER]
