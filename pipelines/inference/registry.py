@@ -125,6 +125,12 @@ def resolve(uri: str, *, tracking_uri: str | None) -> ModelRef:
     return ModelRef(model.name, version, f"models:/{model.name}/{version}")
 
 
+def alias_of(uri: str) -> tuple[str, str] | None:
+    """The name and alias in `models:/NAME@ALIAS`; None for what always means the same, a version or a folder."""
+    match = _URI.fullmatch(uri)
+    return (match["name"], match["alias"]) if match is not None and match["alias"] is not None else None
+
+
 def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
     """The model's folder on this machine (downloaded if the store is elsewhere) and its version.
 

@@ -16,7 +16,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig, TrialConfig
@@ -25,7 +24,7 @@ from pipelines.versions.judge import facts, judge_trial, judge_watch
 from pipelines.versions.lane import Lane, Lanes
 from pipelines.versions.outbox import Outbox, told
 from pipelines.versions.switch import Switch, Trial
-from pipelines.versions.wanted import Wanted
+from pipelines.versions.wanted import Registry, Wanted
 
 logger = logging.getLogger(__name__)
 
@@ -36,22 +35,6 @@ SECONDS_TO_CHECK = 600.0
 SECONDS_TO_DRAIN = 300.0
 SECONDS_BETWEEN_SHOWS = 30.0
 SECONDS_BETWEEN_JUDGEMENTS = 1.0
-
-
-class Registry(Protocol):
-    """As RegistryView: blocking, and an exception where the store is out of reach."""
-
-    def read(self, served: str | None = None) -> Wanted: ...
-
-    def promote(self, version: str, *, only_challenger: bool) -> Any: ...
-
-    def remember(self, previous: str) -> None: ...
-
-    def roll_back(self, why: str, *, version: str, to: str) -> Any: ...
-
-    def refuse(self, version: str, why: str) -> None: ...
-
-    def show(self, version: str, facts: dict[str, Any]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

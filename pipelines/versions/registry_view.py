@@ -4,6 +4,8 @@
 @challenger -> version 5     the candidate; its tags say how it is tried
 @previous ---> version 3     what was served before
 
+(of another alias than champion, such as small: @small-challenger and @small-previous)
+
 MLflow cannot compare and set. So each write looks first whether the registry still is as its caller thinks, the order
 of several leaves every moment between them a state that can be served, and all may be repeated.
 """
@@ -29,16 +31,16 @@ from pipelines.inference.registry import ModelRef, aliased, registered
 from pipelines.serve_settings import TrialConfig
 from pipelines.tracking import tracking_uri
 from pipelines.versions.wanted import (
-    CHALLENGER,
     GATE,
-    PREVIOUS,
     REFUSED,
     SHADOW,
     SHOWN,
     TRY,
     Challenger,
     Wanted,
+    challenger_of,
     gate_of,
+    previous_of,
     share_of,
     way,
 )
@@ -65,11 +67,15 @@ class RegistryView:
     gate: TrialConfig = field(default_factory=TrialConfig)
     """For candidates that bring none; what of it was set goes with those that are tried through this view."""
 
-    def __post_init__(self) -> None:
-        if self.alias in (CHALLENGER, PREVIOUS):
-            raise UserError(
-                f"track.alias is {self.alias!r}, which means something else where versions are followed: set another."
-            )
+    @property
+    def challenger(self) -> str:
+        """The alias of the candidate."""
+        return challenger_of(self.alias)
+
+    @property
+    def previous(self) -> str:
+        """The alias of what was served before."""
+        return previous_of(self.alias)
 
     @classmethod
     def of(cls, name: str, config: Config) -> RegistryView:
@@ -87,7 +93,7 @@ class RegistryView:
             if served is not None and served != aliases[self.alias]:
                 refused |= _refusal_if_there(client, self.name, served)
             found: Challenger | None = None
-            candidate = aliases.get(CHALLENGER)
+            candidate = aliases.get(self.challenger)
             if candidate is not None and candidate != aliases[self.alias]:
                 version = _version(client, self.name, candidate)
                 refused |= _refusal(version)
@@ -97,7 +103,7 @@ class RegistryView:
                 except UserError as error:
                     found = Challenger(self._ref(candidate), None, self.gate)
                     refused = {candidate: str(error)} | refused
-            previous = self._ref(aliases[PREVIOUS]) if PREVIOUS in aliases else None
+            previous = self._ref(aliases[self.previous]) if self.previous in aliases else None
             return Wanted(self._ref(aliases[self.alias]), found, previous, refused)
 
     def try_version(self, version: str, *, share: float | None) -> None:
@@ -115,7 +121,7 @@ class RegistryView:
             client.set_model_version_tag(self.name, version, TRY, way(share))
             if own := self.gate.model_dump(exclude_unset=True):
                 client.set_model_version_tag(self.name, version, GATE, json.dumps(own))
-            client.set_registered_model_alias(self.name, CHALLENGER, version)
+            client.set_registered_model_alias(self.name, self.challenger, version)
 
     def promote(self, version: str | None = None, *, only_challenger: bool = False) -> str:
         """Make a version, or the candidate, the champion; the former champion becomes `previous`. Returns the version.
@@ -127,10 +133,10 @@ class RegistryView:
             UserError: no version is named, and there is no candidate.
         """
         with self._asking() as (client, aliases):
-            candidate = aliases.get(CHALLENGER)
+            candidate = aliases.get(self.challenger)
             chosen = version or candidate
             if chosen is None:
-                raise UserError(f"{self.name} has no {CHALLENGER} to promote: name a version, or try one first.")
+                raise UserError(f"{self.name} has no {self.challenger} to promote: name a version, or try one first.")
             _version(client, self.name, chosen)
             if only_challenger and candidate != chosen:
                 return chosen
@@ -138,18 +144,18 @@ class RegistryView:
             if champion != chosen:
                 # A champion that no endpoint took is nothing to go back to.
                 if not _refusal(_version(client, self.name, champion)):
-                    client.set_registered_model_alias(self.name, PREVIOUS, champion)
+                    client.set_registered_model_alias(self.name, self.previous, champion)
                 _drop_tags(client, self.name, chosen, REFUSED)
                 client.set_registered_model_alias(self.name, self.alias, chosen)
             if candidate == chosen:
-                client.delete_registered_model_alias(self.name, CHALLENGER)
+                client.delete_registered_model_alias(self.name, self.challenger)
             return chosen
 
     def remember(self, previous: str) -> None:
         """Name what was served before a champion that came by its alias alone."""
         with self._asking() as (client, aliases):
             if previous != aliases[self.alias]:
-                client.set_registered_model_alias(self.name, PREVIOUS, previous)
+                client.set_registered_model_alias(self.name, self.previous, previous)
 
     def roll_back(self, why: str, *, version: str | None = None, to: str | None = None) -> str:
         """Make `previous` the champion again; why is kept with the version that goes. Returns the version that comes.
@@ -163,29 +169,29 @@ class RegistryView:
         """
         with self._asking() as (client, aliases):
             champion = aliases[self.alias]
-            going, coming = version or champion, to or aliases.get(PREVIOUS)
+            going, coming = version or champion, to or aliases.get(self.previous)
             if going != champion:
                 _refuse(client, self.name, going, why)
                 return champion
             if coming is None or coming == going:
                 raise UserError(
-                    f"{self.name} has no {PREVIOUS} version to go back to: promote one "
+                    f"{self.name} has no {self.previous} version to go back to: promote one "
                     f"(python -m jobs.versions promote {self.name} --version N)."
                 )
             _drop_tags(client, self.name, coming, REFUSED)
             client.set_registered_model_alias(self.name, self.alias, coming)
             _refuse(client, self.name, going, why)
             # Else going back twice would bring back what was bad.
-            if PREVIOUS in aliases:
-                client.delete_registered_model_alias(self.name, PREVIOUS)
+            if self.previous in aliases:
+                client.delete_registered_model_alias(self.name, self.previous)
             return coming
 
     def refuse(self, version: str, why: str) -> None:
         """No endpoint serves or tries it any more; as a candidate it is dropped."""
         with self._asking() as (client, aliases):
             _refuse(client, self.name, version, why)
-            if aliases.get(CHALLENGER) == version:
-                client.delete_registered_model_alias(self.name, CHALLENGER)
+            if aliases.get(self.challenger) == version:
+                client.delete_registered_model_alias(self.name, self.challenger)
 
     def give_up(self, why: str) -> str:
         """Drop the candidate. Returns its version.
@@ -194,13 +200,11 @@ class RegistryView:
             UserError: there is none.
         """
         with self._asking() as (client, aliases):
-            if CHALLENGER not in aliases:
-                raise UserError(
-                    f"{self.name} has no {CHALLENGER} to drop: its aliases are {', '.join(sorted(aliases))}."
-                )
-            _refuse(client, self.name, aliases[CHALLENGER], why)
-            client.delete_registered_model_alias(self.name, CHALLENGER)
-            return aliases[CHALLENGER]
+            if self.challenger not in aliases:
+                raise UserError(f"{self.name} has no {self.challenger} to drop: there is {', '.join(sorted(aliases))}.")
+            _refuse(client, self.name, aliases[self.challenger], why)
+            client.delete_registered_model_alias(self.name, self.challenger)
+            return aliases[self.challenger]
 
     def show(self, version: str, facts: Mapping[str, Any]) -> None:
         """Keep what a candidate has shown so far, for whoever lists the versions."""

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.versions.registry_view import RegistryView, Version
-from pipelines.versions.wanted import CHALLENGER, PREVIOUS, REFUSED, SHADOW, SHOWN, TRY
+from pipelines.versions.wanted import REFUSED, SHADOW, SHOWN, TRY, challenger_of, previous_of
 
 HISTORY = ("task", "form", "made_of", "score")
 """Tags of where a version comes from, as training and compressing write them."""
@@ -61,11 +61,11 @@ def state_of(aliases: Sequence[str], tags: Mapping[str, str], *, champion: str) 
         return "served" if refused is None else f"refused, endpoints keep what they have: {refused}"
     if refused is not None:
         return f"refused: {refused}"
-    if CHALLENGER in aliases:
+    if challenger_of(champion) in aliases:
         shown = _shown(tags.get(SHOWN))
         said = f"; {shown['verdict']}: {shown['why']}" if shown else ""
         return f"tried as {tags.get(TRY, SHADOW)}{said}"
-    return "served before" if PREVIOUS in aliases else ""
+    return "served before" if previous_of(champion) in aliases else ""
 
 
 def _shown(tag: str | None) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import ValidationError
 
@@ -15,10 +15,8 @@ from pipelines.serve_settings import TrialConfig
 if TYPE_CHECKING:
     from pipelines.inference.registry import ModelRef
 
-CHALLENGER = "challenger"
-"""The alias of the candidate."""
-PREVIOUS = "previous"
-"""The alias of the version that was served before the champion, and comes back if it has to."""
+CHAMPION = "champion"
+"""The alias of what is served, unless track.alias says otherwise."""
 
 # Tags of a version.
 TRY = "motley.serve.try"
@@ -51,6 +49,37 @@ class Wanted:
     previous: ModelRef | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
     """Versions among these, and what is served, that shall not be served any more; and why."""
+
+
+class Registry(Protocol):
+    """As RegistryView: blocking, and an exception where the store is out of reach."""
+
+    def read(self, served: str | None = None) -> Wanted: ...
+
+    def promote(self, version: str, *, only_challenger: bool) -> Any: ...
+
+    def remember(self, previous: str) -> None: ...
+
+    def roll_back(self, why: str, *, version: str, to: str) -> Any: ...
+
+    def refuse(self, version: str, why: str) -> None: ...
+
+    def show(self, version: str, facts: dict[str, Any]) -> None: ...
+
+
+def challenger_of(alias: str) -> str:
+    """The alias of the candidate for what `alias` serves."""
+    return _beside(alias, "challenger")
+
+
+def previous_of(alias: str) -> str:
+    """The alias of what `alias` served before, which comes back if it has to."""
+    return _beside(alias, "previous")
+
+
+def _beside(alias: str, role: str) -> str:
+    """Others than the usual alias have their own: endpoints of several forms of one model do not meet."""
+    return role if alias == CHAMPION else f"{alias}-{role}"
 
 
 def way(share: float | None) -> str:

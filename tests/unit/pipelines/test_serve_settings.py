@@ -21,6 +21,10 @@ JWT = "serve.jwt={issuer: i, audience: a, jwks: keys.json"
         ("serve.cors=[app.example.org]", "such as https://app.example.org"),
         ("serve.tls.certificate=cert.pem", "'serve.tls.key' is"),
         ("serve.keys=''", "at least 1 character"),
+        ("serve.follow_seconds=-1", "greater than or equal to 0"),
+        ("serve.golden_agreement=2", "less than or equal to 1"),
+        ("serve.trial.min_request=5", "did you mean 'serve.trial.min_requests'?"),
+        ("serve.trial.promote=soon", "'serve.trial.promote' is 'soon'"),
         ("serve.jwt.issuer=https://id.example.org", "'serve.jwt.audience' is"),
         (JWT + ", algorithms: [none]}", "a token with the signature none is not signed at all; name some of RS256"),
         (

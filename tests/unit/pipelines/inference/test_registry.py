@@ -16,7 +16,7 @@ from mlflow.entities.model_registry import ModelVersion
 from pipelines.errors import UserError
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
-from pipelines.inference.registry import LOCAL, ModelRef, fetch, register, resolve
+from pipelines.inference.registry import LOCAL, ModelRef, alias_of, fetch, register, resolve
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -121,6 +121,11 @@ def test_a_second_version_takes_the_alias(store: str, run_id: str, tiny_model_fo
 def test_what_is_not_there_is_an_error_that_names_what_is(uri: str, message: str, store: str) -> None:
     with pytest.raises(UserError, match=message):
         fetch(uri, tracking_uri=store)
+
+
+def test_only_an_alias_can_come_to_mean_another_version() -> None:
+    assert alias_of("models:/tiny@champion") == ("tiny", "champion")
+    assert [alias_of(uri) for uri in ("models:/tiny/1", "models:/tiny", "runs/x/model")] == [None] * 3
 
 
 def test_a_folder_is_fetched_as_it_is(tiny_model_folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +26,17 @@ class Other:
 
 
 class Clock:
-    """Moves only when told, or when somebody works."""
+    """Moves when told; and for each task by what was worked in it, so that times are as if all had machines enough."""
 
     def __init__(self) -> None:
         self.now = 0.0
+        self._worked = ContextVar("worked", default=0.0)
 
     def __call__(self) -> float:
-        return self.now
+        return self.now + self._worked.get()
+
+    def work(self, seconds: float) -> None:
+        self._worked.set(self._worked.get() + seconds)
 
 
 def ref(version: int | str) -> ModelRef:
@@ -71,7 +76,7 @@ class FakeLane:
             await asyncio.sleep(0)
             await self.hold.wait()
             if self._clock is not None:
-                self._clock.now += self.seconds
+                self._clock.work(self.seconds)
             if self.error is not None:
                 raise self.error
             return [None if (said := self.says(text)) is None else Said(said) for text in inputs]

@@ -14,7 +14,8 @@ from pipelines.inference.batcher import Overloaded
 from pipelines.inference.class_predictor import LabelPredictor, TextOrPair
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
-from pipelines.versions.golden import Failed, Golden, check, check_forms, read_golden
+from pipelines.inference.registry import LOCAL, ModelRef
+from pipelines.versions.golden import Failed, Golden, check, check_forms, find_golden, read_golden
 from tests.unit.pipelines.versions.lanes import FakeLane, Other
 
 
@@ -104,3 +105,14 @@ def test_while_too_much_waits_the_golden_set_waits() -> None:
             return await super().answer(inputs)
 
     assert checked(Busy(2), [Golden("a")]) == 1.0
+
+
+def test_a_model_may_bring_its_golden_set_and_the_endpoints_wins(tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text('{"task": "sequence-classification"}')
+    ref = ModelRef("m", LOCAL, str(tmp_path))
+    assert find_golden(ref, file=None, tracking_uri=None) == []
+    written(tmp_path, {"input": "a"})
+    assert find_golden(ref, file=None, tracking_uri=None) == [Golden(TextOrPair("a"))]
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"input": "b"}')
+    assert find_golden(ref, file=str(other), tracking_uri=None) == [Golden(TextOrPair("b"))]
