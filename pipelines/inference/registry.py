@@ -144,6 +144,28 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
     return _weights(root, ref.uri), ref.version
 
 
+def add_file(uri: str, file: Path, *, tracking_uri: str | None) -> str:
+    """Put a file into a model's folder, also into that of a version which is registered already; says where it is now.
+
+    Raises:
+        UserError: as `fetch`.
+    """
+    folder, version = fetch(uri, tracking_uri=tracking_uri)
+    if version == LOCAL:
+        return str(shutil.copy(file, folder))
+    ref = resolve(uri, tracking_uri=tracking_uri)
+    with asking(tracking_uri) as store:
+        client = MlflowClient(store)
+        model_id = client.get_model_version(ref.name, ref.version).model_id
+        if not model_id:
+            raise UserError(f"{ref.uri} was not registered by Motley: MLflow knows no logged model of it.")
+        root = next(parent for parent in folder.parents if (parent / "MLmodel").is_file())
+        with TemporaryDirectory() as scratch:
+            shutil.copy(file, scratch)
+            client.log_model_artifacts(model_id, scratch, str(folder.relative_to(root)))
+    return ref.uri
+
+
 def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
     """Write MLflow's form of the model to `saved`; `code` is where the code for it is laid out."""
     # Imported here: whoever only resolves an address needs no torch.
