@@ -109,8 +109,9 @@ class Monitoring:
         config["global"] = {"scrape_interval": SCRAPE, "evaluation_interval": SCRAPE}
         config["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] = [f"127.0.0.1:{self._manager_port}"]
         (job,) = (job for job in config["scrape_configs"] if job["job_name"] == "motley")
-        job["static_configs"][0]["targets"] = [f"127.0.0.1:{self._target}"]
-        config["scrape_configs"] = [job] if scraped else []
+        # Not without the job: Prometheus would go by what it knows of it for five minutes more.
+        job["static_configs"][0]["targets"] = [f"127.0.0.1:{self._target}"] if scraped else []
+        config["scrape_configs"] = [job]
         (self._folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
 
     def start(self) -> None:
