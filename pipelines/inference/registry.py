@@ -26,6 +26,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 import pipelines
 from pipelines.adapt.adapted import ADAPTER
@@ -155,14 +156,9 @@ def add_file(uri: str, file: Path, *, tracking_uri: str | None) -> str:
         return str(shutil.copy(file, folder))
     ref = resolve(uri, tracking_uri=tracking_uri)
     with asking(tracking_uri) as store:
-        client = MlflowClient(store)
-        model_id = client.get_model_version(ref.name, ref.version).model_id
-        if not model_id:
-            raise UserError(f"{ref.uri} was not registered by Motley: MLflow knows no logged model of it.")
+        source = MlflowClient(store).get_model_version_download_uri(ref.name, ref.version)
         root = next(parent for parent in folder.parents if (parent / "MLmodel").is_file())
-        with TemporaryDirectory() as scratch:
-            shutil.copy(file, scratch)
-            client.log_model_artifacts(model_id, scratch, str(folder.relative_to(root)))
+        get_artifact_repository(source, tracking_uri=store).log_artifact(str(file), str(folder.relative_to(root)))
     return ref.uri
 
 

@@ -167,7 +167,7 @@ CAUSES: Mapping[str, Made] = {
     "MotleyWorkerFailures": made("a worker fails five passes", faults),
     "MotleyFewWorkers": made("one of two workers is lost", ready(1)),
     "MotleySlow": made("passes take 2.2 s", slow(2.2, per_second=1, at_once=2)),
-    "MotleyQueueLong": made("passes take 0.6 s, and eight callers ask at once", slow(0.6, per_second=100, at_once=6)),
+    "MotleyQueueLong": made("passes take 0.6 s, and six callers ask at once", slow(0.6, per_second=100, at_once=6)),
     "MotleyOverloaded": made("passes take 0.6 s, and 14 callers ask at once", slow(0.6, per_second=100, at_once=14)),
     "MotleyNoWorkers": made("both workers are lost", ready(0)),
     "MotleyKeyGuessing": made("40 requests a second with a wrong key", guessing),
