@@ -16,7 +16,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 2700
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz census chaos gpu tasks bench install clean
+.PHONY: help demo test lint fuzz census chaos alerts gpu tasks bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -45,6 +45,10 @@ census: $(INSTALLED) ## cut every architecture of transformers and write docs/mo
 chaos: $(INSTALLED) ## 50 kills in one run, which then equals an untouched one; half an hour on 2 cores; DATA=FOLDER
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m jobs.chaos chaos data.path=$(DATA) --kills 50 --seed 5
+
+alerts: $(INSTALLED) ## the cause of every alert rule, until it arrives at a webhook; some minutes; needs prometheus and alertmanager
+	@cd cluster/monitoring && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m tests.alerts
 
 gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu

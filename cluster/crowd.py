@@ -26,15 +26,31 @@ class Present:
 class Crowd:
     """As one front knows it."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, came: Callable[[str], None] = lambda _: None
+    ) -> None:
+        """
+        Args:
+            came: is told the place of every worker that is new.
+        """
+        self._clock, self._came = clock, came
         self._heard: dict[str, tuple[float, Present]] = {}
+        self._places: dict[str, int] = {}
         self._wanted: tuple[str, ...] = ()
 
     def hear(self, present: Present) -> tuple[str, ...]:
         """A worker is there; returns what it is to hold."""
         self._heard[present.name] = self._clock(), present
+        if present.name not in self._places:
+            here = {one.name for one in self.present}
+            self._places = {name: place for name, place in self._places.items() if name in here}
+            self._places[present.name] = next(n for n in range(len(here)) if n not in self._places.values())
+            self._came(self.place(present.name))
         return self._wanted
+
+    def place(self, name: str) -> str:
+        """Which of the workers it is: one that takes the place of another is no new name."""
+        return str(self._places.get(name, "new"))
 
     def want(self, uri: str) -> None:
         """Every worker is to hold a model."""

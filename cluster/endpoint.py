@@ -33,7 +33,6 @@ from pipelines.inference.tls import files_of
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
 from pipelines.versions.registry_view import RegistryView
-from pipelines.versions.wanted import CHALLENGER, PREVIOUS
 
 KEY_VARIABLE = "MOTLEY_API_KEY"
 APPLICATION = "motley"
@@ -76,18 +75,18 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         tracking_uri=store,
         key_sha256=hash_key(key) if key and settings.by_one_key else None,
         settings=settings,
-        follows=_view(config, ref.name, uri) if settings.follow_seconds else None,
+        follows=_view(config, uri),
         hiding=Hiding.of(settings.mask),
         access=access,
     )
 
 
-def _view(config: Config, name: str, uri: str) -> RegistryView | None:
-    """Of the alias that the model is served by; a version by its number, and one on its way, stay what they are."""
-    _, _, alias = uri.partition("@")
-    if not uri.startswith("models:") or alias in ("", CHALLENGER, PREVIOUS):
+def _view(config: Config, uri: str) -> RegistryView | None:
+    """Of the alias that the model is served by; a version by its number stays what it is."""
+    alias = registry.alias_of(uri)
+    if alias is None or not config.serve.follow_seconds:
         return None
-    return RegistryView(name, alias, tracking_uri(config.track), config.serve.trial)
+    return RegistryView(*alias, tracking_uri(config.track), config.serve.trial)
 
 
 @contextmanager

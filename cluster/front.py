@@ -11,7 +11,6 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -19,34 +18,25 @@ from fastapi import FastAPI, HTTPException
 
 from cluster.counting import asking
 from cluster.crowd import Crowd, Present
-from cluster.lanes import WorkerLane, WorkerLanes
+from cluster.lanes import Served, WorkerLane, WorkerLanes
 from cluster.serve_options import ServeOptions
+from cluster.standing import look
 from cluster.worker import Refusal
 from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
 from pipelines.inference.aside import BusyError
-from pipelines.inference.batcher import Overloaded, Pass
+from pipelines.inference.batcher import Overloaded
 from pipelines.inference.chat_turns import Begun
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.listener import Listener
 from pipelines.inference.masking.records import install
-from pipelines.inference.registry import ModelRef
 from pipelines.inference.service import Answered, Limits
 from pipelines.versions.follower import Follower, open_first
 from pipelines.versions.golden import find_golden
 from pipelines.versions.switch import Switch
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """How much a front has had computed."""
-
-    num_inputs: int
-    num_passes: int
-    num_lost: int
-    """Passes whose worker ended, and which were computed again."""
+from pipelines.watch.watch import Watch
 
 
 class Front:
@@ -61,10 +51,9 @@ class Front:
         """
         install(logging.getLogger())
         self._options, self._worker = options, worker
-        self._served = Served(0, 0, 0)
-        self._crowd = Crowd()
-        settings = options.settings
-        lanes = WorkerLanes(worker, self._crowd, settings, told=self._passed, lost=self._lost)
+        settings, watch = options.settings, Watch()
+        self._crowd = Crowd(came=watch.worker_started)
+        self._lanes = lanes = WorkerLanes(worker, self._crowd, settings, watch)
         first = await self._first(lanes)
         # What may wait before a model has its turn is in it.
         self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
@@ -81,7 +70,9 @@ class Front:
             hiding=options.hiding,
             explain=self._explain if first.facts.explains else None,
             write=self._write if first.facts.writes else None,
+            watch=watch,
         )
+        watch.follow(partial(look, self._switch, lanes, self._crowd, settings))
         self._listener = None if options.listen is None else await Listener.open(self._app, options.listen)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -103,7 +94,7 @@ class Front:
         return self._crowd.hear(worker)
 
     async def served(self) -> Served:
-        return self._served
+        return self._lanes.served
 
     @property
     def _champion(self) -> WorkerLane:
@@ -155,14 +146,6 @@ class Front:
             if not ended:
                 # Nobody listens any more.
                 pieces.cancel()
-
-    def _passed(self, ref: ModelRef, done: Pass) -> None:  # noqa: ARG002
-        was = self._served
-        self._served = Served(was.num_inputs + len(done.computed.outputs), was.num_passes + 1, was.num_lost)
-
-    def _lost(self, ref: ModelRef, num_inputs: int) -> None:  # noqa: ARG002
-        was = self._served
-        self._served = Served(was.num_inputs, was.num_passes, was.num_lost + 1)
 
 
 def _error(refusal: Refusal) -> Exception:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +15,10 @@ from pipelines.inference.holder import Facts
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig
 from pipelines.versions.lane import Lane
+from pipelines.watch.watch import Passed, Watch
 
-Told = Callable[[ModelRef, Pass], None]
-Lost = Callable[[ModelRef, int], None]
+NOBODY = "unknown"
+"""The place of a worker that ended in a pass: Ray Serve does not say which one it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,16 +41,27 @@ class WorkerLane:
         return await self.batcher.answer(inputs)
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """How much was computed."""
+
+    num_inputs: int
+    num_passes: int
+    num_lost: int
+    """Passes whose worker ended, and which were computed again."""
+
+
 class WorkerLanes:
     """Opens versions on all workers that are there, and has those that come hold them, too."""
 
-    def __init__(self, worker: Any, crowd: Crowd, settings: ServeConfig, *, told: Told, lost: Lost) -> None:
+    def __init__(self, worker: Any, crowd: Crowd, settings: ServeConfig, watch: Watch) -> None:
         """
         Args:
             worker: the handle of the workers.
         """
-        self._worker, self._crowd, self._settings = worker, crowd, settings
-        self._told, self._lost = told, lost
+        self._worker, self._crowd, self._settings, self._watch = worker, crowd, settings, watch
+        self.opened: list[WorkerLane] = []
+        self.served = Served(0, 0, 0)
 
     async def open(self, ref: ModelRef) -> WorkerLane:
         """
@@ -76,23 +87,43 @@ class WorkerLanes:
             wait=settings.batch_wait_ms / 1000,
             patience=settings.max_wait_seconds,
             workers=lambda: len(self._crowd.present),
-            told=lambda done: self._told(ref, done),
-            lost=lambda num_inputs: self._lost(ref, num_inputs),
+            told=lambda done: self._passed(ref, done),
+            lost=lambda _: self._lost(),
         )
-        return WorkerLane(ref, facts, batcher)
+        lane = WorkerLane(ref, facts, batcher)
+        self.opened.append(lane)
+        self._watch.serves(ref.version, facts.baseline)
+        return lane
 
     async def close(self, lane: Lane) -> None:
         """The workers hear of it within a second."""
         assert isinstance(lane, WorkerLane)
+        self.opened.remove(lane)
         lane.batcher.close()
-        self._crowd.leave(lane.ref.uri)
+        if all(other.ref != lane.ref for other in self.opened):
+            self._crowd.leave(lane.ref.uri)
+            self._watch.retired(lane.ref.version)
 
     async def _compute(self, ref: ModelRef, inputs: list[Any]) -> Computed:
         try:
             computed: Computed = await self._worker.compute.remote(ref.uri, inputs)
         except RayTaskError:
             # The worker is there, and could not do it.
+            self._watch.worker_failed(NOBODY)
             raise
         except RayError as error:
             raise WorkerLost(type(error).__name__) from None
         return computed
+
+    def _passed(self, ref: ModelRef, done: Pass) -> None:
+        computed, was = done.computed, self.served
+        self.served = Served(was.num_inputs + len(computed.outputs), was.num_passes + 1, was.num_lost)
+        lengths, place = tuple(computed.lengths), self._crowd.place(computed.worker)
+        self._watch.passed(Passed(ref.version, place, lengths, done.waited, computed.seconds))
+        self._watch.answered(ref.version, lengths, computed.outputs)
+
+    def _lost(self) -> None:
+        was = self.served
+        self.served = Served(was.num_inputs, was.num_passes, was.num_lost + 1)
+        self._watch.worker_failed(NOBODY)
+        self._watch.pass_retried()

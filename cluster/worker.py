@@ -28,10 +28,10 @@ from pipelines.inference.chat_turns import Begun, Write, in_threads
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.explain_api import Explain, in_turn
-from pipelines.inference.holder import Facts, Holder
+from pipelines.inference.holder import Facts, Holder, Loaded
 from pipelines.inference.masking.records import install
-from pipelines.inference.predictor import Predictor
 from pipelines.versions.outbox import told
+from pipelines.watch import baseline
 
 logger = logging.getLogger(__name__)
 
@@ -116,12 +116,13 @@ class Worker:
             return self._options.model
         return self._options.model if wanted.champion.version in wanted.refused else wanted.champion.uri
 
-    def _load(self, uri: str) -> Predictor:
+    def _load(self, uri: str) -> Loaded:
         # Here, so that only a worker's thread waits for it.
         from pipelines.inference.predictors import load_predictor
 
         folder, _ = registry.fetch(uri, tracking_uri=self._options.tracking_uri)
-        return load_predictor(folder, threads=max(1, math.floor(self._options.settings.cpus_per_replica)))
+        threads = max(1, math.floor(self._options.settings.cpus_per_replica))
+        return Loaded(load_predictor(folder, threads=threads), baseline.read(folder))
 
     async def _tell(self) -> None:
         """Say what is here, and hold what is wanted, for as long as this worker lives."""

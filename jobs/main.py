@@ -23,6 +23,7 @@ JOBS = {
     "data": "Say what a data set holds: lengths, labels, duplicates, faults, a token budget.",
     "plan": "Plan the training of a model over the cluster's devices, without training.",
     "profile": "Measure the model's units on every type of device of the cluster.",
+    "baseline": "Say what a model's inputs and outputs are like, so that drift from it is seen.",
     "mask": "Mask the personal data in a text, or put it back.",
     "serve": "Serve a registered model over HTTP.",
     "versions": "Say which version of a model is served, try another beside it, and go back.",

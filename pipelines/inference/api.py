@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
-from pipelines.inference import about, chat_api, explain_api, open_inference, web_page
+from pipelines.inference import about, chat_api, explain_api, metrics_api, open_inference, web_page
 from pipelines.inference.access import Access
 from pipelines.inference.chat_turns import Write
 from pipelines.inference.explain_api import Explain
@@ -25,6 +25,7 @@ from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.predictor import Predictor, takes_media, takes_text
 from pipelines.inference.problems import handle_problems, how_to_ask, problems
 from pipelines.inference.service import Answer, Limits, Service
+from pipelines.watch.watch import Watch
 
 PREDICT = "/v1/predict"
 
@@ -49,6 +50,7 @@ def create_api(
     hiding: Hiding = Hiding(),  # noqa: B008  frozen
     explain: Explain | None = None,
     write: Write | None = None,
+    watch: Watch | None = None,
 ) -> FastAPI:
     """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
@@ -58,6 +60,7 @@ def create_api(
         hiding: what of the answers can be masked.
         explain: says why; `/v1/explain` is there only with it.
         write: writes chats; `/v1/chat/completions` is there only with it.
+        watch: is told of every request; `/metrics` is there only with it.
 
     Raises:
         UserError: a key file cannot be used, or the audit log cannot be written.
@@ -65,7 +68,8 @@ def create_api(
     door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
     app = FastAPI(title=f"Motley: {model}", version=version(), description=predictor.asks)
-    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
+    told: dict[str, Any] = {} if watch is None else {"told": watch.requested}
+    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)), **told)
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
     credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
     hints = {PREDICT: how_to_ask({"inputs": [predictor.example[0]]})}
@@ -74,6 +78,8 @@ def create_api(
         hints |= explain_api.add_routes(app, service, explain, credential)
     hints |= open_inference.add_routes(app, service, credential)
     hints |= chat_api.add_routes(app, service, write, credential)
+    if watch is not None:
+        metrics_api.add_routes(app, watch, credential)
     about.add_routes(app, service, explains=explain is not None, asks_for_key=bool(door.credentials))
     web_page.add_routes(app)
     handle_problems(app, hints)

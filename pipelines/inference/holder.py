@@ -18,6 +18,7 @@ from pipelines.inference.batcher import Computed
 from pipelines.inference.pass_cost import TRIES, UNMEASURED, Measured, PassCost, fit, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
+from pipelines.watch.baseline import Baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +31,27 @@ class Facts:
     explains: bool
     writes: bool
     """Whether it writes chats."""
+    baseline: Baseline | None
+    """What its data were like, if that lies beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    predictor: Predictor
+    baseline: Baseline | None = None
 
 
 class Holder:
     """Models by their addresses; several share the threads, so that they take no more of the machine than one."""
 
-    def __init__(self, load: Callable[[str], Predictor], *, name: str) -> None:
+    def __init__(self, load: Callable[[str], Loaded], *, name: str) -> None:
         """
         Args:
-            load: the predictor of an address; runs in a thread.
+            load: the model of an address; runs in a thread.
             name: the worker's, which its answers tell.
         """
         self._load, self._name = load, name
-        self._held: dict[str, asyncio.Task[Predictor]] = {}
+        self._held: dict[str, asyncio.Task[Loaded]] = {}
         self._costs: dict[str, PassCost] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="reader")
@@ -56,6 +65,10 @@ class Holder:
         ]
 
     async def predictor(self, uri: str) -> Predictor:
+        """As `loaded`."""
+        return (await self.loaded(uri)).predictor
+
+    async def loaded(self, uri: str) -> Loaded:
         """Loaded and warmed on the first call, while others go on answering.
 
         Raises:
@@ -63,7 +76,7 @@ class Holder:
         """
         task = self._held.get(uri)
         if task is None or (task.done() and not _is_ready(task)):
-            task = self._held[uri] = asyncio.get_running_loop().create_task(self._loaded(uri))
+            task = self._held[uri] = asyncio.get_running_loop().create_task(self._ready(uri))
         # Whoever asked first may go away; others wait for the same.
         return await asyncio.shield(task)
 
@@ -74,12 +87,17 @@ class Holder:
         self._costs.pop(uri, None)
 
     async def facts(self, uri: str) -> Facts:
-        predictor = await self.predictor(uri)
+        loaded = await self.loaded(uri)
+        predictor = loaded.predictor
         if uri not in self._costs:
             cost = await self._measured(predictor) if isinstance(predictor, ReadingPredictor) else UNMEASURED
             self._costs[uri] = cost
         return Facts(
-            type(predictor), self._costs[uri], predictor.explainer() is not None, predictor.writer() is not None
+            type(predictor),
+            self._costs[uri],
+            predictor.explainer() is not None,
+            predictor.writer() is not None,
+            loaded.baseline,
         )
 
     async def compute(self, uri: str, inputs: Sequence[Any]) -> Computed:
@@ -103,15 +121,16 @@ class Holder:
             found.append(Measured(rows, reading.length, median(took)))
         return fit(found)
 
-    async def _loaded(self, uri: str) -> Predictor:
+    async def _ready(self, uri: str) -> Loaded:
         loop = asyncio.get_running_loop()
-        predictor = await loop.run_in_executor(self._loading, self._load, uri)
+        loaded = await loop.run_in_executor(self._loading, self._load, uri)
+        predictor = loaded.predictor
         # The first pass is slow; better now than in somebody's request.
         await loop.run_in_executor(self._answering, predictor.predict, [predictor.hello])
-        return predictor
+        return loaded
 
 
-def _is_ready(task: asyncio.Task[Predictor]) -> bool:
+def _is_ready(task: asyncio.Task[Loaded]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
 
 

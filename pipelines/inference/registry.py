@@ -26,6 +26,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 import pipelines
 from pipelines.adapt.adapted import ADAPTER
@@ -148,6 +149,23 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
         root = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=store))
     refuse_pickle(root)
     return _weights(root, ref.uri), ref.version
+
+
+def add_file(uri: str, file: Path, *, tracking_uri: str | None) -> str:
+    """Put a file into a model's folder, also into that of a version which is registered already; says where it is now.
+
+    Raises:
+        UserError: as `fetch`.
+    """
+    folder, version = fetch(uri, tracking_uri=tracking_uri)
+    if version == LOCAL:
+        return str(shutil.copy(file, folder))
+    ref = resolve(uri, tracking_uri=tracking_uri)
+    with asking(tracking_uri) as store:
+        source = MlflowClient(store).get_model_version_download_uri(ref.name, ref.version)
+        root = next(parent for parent in folder.parents if (parent / "MLmodel").is_file())
+        get_artifact_repository(source, tracking_uri=store).log_artifact(str(file), str(folder.relative_to(root)))
+    return ref.uri
 
 
 def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:

@@ -39,6 +39,15 @@ def files_of(tls: TlsConfig | None, now: datetime) -> tuple[str, str] | None:
     return str(Path(tls.certificate).expanduser().absolute()), str(Path(tls.key).expanduser().absolute())
 
 
+def certificate_end(tls: TlsConfig | None) -> float | None:
+    """When the certificate ends, in seconds since 1970; None without one.
+
+    Raises:
+        UserError: the file is not there, or holds no certificate.
+    """
+    return None if tls is None else _certificate(Path(tls.certificate).expanduser()).not_valid_after_utc.timestamp()
+
+
 def _certificate(path: Path) -> x509.Certificate:
     raw = _read(path, "certificate")
     try:

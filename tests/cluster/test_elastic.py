@@ -17,7 +17,7 @@ import ray
 from ray import serve
 
 from cluster.endpoint import APPLICATION, options, running
-from cluster.front import Served
+from cluster.lanes import Served
 from pipelines.config import Config
 from pipelines.serve_settings import ScaleConfig, ServeConfig
 from tests.unit.pipelines.inference.conftest import make_model_folder

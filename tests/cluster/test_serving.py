@@ -14,7 +14,8 @@ import pytest
 import ray
 from ray import serve
 
-from cluster.front import Front, Served
+from cluster.front import Front
+from cluster.lanes import Served
 from cluster.serve_options import ServeOptions
 from cluster.serving import build
 from cluster.worker import FRONT, Worker
@@ -23,6 +24,7 @@ from pipelines.inference.client import predict_once, wait_until_ready
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
+from pipelines.serve_settings import ServeConfig
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
@@ -47,11 +49,8 @@ def url(ray_session: None, folder: Path) -> Iterator[str]:  # noqa: ARG001
         model=str(folder),
         tracking_uri=None,
         key_sha256=hash_key(KEY),
-        max_batch_size=8,
         # Long enough for requests that start together to meet.
-        batch_wait_ms=200,
-        max_inputs=16,
-        max_characters=100,
+        settings=ServeConfig(max_batch_size=8, batch_wait_ms=200, max_inputs=16, max_characters=100),
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     serve.run(build(options), name=APP)

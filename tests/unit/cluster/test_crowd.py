@@ -14,7 +14,7 @@ class Clock:
 
 def test_a_worker_that_says_nothing_any_more_is_gone() -> None:
     clock = Clock()
-    crowd = Crowd(clock)
+    crowd = Crowd(clock=clock)
     crowd.want("a")
     assert crowd.hear(Present("one", ("a",))) == ("a",)
     crowd.leave("a")
@@ -27,7 +27,7 @@ def test_a_worker_that_says_nothing_any_more_is_gone() -> None:
 
 
 def test_a_model_is_there_when_every_worker_holds_it() -> None:
-    crowd = Crowd(Clock())
+    crowd = Crowd(clock=Clock())
     assert crowd.all_hold("a")
     crowd.hear(Present("one", ("a",)))
     crowd.hear(Present("two", (), {"a": "no such file"}))
@@ -36,3 +36,16 @@ def test_a_model_is_there_when_every_worker_holds_it() -> None:
     crowd.hear(Present("two", ("a",)))
     assert crowd.all_hold("a")
     assert crowd.reason("a") is None
+
+
+def test_one_that_comes_for_another_takes_its_place() -> None:
+    clock, came = Clock(), list[str]()
+    crowd = Crowd(clock=clock, came=came.append)
+    for name in ("one", "two", "one"):
+        crowd.hear(Present(name, ()))
+    clock.now = SILENT
+    crowd.hear(Present("two", ()))
+    clock.now = SILENT + 1
+    crowd.hear(Present("three", ()))
+    assert came == ["0", "1", "0"]
+    assert [crowd.place(name) for name in ("two", "three")] == ["1", "0"]

@@ -185,6 +185,7 @@ def test_a_count_that_cannot_be_reached_lets_nobody_in() -> None:
         ("/v1/explained", "predict"),
         ("/admin", "admin"),
         ("/admin/x", "admin"),
+        ("/metrics", "metrics"),
         ("/", "predict"),
     ],
 )

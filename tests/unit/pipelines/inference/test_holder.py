@@ -11,9 +11,9 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.inference.entity_predictor import EntityPredictor
-from pipelines.inference.holder import Holder
+from pipelines.inference.holder import Holder, Loaded
 from pipelines.inference.pass_cost import UNMEASURED
-from pipelines.inference.predictor import Predictor, Text
+from pipelines.inference.predictor import Text
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(120)
@@ -24,14 +24,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model_folder(tmp_path_factory.mktemp("holder") / "tiny")
 
 
-def load(uri: str) -> Predictor:
-    return EntityPredictor.load(Path(uri), threads=1)
+def load(uri: str) -> Loaded:
+    return Loaded(EntityPredictor.load(Path(uri), threads=1))
 
 
 def test_a_pass_gives_what_the_predictor_says_and_how_long_each_input_was(folder: Path) -> None:
     texts = [Text("Ann moved to Berlin."), Text(""), Text("Oslo")]
     computed = asyncio.run(Holder(load, name="w").compute(str(folder), texts))
-    assert computed.outputs == load(str(folder)).predict(texts)
+    assert computed.outputs == load(str(folder)).predictor.predict(texts)
     assert computed.worker == "w"
     assert computed.lengths[0] > computed.lengths[2] > 0
 
@@ -49,7 +49,7 @@ def test_a_failing_input_does_not_fail_the_others(caplog: pytest.LogCaptureFixtu
                 raise RuntimeError("cannot read nuts")
             return super().answer(readings)
 
-    holder = Holder(lambda uri: Picky.load(Path(uri), threads=1), name="w")
+    holder = Holder(lambda uri: Loaded(Picky.load(Path(uri), threads=1)), name="w")
     computed = asyncio.run(holder.compute(str(folder), [Text("tea"), Text("nuts"), Text("rice")]))
     assert [output is None for output in computed.outputs] == [False, True, False]
     assert "nuts" not in caplog.text
@@ -58,7 +58,7 @@ def test_a_failing_input_does_not_fail_the_others(caplog: pytest.LogCaptureFixtu
 def test_a_second_model_is_loaded_while_the_first_answers(folder: Path) -> None:
     go = threading.Event()
 
-    def slowly(uri: str) -> Predictor:
+    def slowly(uri: str) -> Loaded:
         if uri == "second":
             assert go.wait(60)
         return load(str(folder))
@@ -81,7 +81,7 @@ def test_a_second_model_is_loaded_while_the_first_answers(folder: Path) -> None:
 def test_what_cannot_be_loaded_is_tried_again_when_it_is_asked_for_again(folder: Path) -> None:
     there: list[str] = []
 
-    def absent(uri: str) -> Predictor:
+    def absent(uri: str) -> Loaded:
         if not there:
             raise UserError("no model there")
         return load(uri)

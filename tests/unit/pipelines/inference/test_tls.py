@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from pipelines.errors import UserError
-from pipelines.inference.tls import files_of
+from pipelines.inference.tls import certificate_end, files_of
 from pipelines.serve_settings import TlsConfig
 
 NOW = datetime(2026, 11, 27, 7, tzinfo=UTC)
@@ -82,3 +82,13 @@ def test_files_that_do_not_fit_are_refused(tmp_path: Path, chain: bytes | None, 
 def test_a_certificate_is_for_its_time_only(tmp_path: Path, now: datetime) -> None:
     with pytest.raises(UserError, match="holds from 2026-11-26 07:00 to 2026-11-28 07:00 UTC, and now it is 2026-11-"):
         files_of(files(tmp_path, certificate(), private()), now)
+
+
+def test_the_certificate_s_end_is_told_in_seconds_since_1970(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(certificate())
+    assert certificate_end(TlsConfig(certificate=str(path), key="key.pem")) == (NOW + DAY).timestamp()
+    assert certificate_end(None) is None
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="holds no certificate"):
+        certificate_end(TlsConfig(certificate=str(path), key="key.pem"))
