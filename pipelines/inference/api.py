@@ -99,7 +99,8 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
         given: Any = asked.inputs  # type: ignore[attr-defined]
         mask: MaskAsked = asked.mask  # type: ignore[attr-defined]
         found = await service.outputs(given if isinstance(given, list) else [given], mask)
-        outputs: Any = [asdict(output) for output in found.outputs]
+        rows: list[Any] = found.outputs
+        outputs: Any = [asdict(row) for row in rows]
         outputs = outputs if isinstance(given, list) else outputs[0]
         return JSONResponse({"model": service.model, "version": found.version, "outputs": outputs})
 
