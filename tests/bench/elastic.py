@@ -2,7 +2,7 @@
 
     python -m tests.bench.elastic MODEL --texts FILE.conll
 
-MODEL is a token classifier's folder as jobs.train writes it. Its first version is that, its second one the same in int8.
+MODEL is a token classifier's folder as jobs.train writes it. The first version is that, the second the same in int8.
 Ends with 1 if a request failed, or the workers did not go from none to two and back to none.
 """
 
@@ -37,6 +37,7 @@ from tests.cluster.loads import until, workers
 
 PICTURE = ROOT / "docs" / "pictures" / "elastic.png"
 CLIENTS = 12
+HEAD = ["what happened", "at s", "until it held, s", "answered in that time", "failed", "p50, ms", "longest, ms"]
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,10 @@ def main() -> int:
 `{shown(str(given.texts))}` one after the other; two workers of one CPU. {len(answers)} requests, of which
 {sum(one.status != 200 for one in answers)} failed.
 
-{table(["what happened", "at s", "until it held, s", "answered in that time", "failed", "p50, ms", "longest, ms"], rows)}
+{table(HEAD, rows)}
 
-Then `serve.scale={{least: 0, most: 2, up_after: 2, down_after: 5}}`, with no load, with {CLIENTS} clients, and with none
-again: {len(scaled)} requests, of which {sum(one.status != 200 for one in scaled)} failed. The first one waited
+Then `serve.scale={{least: 0, most: 2, up_after: 2, down_after: 5}}`, with no load, with {CLIENTS} clients, and with
+none again: {len(scaled)} requests, of which {sum(one.status != 200 for one in scaled)} failed. The first one waited
 {scaled[0].took:.1f} s for a worker to start.
 
 ![Requests a second and workers over time](pictures/elastic.png)
@@ -198,7 +199,8 @@ def scaling(given: argparse.Namespace, texts: list[str]) -> tuple[list[tuple[flo
                 until(lambda: len(workers()) == 2, 120)
                 time.sleep(3 * given.seconds)
             until(lambda: not workers(), 120)
-            until(lambda wanted=len(steps) + 8: len(steps) > wanted)
+            last = len(steps)
+            until(lambda: len(steps) > last + 8)
         finally:
             over.set()
             watching.join()
