@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from pipelines.watch.watch import Watch
+from tests.alerts.causes import CAUSES
+from tests.alerts.servers import shorter
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "cluster" / "monitoring"
@@ -88,6 +90,16 @@ def test_every_rule_has_its_cause_before_which_it_is_silent() -> None:
         silent, fires = test["promql_expr_test"]
         assert (silent["exp_samples"], fires["exp_samples"]) == ([], [{"labels": "{}", "value": 1}])
         assert silent["expr"] == fires["expr"] == f'count(ALERTS{{alertname="{test["name"]}", alertstate="firing"}})'
+
+
+def test_every_rule_has_a_cause_that_is_made_for_it() -> None:
+    assert set(CAUSES) == set(NAMES)
+
+
+def test_the_proof_divides_every_time_of_the_rules() -> None:
+    assert shorter("for: 1h\nexpr: rate(x[5m]) > 14 * 86400") == "for: 60000ms\nexpr: rate(x[5000ms]) > 14 * 86400"
+    left = re.findall(r"for: \S+|\[\d\w*\]", shorter((FOLDER / "alerts.yaml").read_text()))
+    assert all(time.rstrip("]").endswith("ms") for time in left)
 
 
 def test_what_inhibits_and_is_inhibited_are_rules() -> None:
