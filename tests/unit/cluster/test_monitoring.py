@@ -19,6 +19,9 @@ from tests.alerts.servers import shorter
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "cluster" / "monitoring"
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+WITH_PROMTOOL = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)"
+)
 SEVERITIES = {"critical", "warning", "info"}
 
 RULES: list[dict[str, Any]] = [
@@ -110,8 +113,19 @@ def test_what_inhibits_and_is_inhibited_are_rules() -> None:
     assert set(re.findall(r"Motley\w+", " ".join(matchers))) <= set(NAMES)
 
 
+@WITH_PROMTOOL
+def test_prometheus_can_read_every_panel(tmp_path: Path) -> None:
+    read = [text.replace("$__rate_interval", "5m").replace("$instance", ".*") for text in expressions().values()]
+    rules = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(read)]
+    (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", "panels.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)")
+@WITH_PROMTOOL
 def test_promtool_sees_every_rule_fire_by_its_cause_and_be_silent_without() -> None:
     done = subprocess.run(
         ["promtool", "test", "rules", "alerts_test.yaml"], cwd=FOLDER, capture_output=True, text=True, timeout=280
