@@ -13,10 +13,15 @@ import pytest
 import yaml
 
 from pipelines.watch.watch import Watch
+from tests.alerts.causes import CAUSES
+from tests.alerts.servers import shorter
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = ROOT / "cluster" / "monitoring"
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text(encoding="utf-8")
+WITH_PROMTOOL = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)"
+)
 SEVERITIES = {"critical", "warning", "info"}
 
 RULES: list[dict[str, Any]] = [
@@ -90,6 +95,16 @@ def test_every_rule_has_its_cause_before_which_it_is_silent() -> None:
         assert silent["expr"] == fires["expr"] == f'count(ALERTS{{alertname="{test["name"]}", alertstate="firing"}})'
 
 
+def test_every_rule_has_a_cause_that_is_made_for_it() -> None:
+    assert set(CAUSES) == set(NAMES)
+
+
+def test_the_proof_divides_every_time_of_the_rules() -> None:
+    assert shorter("for: 1h\nexpr: rate(x[5m]) > 14 * 86400") == "for: 60000ms\nexpr: rate(x[5000ms]) > 14 * 86400"
+    left = re.findall(r"for: \S+|\[\d\w*\]", shorter((FOLDER / "alerts.yaml").read_text()))
+    assert all(time.rstrip("]").endswith("ms") for time in left)
+
+
 def test_what_inhibits_and_is_inhibited_are_rules() -> None:
     manager = yaml.safe_load((FOLDER / "alertmanager.yaml").read_text())
     matchers = [
@@ -98,8 +113,19 @@ def test_what_inhibits_and_is_inhibited_are_rules() -> None:
     assert set(re.findall(r"Motley\w+", " ".join(matchers))) <= set(NAMES)
 
 
+@WITH_PROMTOOL
+def test_prometheus_can_read_every_panel(tmp_path: Path) -> None:
+    read = [text.replace("$__rate_interval", "5m").replace("$instance", ".*") for text in expressions().values()]
+    rules = [{"record": f"panel:{n}", "expr": text} for n, text in enumerate(read)]
+    (tmp_path / "panels.yaml").write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+    done = subprocess.run(
+        ["promtool", "check", "rules", "panels.yaml"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed (apt-get install prometheus)")
+@WITH_PROMTOOL
 def test_promtool_sees_every_rule_fire_by_its_cause_and_be_silent_without() -> None:
     done = subprocess.run(
         ["promtool", "test", "rules", "alerts_test.yaml"], cwd=FOLDER, capture_output=True, text=True, timeout=280
