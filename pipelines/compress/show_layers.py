@@ -17,7 +17,8 @@ def draw(path: Path, worth: Worth, forms: Compressed) -> None:
     """Write the picture to a PNG file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure = Figure(figsize=(12, 5.8), layout="constrained")
-    above, below = figure.subfigures(2, 1)
+    grid = figure.add_gridspec(2, 1)
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     rounds = above.subplots(1, len(worth.rounds), sharey=True, squeeze=False)[0]
     for number, axes in enumerate(rounds):
         draw_round(axes, worth, number)
@@ -28,7 +29,7 @@ def draw(path: Path, worth: Worth, forms: Compressed) -> None:
 
 
 def draw_round(axes: Axes, worth: Worth, number: int) -> None:
-    """A bar a block that was still there; the one that goes is grey."""
+    """A bar a block that was still there, by how much the loss rises; the one that goes is grey."""
     losses, goes = worth.rounds[number], worth.dropped[number]
     for block, loss in losses.items():
         axes.bar(str(block), loss - worth.whole, color=GREY if block == goes else BLUE)

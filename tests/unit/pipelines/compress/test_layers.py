@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from pipelines.compress.compress import Compressed, judge
 from pipelines.compress.layers import Stack, Worth, find_stack, measure, prune_layers, skipped, write_pruned
 from pipelines.compress.recover import recovery
+from pipelines.compress.show_layers import draw
+from pipelines.compress.trial import Form
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
 from pipelines.tasks import make_task
@@ -107,6 +111,14 @@ def tagger(folder: Path, *, layers: int) -> Path:
     AutoModelForTokenClassification.from_pretrained(folder, **options).save_pretrained(folder)
     (folder / "task.json").write_text('{"task": "token-classification"}', encoding="utf-8")
     return folder
+
+
+def test_the_picture_shows_each_round_and_what_is_left(tmp_path: Path) -> None:
+    worth = Worth(1, ({0: 3, 1: 1, 2: 2}, {0: 3, 2: 2}), 7)
+    whole = Form("whole", tmp_path, 100, 0.8, "F1", 0.01, 1000)
+    forms = Compressed(whole, (judge(whole, replace(whole, name="pruned", bytes=50, score=0.79), 0.02),), 0.02, 1)
+    draw(tmp_path / "pruned.png", worth, forms)
+    assert (tmp_path / "pruned.png").stat().st_size > 10_000
 
 
 def test_a_block_that_runs_again_and_again_and_blocks_in_two_lists_are_refused() -> None:
