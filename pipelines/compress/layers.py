@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pipelines.compress.graph import copy_beside
+from pipelines.compress.beside import copy_beside
 from pipelines.config import DataConfig
 from pipelines.data.batches import evaluation_batches
 from pipelines.data.pack import merge, pack

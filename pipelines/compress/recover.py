@@ -15,7 +15,7 @@ RECIPE = ("run.name=pruned", "train.epochs=6", "train.learning_rate=4e-4", "chec
 """Unless told otherwise. What the blocks that are gone did the others learn anew: that takes larger steps, and more of
 them, than fine-tuning does. Asking the teacher row by row takes minutes, in which the first step is waited for."""
 TAUGHT = ("train.distil.weight=0.7", "train.distil.temperature=2")
-FIXED = {"adapter", "adapter.method", "model", "model.source", "run.output", "train.distil.teacher", "train.task"}
+FIXED = {"model", "model.source", "run.output", "train.distil.teacher", "train.task"}
 
 
 def recovery(folder: Path, name: str, overrides: Sequence[str]) -> Config:

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pipelines.adapt.adapted import ADAPTER
-from pipelines.compress.graph import copy_beside
+from pipelines.compress.beside import copy_beside
 from pipelines.compress.vocabulary import needed, trimmed
 from pipelines.config import DataConfig
 from pipelines.data.pack import merge, pack
@@ -52,8 +51,6 @@ def trim(folder: Path, out: Path, *, source: str, data: DataConfig) -> Trimmed:
         UserError: a model that says sub-words, a tokenizer that cannot be trimmed, data that cannot be used, or a model
             that answers otherwise afterwards.
     """
-    if (folder / ADAPTER).is_dir():
-        raise UserError(f"{folder} holds an adapter beside its model: train with one that is worked into the weights.")
     task, labels = make_task(str(read_facts(folder).get("task"))), labels_of(folder)
     model: Any = _load(folder, task, labels)
     table, path = model.get_input_embeddings(), folder / TOKENIZER
