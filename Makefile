@@ -57,7 +57,7 @@ tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and w
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m tests.tasks
 
-bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER; MODEL=FOLDER for the load test
+bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER; MODEL=FOLDER for pruning and the load test
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.bench.throughput --data $(DATA)
@@ -77,6 +77,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.transports
 	@$(BIN)/python -m tests.bench.schedules
 	@$(BIN)/python -m tests.bench.masking
+	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.pruning $(MODEL) --data $(DATA)
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --texts $(DATA)/test.conll
 
 install: $(INSTALLED) ## the environment .venv alone
