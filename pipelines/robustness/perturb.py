@@ -1,4 +1,4 @@
-"""Perturbations: changes after which a person would answer the same. A new one is a function and a line in USUAL."""
+"""The perturbations: changes after which a person would answer the same. A new one is a function, and a line below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipelines.data.iob import OUTSIDE
 from pipelines.errors import UserError
 from pipelines.report.entities import entities_in
 from pipelines.robustness.letters import HOMOGLYPHS, NEIGHBOURS
-from pipelines.robustness.sentence import Sentence, Word, gap
+from pipelines.robustness.sentence import INSIDE, Sentence, Word, gap
 
 Change = Callable[[Sentence, Random, float], Sentence]
 """Changes a share of what can be changed in a sentence, at least one place where there is one."""
@@ -192,7 +192,7 @@ def _exchanged(pool: Mapping[str, Sequence[Sequence[str]]]) -> Change:
                 Word(
                     text,
                     behind,
-                    (begin[0] if n == 0 else end[1], end[1] if n == len(new) - 1 else begin[0]),
+                    (begin[0] if n == 0 else INSIDE, end[1] if n == len(new) - 1 else INSIDE),
                     f"{'I' if n else 'B'}-{kind}",
                 )
                 for n, (text, behind) in enumerate(zip(new, gaps, strict=True))

@@ -30,8 +30,12 @@ def overview_figure(found: Robustness) -> Figure:
                           va="center", fontsize=8, color=INK)  # fmt: skip
         right.plot([found.score, one.score], [y, y], color=GREY, linewidth=1.6, zorder=1)
         right.plot(one.score, y, color=ORANGE, marker="o", markersize=7)
-        right.annotate(f"{one.score:.3f}", (one.score, y), (-7, 0), textcoords="offset points", ha="right",
-                       va="center", fontsize=8, color=INK)  # fmt: skip
+        # On the side that the line to the usual score does not take.
+        side = 1 if one.score > found.score else -1
+        right.annotate(
+            f"{one.score:.3f}", (one.score, y), (7 * side, 0), textcoords="offset points",
+            ha="left" if side > 0 else "right", va="center", fontsize=8, color=INK,
+        )  # fmt: skip
     left.set_yticks(range(len(ranked)), [one.name for one in ranked])
     left.set_ylim(len(ranked) - 0.5, -0.5)
     left.set_xlabel(f"share of {found.of_what} that flip")

@@ -9,6 +9,9 @@ from itertools import pairwise
 from pipelines.data.iob import OUTSIDE
 from pipelines.inference.words import split_words
 
+INSIDE = -1
+"""In place of a word's number: a part of an entity that was exchanged as a whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Word:

@@ -2,6 +2,8 @@
 
     python -m tests.bench.masking [--each 400] [--seed 0]
 
+Names, which a model finds, are measured by tests/bench/names.py.
+
 `pip install --no-deps --require-hashes -r requirements-bench.txt` first: the values come from Faker.
 """
 
