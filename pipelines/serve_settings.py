@@ -177,7 +177,7 @@ class ServeConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:
-        if self.scale is not None and "replicas" in self.model_fields_set:
+        if self.scale is not None and self.replicas != 1:
             raise PydanticCustomError("both", "scale decides how many workers there are; leave replicas out")
         if self.auth == "none":
             for name in ("keys", "jwt", "rate"):

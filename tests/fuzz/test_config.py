@@ -80,6 +80,7 @@ FITTING = {
     "serve.cors": ["[https://app.example.org]", "['*']"],
     "serve.tls": ["{certificate: a, key: b}"],
     "serve.audit": ["audit.jsonl"],
+    "serve.scale": ["{least: 0, most: 2}", "{least: 3, most: 2}"],
     "serve.follow_seconds": ["0", "5"],
     "serve.golden": ["golden.jsonl", "data"],
     "serve.golden_agreement": ["0.9", "1.5"],

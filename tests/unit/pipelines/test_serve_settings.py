@@ -36,6 +36,8 @@ JWT = "serve.jwt={issuer: i, audience: a, jwks: keys.json"
         (JWT + ", leeway: -1}", "greater than or equal to 0"),
         (JWT + ", leeway: 601}", "less than or equal to 600"),
         (JWT + ", scopes: x}", "did you mean 'serve.jwt.scope_claim'?"),
+        ("serve.scale={least: 2, most: 1}", "least is above most"),
+        ("serve={replicas: 2, scale: {most: 3}}", "leave replicas out"),
         (
             "serve.jwt={issuer: i, audience: a, jwks: http://id.example.org/keys}",
             "must come by https://; else give a file",
@@ -66,7 +68,7 @@ def test_all_of_it_is_written_and_read_again(tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     asked = from_overrides([
         "serve.keys=keys.json", "serve.rate=100/min", "serve.cors=[https://app.example.org, 'http://localhost:3000']",
-        "serve.tls={certificate: cert.pem, key: key.pem}", "serve.audit=audit.jsonl",
+        "serve.tls={certificate: cert.pem, key: key.pem}", "serve.audit=audit.jsonl", "serve.scale={least: 0, most: 3}",
         "serve.jwt={issuer: i, audience: a, jwks: 'https://id.example.org/keys', algorithms: [ES256]}",
     ])  # fmt: skip
     path.write_text(asked.to_yaml())

@@ -327,7 +327,7 @@ def test_a_key_file_a_token_and_the_single_key_are_ways_through_one_door(tmp_pat
     path = tmp_path / "keys.json"
     _, text = add(path, "ada", scopes=["predict"], expires=None, rate="1/h", now=NOW)
     jwt = JwtConfig(issuer="i", audience="a", jwks=str(tmp_path / "jwks.json"))
-    made = {"model": "m", "version": "1", "limits": LIMITS}
+    made: dict[str, Any] = {"model": "m", "version": lambda: "1", "limits": LIMITS}
     app = create_api(by_version(find), EntityPredictor, **made, key_sha256=None, access=Access(keys=str(path), jwt=jwt))
     answers = ask(app, post(text), post(text), post("a.b.c"), post("chosen"), post(None))
     assert [answer.status_code for answer in answers] == [200, 429, 401, 401, 401]
@@ -380,5 +380,5 @@ def hostile_app(tmp_path_factory: pytest.TempPathFactory) -> FastAPI:
     (folder / "jwks.json").write_text('{"keys": []}')
     jwt = JwtConfig(issuer="i", audience="a", jwks=str(folder / "jwks.json"))
     access = Access(keys=str(folder / "keys.json"), jwt=jwt, cors=("https://app.example.org",), rate=Rate(1, 60))
-    made = {"model": "m", "version": "1", "limits": LIMITS}
+    made: dict[str, Any] = {"model": "m", "version": lambda: "1", "limits": LIMITS}
     return create_api(by_version(find), EntityPredictor, **made, key_sha256=hash_key("k" * 43), access=access)
