@@ -216,8 +216,9 @@ class Switch:
 
     async def _compare(self, trial: Trial, inputs: list[Any], challengers: _Reply) -> None:
         """The champion's answer to what the candidate has answered."""
-        reply = await self._ask(self._champion, inputs)
-        self._tell(self._champion, "champion", reply, aside=True)
+        champion = self._champion
+        reply = await self._ask(champion, inputs)
+        self._tell(champion, "champion", reply, aside=True)
         self._note_agreement(trial, reply, challengers)
 
     def _failed_or_not(self, trial: Trial, reply: _Reply, champions: list[Any | None], *, aside: bool) -> None:
