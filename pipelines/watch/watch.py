@@ -5,6 +5,7 @@ Numbers only, and labels from short lists: paths of the interface, statuses, ver
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -122,21 +123,23 @@ class Watch:
             outputs: of the predictor's `gives`; None for an input that the model failed on.
         """
         drift, version = self._drifts.get(version), self._versions(version)
-        counted, confidence = self._outputs.labels(version), self._confidence.labels(version)
-        input_length = self._length.labels(version)
+        confidence, input_length = self._confidence.labels(version), self._length.labels(version)
+        # Counted here first: a series of Prometheus's client costs more to add to than all the rest.
+        labels: collections.Counter[str] = collections.Counter()
         for length, output in zip(lengths, outputs, strict=True):
             if output is None:
                 self._failed.labels(version).inc()
                 continue
-            counted.inc()
             input_length.observe(length)
             found = said(output)
-            for label in found.labels:
-                self._said.labels(version, self._labels(label)).inc()
+            labels.update(found.labels)
             for probability in found.confidences:
                 confidence.observe(probability)
             if drift is not None:
                 drift.add(length, found)
+        self._outputs.labels(version).inc(sum(output is not None for output in outputs))
+        for label, count in labels.items():
+            self._said.labels(version, self._labels(label)).inc(count)
 
     def worker_started(self, worker: str) -> None:
         """A worker is ready: at the beginning, or in the place of one that was lost."""
