@@ -29,7 +29,7 @@ from pipelines.inference.credentials import hash_key
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.keys import read_keys
 from pipelines.inference.listener import SECONDS_TO_END, Listen
-from pipelines.inference.tls import files_of
+from pipelines.inference.tls import certificate_end, files_of
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
 from pipelines.versions.registry_view import RegistryView
@@ -113,7 +113,7 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
         serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
         # What follows is Ray Serve's progress in its own words.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        listen = Listen(settings.host, port, *(files or ()))
+        listen = Listen(settings.host, port, *(files or (None, None)), certificate_end(settings.tls))
         try:
             serve.run(build(replace(chosen, listen=listen)), name=APPLICATION, route_prefix=None)
             host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host

@@ -72,7 +72,8 @@ class Front:
             write=self._write if first.facts.writes else None,
             watch=watch,
         )
-        watch.follow(partial(look, self._switch, lanes, self._crowd, settings))
+        ends = None if options.listen is None else options.listen.certificate_ends
+        watch.follow(partial(look, self._switch, lanes, self._crowd, settings, ends))
         self._listener = None if options.listen is None else await Listener.open(self._app, options.listen)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

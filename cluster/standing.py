@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from cluster.crowd import Crowd
 from cluster.lanes import WorkerLanes
-from pipelines.inference.tls import certificate_end
 from pipelines.serve_settings import ServeConfig
 from pipelines.versions.switch import Switch
 from pipelines.watch.state import ServedVersion, State
 
 
-def look(switch: Switch, lanes: WorkerLanes, crowd: Crowd, settings: ServeConfig) -> State:
+def look(
+    switch: Switch, lanes: WorkerLanes, crowd: Crowd, settings: ServeConfig, certificate_ends: float | None
+) -> State:
     trial = switch.trial
     share = (trial.share or 0.0) if trial is not None else 0.0
     versions = [ServedVersion(switch.champion.ref.version, "current", 1 - share)]
@@ -23,5 +24,5 @@ def look(switch: Switch, lanes: WorkerLanes, crowd: Crowd, settings: ServeConfig
         workers=len(crowd.present),
         workers_wanted=settings.replicas if settings.scale is None else settings.scale.least,
         versions=versions,
-        certificate_ends=certificate_end(settings.tls),
+        certificate_ends=certificate_ends,
     )

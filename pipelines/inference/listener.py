@@ -22,6 +22,8 @@ class Listen:
     certificate: str | None = None
     """A PEM file; HTTP without one."""
     key: str | None = None
+    certificate_ends: float | None = None
+    """In seconds since 1970."""
 
 
 class Listener:
