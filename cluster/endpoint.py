@@ -113,7 +113,8 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
         serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
         # What follows is Ray Serve's progress in its own words.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        listen = Listen(settings.host, port, *(files or (None, None)), certificate_end(settings.tls))
+        certificate, key = files or (None, None)
+        listen = Listen(settings.host, port, certificate, key, certificate_end(settings.tls))
         try:
             serve.run(build(replace(chosen, listen=listen)), name=APPLICATION, route_prefix=None)
             host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
