@@ -16,7 +16,7 @@ TEST_ENVIRONMENT := RAY_AUTH_MODE=disabled RAY_USAGE_STATS_ENABLED=0 HF_HUB_OFFL
 TEST_LIMIT := 2700
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fuzz census chaos gpu tasks bench install clean
+.PHONY: help demo test lint fuzz census chaos alerts gpu tasks bench install clean
 .DELETE_ON_ERROR:
 
 help: ## list these targets
@@ -46,6 +46,10 @@ chaos: $(INSTALLED) ## 50 kills in one run, which then equals an untouched one; 
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m jobs.chaos chaos data.path=$(DATA) --kills 50 --seed 5
 
+alerts: $(INSTALLED) ## the cause of every alert rule, until it arrives at a webhook; some minutes; needs prometheus and alertmanager
+	@cd cluster/monitoring && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
+	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m tests.alerts
+
 gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu
 
@@ -53,7 +57,7 @@ tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and w
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m tests.tasks
 
-bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER; MODEL=FOLDER for the load test
+bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores; DATA=FOLDER; MODEL=FOLDER for pruning and the load test
 	@test -e $(DATA) || $(BIN)/python -m jobs.addresses $(DATA)
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(BIN)/python -m tests.bench.throughput --data $(DATA)
@@ -73,6 +77,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@OMP_NUM_THREADS=1 $(BIN)/python -m tests.bench.transports
 	@$(BIN)/python -m tests.bench.schedules
 	@$(BIN)/python -m tests.bench.masking
+	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.pruning $(MODEL) --data $(DATA)
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --texts $(DATA)/test.conll
 
 install: $(INSTALLED) ## the environment .venv alone

@@ -6,17 +6,21 @@ import logging
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import ray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
-from cluster.serving import ServeOptions, build
+from cluster.serve_options import ServeOptions
+from cluster.serving import build
 from cluster.session import connected
+from cluster.worker import FRONT
 from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.inference import registry
@@ -24,9 +28,11 @@ from pipelines.inference.access import Access
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.keys import read_keys
-from pipelines.inference.tls import http_options
+from pipelines.inference.listener import SECONDS_TO_END, Listen
+from pipelines.inference.tls import certificate_end, files_of
 from pipelines.serve_settings import ServeConfig
 from pipelines.tracking import tracking_uri
+from pipelines.versions.registry_view import RegistryView
 
 KEY_VARIABLE = "MOTLEY_API_KEY"
 APPLICATION = "motley"
@@ -63,20 +69,24 @@ def options(config: Config, model: str | None, *, key: str | None) -> ServeOptio
         read_keys(Path(access.keys))
     uri = model or f"models:/{track.register_as or config.run.name}@{track.alias}"
     store = tracking_uri(track) if uri.startswith("models:") else None
+    ref = registry.resolve(uri, tracking_uri=store)
     return ServeOptions(
-        model=registry.resolve(uri, tracking_uri=store).uri,
+        model=ref.uri,
         tracking_uri=store,
         key_sha256=hash_key(key) if key and settings.by_one_key else None,
-        replicas=settings.replicas,
-        cpus_per_replica=settings.cpus_per_replica,
-        max_batch_size=settings.max_batch_size,
-        batch_wait_ms=settings.batch_wait_ms,
-        max_wait_seconds=settings.max_wait_seconds,
+        settings=settings,
+        follows=_view(config, uri),
         hiding=Hiding.of(settings.mask),
-        max_inputs=settings.max_inputs,
-        max_characters=settings.max_characters,
         access=access,
     )
+
+
+def _view(config: Config, uri: str) -> RegistryView | None:
+    """Of the alias that the model is served by; a version by its number stays what it is."""
+    alias = registry.alias_of(uri)
+    if alias is None or not config.serve.follow_seconds:
+        return None
+    return RegistryView(*alias, tracking_uri(config.track), config.serve.trial)
 
 
 @contextmanager
@@ -86,30 +96,32 @@ def running(chosen: ServeOptions, settings: ServeConfig) -> Iterator[str]:
     On a cluster that was there before, only this application is taken off at the end.
 
     Raises:
-        UserError: the port is taken, this machine has too few CPUs, the cluster serves already, or the files of
-            `serve.tls` do not do.
+        UserError: the port is taken, this machine has too few CPUs, the cluster has such an endpoint already, or the
+            files of `serve.tls` do not do.
     """
-    encryption = http_options(settings.tls, datetime.now(UTC))
+    files = files_of(settings.tls, datetime.now(UTC))
     with connected() as started_here:
         port = settings.port or _free_port(settings.host)
         if started_here:
-            _check_machine(chosen, settings.host, port)
-        elif serve.status().proxies:
+            _check_machine(settings, port)
+        elif APPLICATION in serve.status().applications:
             raise UserError(
-                "Ray Serve runs on this cluster already, at an address of its own: add the model there with "
-                "`serve run jobs.serve:build_app model=models:/NAME@ALIAS`."
+                f"This cluster has an application {APPLICATION!r} already: end that jobs.serve first, or add the model "
+                "with `serve run jobs.serve:build_app model=models:/NAME@ALIAS --name ANOTHER`."
             )
-        serve.start(
-            http_options={"host": settings.host, "port": port, **encryption},
-            logging_config=LoggingConfig(log_level="WARNING"),
-        )
+        # The front listens by itself: a proxy before it would cost more than the front does.
+        serve.start(proxy_location="Disabled", logging_config=LoggingConfig(log_level="WARNING"))
         # What follows is Ray Serve's progress in its own words.
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
+        certificate, key = files or (None, None)
+        listen = Listen(settings.host, port, certificate, key, certificate_end(settings.tls))
         try:
-            serve.run(build(chosen), name=APPLICATION)
+            serve.run(build(replace(chosen, listen=listen)), name=APPLICATION, route_prefix=None)
             host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host
-            yield f"{'https' if encryption else 'http'}://{host}:{port}"
+            yield f"{'https' if files else 'http'}://{host}:{port}"
         finally:
+            with suppress(RayError, RayServeException, TimeoutError):
+                serve.get_deployment_handle(FRONT, APPLICATION).close.remote().result(timeout_s=SECONDS_TO_END)
             if started_here:
                 serve.shutdown()
             else:
@@ -143,19 +155,20 @@ def _free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
-def _check_machine(chosen: ServeOptions, host: str, port: int) -> None:
+def _check_machine(settings: ServeConfig, port: int) -> None:
     """Ray Serve would wait for ever for CPUs, and say little of a port."""
-    needed, there = chosen.replicas * chosen.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
+    workers = settings.replicas if settings.scale is None else settings.scale.most
+    needed, there = workers * settings.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
     if needed > there:
         raise UserError(
-            f"Serving needs {needed:g} CPUs ({chosen.replicas} x {chosen.cpus_per_replica:g}) and this machine has "
-            f"{there:g}: set serve.replicas or serve.cpus_per_replica lower."
+            f"Serving needs {needed:g} CPUs ({workers} x {settings.cpus_per_replica:g}) and this machine has "
+            f"{there:g}: set serve.replicas (or serve.scale.most) or serve.cpus_per_replica lower."
         )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((host, port))
+            probe.bind((settings.host, port))
         except OSError as error:
             raise UserError(
-                f"Cannot listen on {host}:{port} ({error.strerror}): set serve.port or serve.host."
+                f"Cannot listen on {settings.host}:{port} ({error.strerror}): set serve.port or serve.host."
             ) from None

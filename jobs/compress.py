@@ -25,6 +25,10 @@ def main(
     out: Annotated[Path, typer.Option(help="A folder for the forms, the report and its picture.")] = Path("compressed"),
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     most_lost: Annotated[float, typer.Option(min=0, help="Points of the score (of 100) that a form may lose.")] = 0.5,
+    trim_vocabulary: Annotated[
+        str | None,
+        typer.Option(metavar="TEXTS", help="Drop sub-words that no row of this file, or folder, uses."),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="With how many they are timed: as many as a replica has.")] = 1,
     alias: Annotated[
         str, typer.Option(help="Of a registered model, what the chosen form's version is called.")
@@ -46,7 +50,7 @@ def main(
     from pipelines.compress.compress import compress
     from pipelines.compress.lineage import register_form
     from pipelines.compress.show import draw, table_of
-    from pipelines.data.sources import sources
+    from pipelines.data.sources import sources, train_source
     from pipelines.inference import registry
     from pipelines.report.summary import write_whole
     from pipelines.tracking import tracking_uri
@@ -54,9 +58,10 @@ def main(
     store, console = tracking_uri(settings.track), Console(stderr=True)
     folder, _ = registry.fetch(model, tracking_uri=store)
     source = sources(settings.data, needed=split)[split]
+    texts = None if trim_vocabulary is None else train_source(trim_vocabulary)
     found = compress(
         folder, out, source=source, split=split, data=settings.data, threads=threads, most_lost=most_lost / 100,
-        tell=console.print,
+        tell=console.print, texts=texts,
     )  # fmt: skip
     draw(out / "forms.png", found)
     report = json.dumps(found.to_json(), indent=2)

@@ -64,7 +64,8 @@ def preflight(config: Config) -> Place:
         )
     if config.train.distil is not None and not task.distils:
         raise UserError(
-            f"train.distil is for tasks that give a row one label, and {config.train.task} is none of them. Remove it."
+            "train.distil is for tasks that give a row, or each word of it, one label, and "
+            f"{config.train.task} is none of them. Remove it."
         )
     check_optimizer(config.train.optimizer)
     check_scaling(config)

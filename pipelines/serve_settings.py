@@ -87,6 +87,46 @@ class MaskConfig(Section):
     when left out. A replica reads it where it runs."""
 
 
+class ScaleConfig(Section):
+    """As many workers as there is work for."""
+
+    least: int = Field(default=1, ge=0)
+    """With 0 the endpoint answers from an idle cluster after the time that a worker needs to start."""
+    most: int = Field(ge=1)
+    up_after: float = Field(default=5, gt=0)
+    """Seconds of more work than the workers can do after which there are more of them."""
+    down_after: float = Field(default=60, gt=0)
+    """Seconds of less work after which there are fewer."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.least > self.most:
+            raise PydanticCustomError("order", "least is above most; at least as many workers as at most cannot be")
+        return self
+
+
+class TrialConfig(Section):
+    """What a candidate must show before it is served, and a new champion before the former one is closed
+    (docs/versions.md). A candidate's own tag in the registry wins over it, key by key."""
+
+    min_requests: int = Field(default=200, ge=1)
+    """Requests that it must have answered, and whose answers were compared, before it may be promoted."""
+    min_seconds: float = Field(default=60, ge=0)
+    """How long a trial lasts at least."""
+    max_error_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Requests of all that it may fail on, among those that the other version can answer."""
+    max_latency_ratio: float = Field(default=1.5, gt=0)
+    """Its time for a request by the champion's: of the median and of the 99th percentile."""
+    min_agreement: float = Field(default=0.95, ge=0, le=1)
+    """How far its answers must be those of the champion, on average; 0 compares none."""
+    promote: Literal["auto", "hand"] = "auto"
+    """Whether a candidate that has shown all that is promoted at once, or waits for `python -m jobs.versions promote`.
+    One that fails is dropped either way."""
+    watch_seconds: float = Field(default=600, ge=0)
+    """How long a new champion is watched: the former one stays loaded, answers what the new one fails on, and comes
+    back if that is too much."""
+
+
 class ServeConfig(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
@@ -107,13 +147,24 @@ class ServeConfig(Section):
     """The file that gets a line for every request, without text or key; only the logger when left out."""
     mask: MaskConfig = MaskConfig()
     replicas: int = Field(default=1, ge=1)
+    """Workers, each with a copy of the model."""
+    scale: ScaleConfig | None = None
+    """By load, in the place of `replicas`."""
     cpus_per_replica: float = Field(default=1, gt=0)
     max_batch_size: int = Field(default=32, ge=1)
     """Most inputs in one pass through the model."""
     batch_wait_ms: float = Field(default=5, ge=0)
     """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
     max_wait_seconds: float = Field(default=30, gt=0)
-    """Seconds of work that may wait in a replica; what comes then is answered 503, with a time to come again."""
+    """Seconds of work that may wait; what comes then is answered 503, with a time to come again."""
+    follow_seconds: float = Field(default=5, ge=0)
+    """Seconds between looks at the registry, for another version behind `track.alias` or a candidate; 0 never looks."""
+    golden: str | None = Field(default=None, min_length=1)
+    """A file of inputs (JSON lines) that a version must answer before it gets any request (docs/versions.md); the
+    model's own golden.jsonl, if it has one, when left out."""
+    golden_agreement: float = Field(default=0.9, ge=0, le=1)
+    """How far its answers must be those that the file expects, or the champion's, on average."""
+    trial: TrialConfig = TrialConfig()
     max_inputs: int = Field(default=256, ge=1)
     """Most inputs in one request."""
     max_characters: int = Field(default=20_000, ge=1)
@@ -126,6 +177,8 @@ class ServeConfig(Section):
 
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:
+        if self.scale is not None and self.replicas != 1:
+            raise PydanticCustomError("both", "scale decides how many workers there are; leave replicas out")
         if self.auth == "none":
             for name in ("keys", "jwt", "rate"):
                 if getattr(self, name) is not None:

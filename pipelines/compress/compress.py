@@ -10,10 +10,11 @@ from typing import Any
 from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
 from pipelines.compress.trial import Form, measure_forms
+from pipelines.compress.trim import Trimmed, trim
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
 
-PLAIN, GRAPH, INT8 = "fp32", "graph", "int8"
+PLAIN, TRIMMED, GRAPH, INT8 = "fp32", "trimmed", "graph", "int8"
 FASTER = 1.05
 """Less than this is noise."""
 
@@ -41,6 +42,8 @@ class Compressed:
     verdicts: tuple[Verdict, ...]
     most_lost: float
     threads: int
+    trimmed: Trimmed | None = None
+    """What was left of the vocabulary, where it was trimmed."""
 
     @property
     def chosen(self) -> Verdict | None:
@@ -65,26 +68,34 @@ def compress(
     threads: int,
     most_lost: float,
     tell: Callable[[str], None],
+    texts: str | None = None,
 ) -> Compressed:
     """Write a graph and an int8 graph of the model in `folder` to folders in `out`, and measure all three.
 
     Args:
         most_lost: of the score, as a share of 1: a form that loses more is not accepted.
+        texts: rows of the task's kind, by whose sub-words the vocabulary is trimmed first; the graphs are of that then.
 
     Raises:
         UserError: the model cannot be a graph, or the data cannot be used.
     """
-    for name in (GRAPH, INT8):
+    wanted = [GRAPH, INT8] if texts is None else [TRIMMED, GRAPH, INT8]
+    for name in wanted:
         if (out / name).exists():
             raise UserError(f"{out / name} exists: remove it, or give another folder with --out.")
+    left = None
+    if texts is not None:
+        tell("trimming the vocabulary")
+        left = trim(folder, out / TRIMMED, source=texts, data=data)
+        tell(f"{left.after:,} of {left.before:,} sub-words stay")
     tell("exporting the graph")
-    export(folder, out / GRAPH)
+    export(folder if left is None else out / TRIMMED, out / GRAPH)
     tell("quantising it to int8")
     quantise(out / GRAPH, out / INT8)
     tell("scoring and timing")
-    folders = {PLAIN: folder, GRAPH: out / GRAPH, INT8: out / INT8}
+    folders = {PLAIN: folder} | {name: out / name for name in wanted}
     plain, *others = measure_forms(folders, source=source, split=split, data=data, threads=threads)
-    return Compressed(plain, tuple(judge(plain, one, most_lost) for one in others), most_lost, threads)
+    return Compressed(plain, tuple(judge(plain, one, most_lost) for one in others), most_lost, threads, left)
 
 
 def judge(plain: Form, form: Form, most_lost: float) -> Verdict:

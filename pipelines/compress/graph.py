@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import warnings
 from collections.abc import Mapping
 from inspect import signature
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from pipelines.adapt.adapted import ADAPTER
+from pipelines.compress.beside import copy_beside
 from pipelines.errors import UserError
 from pipelines.inference.facts import FILE, read_facts
 from pipelines.inference.network import GRAPH, OnnxNetwork
@@ -30,7 +29,6 @@ TRACED = (2, 12)
 LARGEST_ERROR = 1e-3
 """Of a logit: another order of sums, in float32."""
 OPSET = 17
-_NOT_COPIED = {".safetensors", ".onnx", ".index.json"}
 
 
 def export(folder: Path, out: Path) -> None:
@@ -42,8 +40,6 @@ def export(folder: Path, out: Path) -> None:
     task = read_facts(folder).get("task")
     if task not in TASKS:
         raise UserError(f"{folder} was trained for {task!r}; a graph can be made for {', '.join(TASKS)}.")
-    if (folder / ADAPTER).is_dir():
-        raise UserError(f"{folder} holds an adapter beside its model: train with one that is worked into the weights.")
     # Plain attention: what ONNX Runtime knows to be attention, and what depends on no shape while it is traced.
     model, tokenizer = read_model(
         folder, make_task(task).auto_class, device="cpu", threads=torch.get_num_threads(), attention="eager"
@@ -55,14 +51,6 @@ def export(folder: Path, out: Path) -> None:
     (out / FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
     _trace(model, names, _batch(tokenizer, *TRACED, names), out / GRAPH)
     _compare(model, OnnxNetwork(out, threads=torch.get_num_threads()), tokenizer, names)
-
-
-def copy_beside(folder: Path, out: Path) -> None:
-    """What lies beside the weights: configuration, tokenizer, facts."""
-    out.mkdir(parents=True)
-    for path in folder.iterdir():
-        if path.is_file() and not any(path.name.endswith(end) for end in _NOT_COPIED):
-            shutil.copy(path, out / path.name)
 
 
 class _Logits(torch.nn.Module):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipelines.compress.graph import copy_beside
+from pipelines.compress.beside import copy_beside
 from pipelines.errors import UserError
 from pipelines.inference.network import GRAPH
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from rich.table import Table
 
 from pipelines.compress.compress import Compressed
@@ -42,6 +42,13 @@ def draw(path: Path, found: Compressed) -> None:
 
 def figure_of(found: Compressed) -> Figure:
     """Four panels, a bar a form: size, time of a row alone, sub-words a second, score."""
+    figure = Figure(figsize=(11, 2.9), layout="constrained")
+    draw_panels(figure, found)
+    return figure
+
+
+def draw_panels(figure: FigureBase, found: Compressed) -> None:
+    """The panels of `figure_of`, into a figure or a part of one."""
     forms = [found.plain, *(one.form for one in found.verdicts)]
     panels = {
         "MB": [one.bytes / MEGABYTE for one in forms],
@@ -49,7 +56,6 @@ def figure_of(found: Compressed) -> Figure:
         "sub-words/s": [one.tokens_per_second for one in forms],
         f"{found.plain.score_name}, of 100": [100 * one.score for one in forms],
     }
-    figure = Figure(figsize=(11, 2.9), layout="constrained")
     for axes, (name, values) in zip(figure.subplots(1, len(panels)), panels.items(), strict=True):
         bars = axes.bar([one.name for one in forms], values, color=COLOURS[: len(forms)])
         axes.bar_label(bars, [f"{value:,.1f}" if value < 1000 else f"{value:,.0f}" for value in values], color=INK)
@@ -57,4 +63,3 @@ def figure_of(found: Compressed) -> Figure:
         axes.spines[["top", "right", "left"]].set_visible(False)
         axes.set_yticks([])
         axes.margins(y=0.15)
-    return figure

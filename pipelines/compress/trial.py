@@ -43,7 +43,8 @@ class Form:
     latency: float
     """Seconds of a row by itself, the median."""
     tokens_per_second: float
-    """Sub-words of rows of the data, in passes of like lengths, padding not counted."""
+    """Sub-words of rows of the data, in passes of like lengths, padding not counted. Where forms have other tokenizers,
+    those that the first one makes of these rows: all are timed for the same work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,9 @@ def measure_forms(
         )  # fmt: skip
         scores[name] = task.report(found.gold, found.answers, labels)
     networks = {name: network_in(folder, task, labels, device)[0] for name, folder in folders.items()}
-    asked = _asked(first, task, labels, source=source, split=split, data=data)
+    asked = {
+        name: _asked(folder, task, labels, source=source, split=split, data=data) for name, folder in folders.items()
+    }
     latencies, speeds = _timed(networks, asked)
     return [
         Form(name, folder, _weight(folder), scores[name].score, scores[name].score_name, latencies[name], speeds[name])
@@ -103,22 +106,24 @@ def _asked(folder: Path, task: Any, labels: Sequence[str], *, source: str, split
     return _Asked(singles, passes, sum(lengths))
 
 
-def _timed(networks: Mapping[str, Network], asked: _Asked) -> tuple[dict[str, float], dict[str, float]]:
+def _timed(networks: Mapping[str, Network], asked: Mapping[str, _Asked]) -> tuple[dict[str, float], dict[str, float]]:
     alone: dict[str, list[float]] = {name: [] for name in networks}
-    together: dict[str, dict[int, list[float]]] = {name: {most: [] for most in asked.passes} for name in networks}
+    together: dict[str, dict[int, list[float]]] = {name: {most: [] for most in PASSES} for name in networks}
+    tokens = next(iter(asked.values())).tokens
     with torch.inference_mode():
         # The first round warms up.
         for counts in range(ROUNDS + 1):
             for name, network in networks.items():
-                took = [_seconds(network, batch) for batch in asked.singles]
-                totals = {most: sum(_seconds(network, one) for one in some) for most, some in asked.passes.items()}
+                took = [_seconds(network, batch) for batch in asked[name].singles]
+                passes = asked[name].passes
+                totals = {most: sum(_seconds(network, one) for one in some) for most, some in passes.items()}
                 if counts:
                     alone[name] += took
                     for most, total in totals.items():
                         together[name][most].append(total)
     return (
         {name: median(took) for name, took in alone.items()},
-        {name: asked.tokens / min(map(median, by_size.values())) for name, by_size in together.items()},
+        {name: tokens / min(map(median, by_size.values())) for name, by_size in together.items()},
     )
 
 

@@ -40,6 +40,15 @@ def sources(data: DataConfig, *, needed: str = "train") -> dict[str, str]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
+def train_source(path: str) -> str:
+    """A file of training rows, or the training split of a folder or of `hub:ID`.
+
+    Raises:
+        UserError: there is none.
+    """
+    return sources(DataConfig(train=path) if Path(path).is_file() else DataConfig(path=path))["train"]
+
+
 def split_files(folder: Path, data: DataConfig) -> dict[str, Path]:
     """The train, dev and test files in a folder, by their names without the ending.
 

@@ -52,7 +52,7 @@ def add_routes(app: FastAPI, service: Service, *, explains: bool, asks_for_key: 
     given, found = (dict(part) for part in service.predictor.example)
     told = About(
         model=service.model,
-        version=service.version,
+        version=service.version(),
         task=_task(service.predictor),
         asks=service.predictor.asks,
         takes=fields_of(service.predictor),
@@ -66,7 +66,7 @@ def add_routes(app: FastAPI, service: Service, *, explains: bool, asks_for_key: 
     @app.get("/v1/about", response_model=About, summary="What is served here?")
     async def about() -> JSONResponse:
         """The model, what an input and an output of it look like, and how much may be asked. Needs no key."""
-        return JSONResponse(told)
+        return JSONResponse(told | {"version": service.version()})
 
 
 def fields_of(predictor: type[Predictor]) -> list[Field]:

@@ -5,6 +5,7 @@ One way to ask is here, `/v1/predict`; every other protocol is a file of its own
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -13,9 +14,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
-from pipelines.inference import about, chat_api, explain_api, open_inference, web_page
+from pipelines.inference import about, chat_api, explain_api, metrics_api, open_inference, web_page
 from pipelines.inference.access import Access
-from pipelines.inference.chat_writer import Writer
+from pipelines.inference.chat_turns import Write
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
 from pipelines.inference.hiding import Hiding
@@ -24,6 +25,7 @@ from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.predictor import Predictor, takes_media, takes_text
 from pipelines.inference.problems import handle_problems, how_to_ask, problems
 from pipelines.inference.service import Answer, Limits, Service
+from pipelines.watch.watch import Watch
 
 PREDICT = "/v1/predict"
 
@@ -40,30 +42,34 @@ def create_api(
     predictor: type[Predictor],
     *,
     model: str,
-    version: str,
+    version: Callable[[], str],
     limits: Limits,
     key_sha256: str | None,
     access: Access = Access(),  # noqa: B008  frozen
     ask: Ask | None = None,
     hiding: Hiding = Hiding(),  # noqa: B008  frozen
     explain: Explain | None = None,
-    writer: Writer | None = None,
+    write: Write | None = None,
+    watch: Watch | None = None,
 ) -> FastAPI:
     """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
     Args:
+        version: which one is served now.
         ask: where the requests of each caller are counted; in this process alone when left out.
         hiding: what of the answers can be masked.
         explain: says why; `/v1/explain` is there only with it.
-        writer: writes chats; `/v1/chat/completions` is there only with it.
+        write: writes chats; `/v1/chat/completions` is there only with it.
+        watch: is told of every request; `/metrics` is there only with it.
 
     Raises:
         UserError: a key file cannot be used, or the audit log cannot be written.
     """
     door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
-    app = FastAPI(title=f"Motley: {model}", version=version, description=predictor.asks)
-    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)))
+    app = FastAPI(title=f"Motley: {model}", version=version(), description=predictor.asks)
+    told: dict[str, Any] = {} if watch is None else {"told": watch.requested}
+    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)), **told)
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
     credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
     hints = {PREDICT: how_to_ask({"inputs": [predictor.example[0]]})}
@@ -71,7 +77,9 @@ def create_api(
     if explain is not None:
         hints |= explain_api.add_routes(app, service, explain, credential)
     hints |= open_inference.add_routes(app, service, credential)
-    hints |= chat_api.add_routes(app, service, writer, credential)
+    hints |= chat_api.add_routes(app, service, write, credential)
+    if watch is not None:
+        metrics_api.add_routes(app, watch, credential)
     about.add_routes(app, service, explains=explain is not None, asks_for_key=bool(door.credentials))
     web_page.add_routes(app)
     handle_problems(app, hints)
@@ -79,7 +87,7 @@ def create_api(
     @app.get("/healthz", response_model=Health, summary="Is it up?")
     async def healthz() -> JSONResponse:
         """Which model answers here. Needs no key."""
-        return JSONResponse({"status": "ok", "model": model, "version": version})
+        return JSONResponse({"status": "ok", "model": model, "version": version()})
 
     return app
 
@@ -91,9 +99,10 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
         given: Any = asked.inputs  # type: ignore[attr-defined]
         mask: MaskAsked = asked.mask  # type: ignore[attr-defined]
         found = await service.outputs(given if isinstance(given, list) else [given], mask)
-        outputs: Any = [asdict(output) for output in found]
+        rows: list[Any] = found.outputs
+        outputs: Any = [asdict(row) for row in rows]
         outputs = outputs if isinstance(given, list) else outputs[0]
-        return JSONResponse({"model": service.model, "version": service.version, "outputs": outputs})
+        return JSONResponse({"model": service.model, "version": found.version, "outputs": outputs})
 
     # Not a postponed annotation: the body's form is made for this model.
     predict.__annotations__["asked"] = question
@@ -119,7 +128,7 @@ def _forms(service: Service) -> tuple[type[BaseModel], type[BaseModel]]:
         inputs=Annotated[one | list[one], Field(description=f"One input, or a list of inputs.{short}")],
         mask=Annotated[MaskAsked, Field(default=False, description="Personal data to mask in the outputs.")],
     )
-    example: JsonValue = {"model": service.model, "version": service.version, "outputs": [found]}
+    example: JsonValue = {"model": service.model, "version": service.version(), "outputs": [found]}
     reply = create_model(
         "Reply",
         __config__=ConfigDict(json_schema_extra={"examples": [example]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from typing import TypeVar
@@ -31,7 +31,7 @@ class Aside:
         """
         return await self._begun(work)
 
-    async def pieces(self, work: Callable[[Callable[[str], bool]], Made]) -> AsyncIterator[str | Made]:
+    async def pieces(self, work: Callable[[Callable[[str], bool]], Made]) -> AsyncGenerator[str | Made]:
         """What it says, piece by piece, then what it returns; it is told when nobody listens any more.
 
         Raises:

@@ -1,29 +1,28 @@
-"""Requests share passes through a model: read in one thread, sorted by length, answered in another.
+"""Requests share passes through the model: sorted by length here, computed by workers in processes of their own.
 
-request --> reader thread --> waiting, by length --> model thread --> answer
-request --'     (tokenises)       (Former)       '-- one pass at a time
+request --.                                  .--> worker --.
+request ---+--> waiting, by length (Former) -+              >--> answers
+request --'                                  '--> worker --'
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import math
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from pipelines.inference.former import Former, Waiting
 from pipelines.inference.pass_cost import PassCost
-from pipelines.inference.predictor import Reading, num_characters
-from pipelines.inference.rescue import each
+from pipelines.inference.predictor import LONGEST_WINDOW, texts_in
+
+MOST_LOST = 3
+"""Workers that an input may take with it before it is taken for the cause."""
 
 
-class Reader(Protocol):
-    """What is served: a Predictor, or in a test something simpler."""
-
-    def read(self, inputs: Sequence[Any]) -> list[Reading]: ...
-
-    def answer(self, readings: Sequence[Reading]) -> list[Any]: ...
+ENOUGH = 2.0
+"""Full passes for each worker that wait before it is sent one beside the one that it has."""
 
 
 class Overloaded(Exception):
@@ -35,125 +34,222 @@ class Overloaded(Exception):
         """Until what waits now is answered."""
 
 
+class WorkerLost(Exception):
+    """A worker ended in the middle of a pass; another may compute it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a worker found."""
+
+    outputs: Sequence[Any | None]
+    """One for each input; None for one that the model failed on."""
+    lengths: Sequence[int]
+    """Sub-words of each input."""
+    seconds: float
+    """That the worker took."""
+    worker: str
+    """Its name."""
+
+
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One pass through the model."""
 
-    lengths: tuple[int, ...]
-    """Sub-words of each input that was in it."""
+    computed: Computed
+    waited: float
+    """Seconds from when the oldest of its inputs came until the pass was sent."""
+
+
+Run = Callable[[list[Any]], Awaitable[Computed]]
+"""Has a worker compute a pass. Raises WorkerLost."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """An input that waits for its answer."""
+
+    given: Any
+    answer: asyncio.Future[Any]
+    num_bytes: int
+    came: float
+    lost: int = 0
+    """Workers that ended while they computed it."""
+
+
+def num_bytes(given: Any) -> int:
+    """Of all texts in an input, in UTF-8."""
+    return sum(len(text.encode(errors="replace")) for text in texts_in(given))
 
 
 class Batcher:
-    """Of one replica. Belongs to the event loop in which it is first asked."""
+    """Belongs to the event loop in which it is first asked."""
 
     def __init__(
         self,
-        reader: Reader,
+        run: Run,
         cost: PassCost,
         *,
         most: int,
         wait: float,
         patience: float,
+        workers: Callable[[], int] = lambda: 1,
         told: Callable[[Pass], None] = lambda _: None,
+        lost: Callable[[int], None] = lambda _: None,
     ) -> None:
         """
         Args:
             most: inputs in one pass.
-            wait: seconds that a request waits at most for others when the model is free. Never longer than starting a
+            wait: seconds that a request waits at most for others when a worker is free. Never longer than starting a
                 pass takes: more is not to be saved.
             patience: seconds of work that may wait; what comes then is refused.
+            workers: how many there are now.
+            told: of every pass that was computed.
+            lost: of every worker that ended in a pass, with the number of its inputs.
         """
-        self._reader, self._cost, self._patience, self._told = reader, cost, patience, told
+        self._run, self._cost, self._patience = run, cost, patience
+        self._workers, self._told, self._lost = workers, told, lost
         self._wait = min(wait, cost.fixed)
         self._former = Former(cost, most=most)
-        self._open: dict[int, tuple[Reading, asyncio.Future[Any]]] = {}
+        self._open: dict[int, _Open] = {}
         self._number = 0
         self._alone = True
         """Whether the last pass had one input only and none waited behind it: then others are not waited for."""
-        self._came = asyncio.Event()
-        self._passes: asyncio.Task[None] | None = None
-        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reader")
-        self._answering = ThreadPoolExecutor(1, thread_name_prefix="model")
+        self._per_byte = 0.25
+        """Sub-words that a byte of text makes, as passes have shown: English and Chinese texts are alike in it."""
+        self._changed = asyncio.Event()
+        """Something came, or a worker is free."""
+        self._out = 0
+        """Passes that are being computed."""
+        self._sending: asyncio.Task[None] | None = None
+        self._passes: set[asyncio.Task[None]] = set()
 
-    async def answer(self, inputs: list[Any]) -> list[Any | None]:
+    @property
+    def num_waiting(self) -> int:
+        """Inputs that are in no pass yet."""
+        return len(self._former)
+
+    @property
+    def seconds_waiting(self) -> float:
+        """What all workers together need for them."""
+        return self._former.seconds / max(1, self._workers())
+
+    def close(self) -> None:
+        """For a batcher that nobody waits for any more."""
+        if self._sending is not None:
+            self._sending.cancel()
+
+    async def answer(self, inputs: Sequence[Any]) -> list[Any | None]:
         """An output for each input; None for one that the model failed on.
 
         Raises:
             Overloaded: too much waits; nothing was done.
         """
+        if (seconds := self.seconds_waiting) > self._patience:
+            raise Overloaded(seconds)
         loop = asyncio.get_running_loop()
-        if self._former.seconds > self._patience:
-            raise Overloaded(self._former.seconds)
-        readings = await loop.run_in_executor(self._reading, self._read, inputs)
-        futures = [self._put(reading, loop) for reading in readings if reading is not None]
-        if self._passes is None or self._passes.done():
-            self._passes = loop.create_task(self._run())
+        if self._sending is None or self._sending.done():
+            self._sending = loop.create_task(self._send())
+        opened = [_Open(given, loop.create_future(), num_bytes(given), loop.time()) for given in inputs]
+        for one in opened:
+            self._put(one)
         try:
-            found = iter(await asyncio.gather(*futures))
+            return list(await asyncio.gather(*(one.answer for one in opened)))
         except asyncio.CancelledError:
-            for future in futures:
-                future.cancel()
+            for one in opened:
+                one.answer.cancel()
             raise
-        return [None if reading is None else next(found) for reading in readings]
 
-    def _put(self, reading: Reading, loop: asyncio.AbstractEventLoop) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = loop.create_future()
-        if not reading.pieces:
-            # Nothing to compute, as of an empty text: it need not wait for what has.
-            future.set_result(self._reader.answer([reading])[0])
-            return future
+    def _put(self, one: _Open) -> None:
         self._number += 1
-        self._open[self._number] = reading, future
-        self._former.add(Waiting(reading.length, self._number, len(reading.pieces)))
-        self._came.set()
-        return future
+        self._open[self._number] = one
+        whole = 2 + math.ceil(self._per_byte * one.num_bytes)
+        # Longer ones are read in windows, or cut.
+        self._former.add(Waiting(min(whole, LONGEST_WINDOW), self._number, math.ceil(whole / LONGEST_WINDOW)))
+        self._changed.set()
 
-    async def _run(self) -> None:
-        try:
-            while True:
-                await self._came.wait()
-                await self._one_pass()
-        except BaseException as error:
-            # Nobody else would ever answer those that wait.
-            for _, future in self._open.values():
-                if not future.done():
-                    future.set_exception(RuntimeError(f"no more passes: {type(error).__name__}"))
-            raise
+    async def _send(self) -> None:
+        while True:
+            await self._changed.wait()
+            if not self._alone:
+                await self._gather()
+            self._changed.clear()
+            while self._may_send():
+                self._send_one()
 
-    async def _one_pass(self) -> None:
-        if not self._alone:
-            await self._gather()
-        self._came.clear()
+    def _may_send(self) -> bool:
+        workers = max(1, self._workers())
+        if self._out < workers:
+            return len(self._former) > 0
+        # A worker that begins its next pass at once loses nothing, where so much waits that passes stay well filled.
+        return self._out < 2 * workers and self._former.num_passes >= ENOUGH * workers
+
+    def _send_one(self) -> None:
         taken = [self._open.pop(number) for number in self._former.take()]
-        if len(self._former):
-            self._came.set()
         # Who has gone away needs no answer.
-        wanted = [(reading, future) for reading, future in taken if not future.done()]
+        wanted = [one for one in taken if not one.answer.done()]
         if not wanted:
             return
         self._alone = len(taken) == 1 and not len(self._former)
-        readings = [reading for reading, _ in wanted]
-        answers = await asyncio.get_running_loop().run_in_executor(self._answering, self._pass, readings)
-        self._told(Pass(tuple(reading.length for reading in readings)))
-        for (_, future), answer in zip(wanted, answers, strict=True):
-            if not future.done():
-                future.set_result(answer)
+        # Those that were there when a worker ended are asked one by one, so that only the cause of it fails.
+        apart = [[one] for one in wanted if one.lost > 1]
+        together = [one for one in wanted if one.lost <= 1]
+        for some in [*([together] if together else []), *apart]:
+            self._out += 1
+            task = asyncio.get_running_loop().create_task(self._pass(some))
+            self._passes.add(task)
+            task.add_done_callback(self._passes.discard)
+
+    async def _pass(self, some: list[_Open]) -> None:
+        now = asyncio.get_running_loop().time
+        waited = now() - min(one.came for one in some)
+        try:
+            computed = await self._run([one.given for one in some])
+        except WorkerLost:
+            self._lost(len(some))
+            self._again(some)
+            return
+        except BaseException as error:
+            for one in some:
+                if not one.answer.done():
+                    one.answer.set_exception(RuntimeError(f"a pass failed: {type(error).__name__}"))
+            if not isinstance(error, Exception):
+                raise
+            return
+        finally:
+            self._out -= 1
+            self._changed.set()
+        self._learn(some, computed)
+        for one, output in zip(some, computed.outputs, strict=True):
+            if not one.answer.done():
+                one.answer.set_result(output)
+        self._told(Pass(computed, waited))
+
+    def _again(self, some: list[_Open]) -> None:
+        for one in some:
+            one.lost += 1
+            if one.lost < MOST_LOST:
+                self._put(one)
+            elif not one.answer.done():
+                one.answer.set_result(None)
+
+    def _learn(self, some: list[_Open], computed: Computed) -> None:
+        # Of longer ones only the longest window is told.
+        told = [(one.num_bytes, n) for one, n in zip(some, computed.lengths, strict=True) if n < LONGEST_WINDOW // 2]
+        read, tokens = sum(size for size, _ in told), sum(n - 2 for _, n in told)
+        if read and tokens > 0:
+            # A pass of short texts says little.
+            self._per_byte += min(0.1, read / 10_000) * (tokens / read - self._per_byte)
 
     async def _gather(self) -> None:
         """Others may be about to come: wait for them as long as it may pay."""
         deadline = asyncio.get_running_loop().time() + self._wait
         while not self._former.is_full:
-            self._came.clear()
+            self._changed.clear()
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return
             try:
-                await asyncio.wait_for(self._came.wait(), left)
+                await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
                 return
-
-    def _read(self, inputs: list[Any]) -> list[Reading | None]:
-        return each(self._reader.read, inputs, num_characters)
-
-    def _pass(self, readings: list[Reading]) -> list[Any | None]:
-        return each(self._reader.answer, readings, lambda reading: num_characters(reading.given))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI
@@ -13,18 +15,16 @@ from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 
-from pipelines.inference.aside import Aside
 from pipelines.inference.audit import note_size
-from pipelines.inference.chat_writer import End, Message, Say, Writer
-from pipelines.inference.masking.answers import MaskAsked, Masks
+from pipelines.inference.chat_turns import Begun, Write
+from pipelines.inference.chat_writer import End
+from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.masking.streams import MaskedStream
 from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
 
 CHAT = "/v1/chat/completions"
-AT_ONCE, WAITING = 4, 64
-"""Chats that are written at once, and that wait for one of these to end."""
 _WHAT = "a chat"
 ONLY: dict[str, tuple[JsonValue, ...]] = {
     "temperature": (0,),
@@ -131,7 +131,7 @@ class ModelCards(BaseModel):
     data: list[ModelCard]
 
 
-def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential: list[Any]) -> dict[str, str]:
+def add_routes(app: FastAPI, service: Service, write: Write | None, credential: list[Any]) -> dict[str, str]:
     """Returns what a good request is, by path."""
     since = int(time.time())
     card = {"id": service.model, "object": "model", "created": since, "owned_by": "motley"}
@@ -143,9 +143,8 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
     async def models() -> JSONResponse:
         return JSONResponse({"object": "list", "data": [card]})
 
-    if writer is None:
+    if write is None:
         return {}
-    aside = Aside(at_once=AT_ONCE, waiting=WAITING)
 
     @app.post(
         CHAT, response_model=Completion, dependencies=credential, tags=["openai"], summary="Write the next message",
@@ -160,17 +159,13 @@ def add_routes(app: FastAPI, service: Service, writer: Writer | None, credential
         masks = service.masks(asked.mask)
         messages = [{"role": one.role, "content": one.text()} for one in asked.messages]
         with put_in_words(_WHAT):
-            prompt, room = await aside.run(lambda: writer.prompt(messages, most))
-
-            def write(say: Say) -> End:
-                if masks is None:
-                    return writer.write(prompt, room, say)
-                return _masked(writer, prompt, room, say, masks, messages)
-
-            pieces = aside.pieces(write)
+            pieces = write(messages, most)
+            if masks is not None:
+                pieces = _masked(pieces, MaskedStream(masks.beside([one["content"] for one in messages])))
             # What is refused is refused before the status is sent.
-            first = await anext(pieces)
-        told = _Told(service.model, len(prompt), _from(first, pieces))
+            begun, first = await anext(pieces), await anext(pieces)
+        assert isinstance(begun, Begun)
+        told = _Told(service.model, begun.num_prompt, _from(first, pieces))
         if not asked.stream:
             with put_in_words(_WHAT):
                 return JSONResponse(await told.whole())
@@ -216,20 +211,26 @@ def _checked(service: Service, asked: ChatRequest) -> int | None:
     return asked.max_completion_tokens or asked.max_tokens
 
 
-def _masked(
-    writer: Writer, prompt: Sequence[int], room: int, say: Say, masks: Masks, messages: Sequence[Message]
-) -> End:
-    """Write, and say it masked. What is held back is said as nothing, which still tells whether more is wanted."""
-    stream = MaskedStream(masks.beside([one["content"] for one in messages]))
-    end = writer.write(prompt, room, lambda piece: say(stream.add(piece)))
-    say(stream.rest())
-    return end
+async def _masked(pieces: AsyncGenerator[Begun | str | End], stream: MaskedStream) -> AsyncGenerator[Begun | str | End]:
+    """What may be the beginning of something personal waits for what comes next."""
+    async with aclosing(pieces):
+        async for piece in pieces:
+            # Finding takes longer than passing on.
+            if isinstance(piece, str):
+                piece = await asyncio.to_thread(stream.add, piece)
+            elif isinstance(piece, End) and (rest := await asyncio.to_thread(stream.rest)):
+                yield rest
+            if piece != "":
+                yield piece
 
 
-async def _from(first: str | End, rest: AsyncIterator[str | End]) -> AsyncIterator[str | End]:
-    yield first
-    async for piece in rest:
-        yield piece
+async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End]) -> AsyncIterator[str | End]:
+    async with aclosing(rest):
+        assert not isinstance(first, Begun)
+        yield first
+        async for piece in rest:
+            assert not isinstance(piece, Begun)
+            yield piece
 
 
 class _Told:

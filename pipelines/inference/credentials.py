@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 from pipelines.inference.rate import Rate
 
-Right = Literal["predict", "explain", "admin"]
+Right = Literal["predict", "explain", "metrics", "admin"]
 """What a scope may be. None contains another."""
 SCOPES: tuple[Right, ...] = get_args(Right)
 

@@ -62,14 +62,15 @@ def add_routes(app: FastAPI, service: Service, explain: Explain, credential: lis
             refuse_half_characters("The target", wanted.target)
         [given] = await service.checked([wanted.input])
         masks = service.masks(wanted.mask)
+        version = service.version()
         with put_in_words("an explanation"):
             found = await explain(given, wanted.target, wanted.steps)
         if masks is not None:
             # Its entities are the names that an answer would mask.
-            output = await service.answered([given])
+            output = (await service.answered([given])).outputs
             masking = await asyncio.to_thread(masks.beside, texts_in(given), output)
             found = await asyncio.to_thread(mask_explained, found, given, masking)
-        return JSONResponse({"model": service.model, "version": service.version, "explanation": asdict(found)})
+        return JSONResponse({"model": service.model, "version": version, "explanation": asdict(found)})
 
     why.__annotations__["asked"] = question
     reply = create_model("WhyReply", model=str, version=str, explanation=Explained)

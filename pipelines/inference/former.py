@@ -51,6 +51,12 @@ class Former:
         return rows + self._cost.fixed * max(1.0, tokens / self._cost.best_tokens)
 
     @property
+    def num_passes(self) -> float:
+        """How many full passes what waits would make."""
+        tokens = sum(one.pieces * one.length for one in self._waiting)
+        return max(tokens / self._cost.best_tokens, len(self._waiting) / self._most)
+
+    @property
     def is_full(self) -> bool:
         """Whether the next pass could take no more."""
         first, stop = self._span()

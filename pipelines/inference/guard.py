@@ -31,7 +31,7 @@ OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/open
     *("/v2", "/v2/health/live", "/v2/health/ready"),
 }
 """Paths that need no credential; every other path does."""
-NEEDED: Mapping[str, Right] = {"/v1/explain": "explain", "/admin": "admin"}
+NEEDED: Mapping[str, Right] = {"/v1/explain": "explain", "/metrics": "metrics", "/admin": "admin"}
 """The scope that a path and what is below it needs; `predict` where nothing is said."""
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
@@ -82,9 +82,14 @@ class Guard:
         max_bytes: int,
         wall: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
+        told: Callable[[Entry], None] = lambda _: None,
     ) -> None:
+        """
+        Args:
+            told: gets every request when it is over, also one that was refused here.
+        """
         self._app, self._door, self._max_bytes = app, door, max_bytes
-        self._wall, self._ticks = wall, ticks
+        self._wall, self._ticks, self._told = wall, ticks, told
         self._headers = SECURITY | ({"Strict-Transport-Security": HSTS} if door.tls else {})
         self._inner: ASGIApp = self._guarded
         if door.cors:
@@ -131,6 +136,7 @@ class Guard:
             finally:
                 entry.path, entry.milliseconds = _own_path(scope), round(1000 * (self._ticks() - begin), 3)
                 record(entry)
+                self._told(entry)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)

@@ -125,7 +125,7 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         return JSONResponse({"ready": True})
 
     async def metadata() -> JSONResponse:
-        return JSONResponse(form.model_dump())
+        return JSONResponse(form.model_dump() | {"versions": [service.version()]})
 
     async def model_ready() -> JSONResponse:
         return JSONResponse({"name": service.model, "ready": True})
@@ -133,13 +133,13 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
     async def infer(asked: InferRequest) -> JSONResponse:
         refuse_half_characters("The id", asked.id or "")
         mask = _mask((asked.parameters or {}).get("mask", False))
-        outputs = await service.outputs(_inputs(service, asked.inputs), mask)
-        reply = {"model_name": service.model, "model_version": service.version}
+        found = await service.outputs(_inputs(service, asked.inputs), mask)
+        reply = {"model_name": service.model, "model_version": found.version}
         reply |= {} if asked.id is None else {"id": asked.id}
-        return JSONResponse({**reply, "outputs": _tensors(service, outputs, asked.outputs)})
+        return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
 
     async def named(name: str) -> None:
-        _check_name(service, name, service.version)
+        _check_name(service, name, service.version())
 
     async def versioned(name: str, number: str) -> None:
         _check_name(service, name, number)
@@ -168,7 +168,7 @@ def _form(service: Service) -> ModelForm:
     takes, gives = _types(service.predictor.takes), _types(service.predictor.gives)
     return ModelForm(
         name=service.model,
-        versions=[service.version],
+        versions=[service.version()],
         platform="motley",
         inputs=[TensorForm(name=name, datatype=_input_datatype(kind), shape=[-1]) for name, kind in takes.items()],
         outputs=[TensorForm(name=name, datatype=_datatype(kind), shape=[-1]) for name, kind in gives.items()],
@@ -195,8 +195,8 @@ def _input_datatype(kind: Any) -> str:
 def _check_name(service: Service, name: str, number: str) -> None:
     if name != service.model:
         raise HTTPException(404, f"There is no such model here; {service.model!r} is served.")
-    if number != service.version:
-        raise HTTPException(404, f"There is no such version here; version {service.version!r} is served.")
+    if number != service.version():
+        raise HTTPException(404, f"There is no such version here; version {service.version()!r} is served.")
 
 
 def _mask(value: JsonValue) -> MaskAsked:

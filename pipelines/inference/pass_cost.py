@@ -10,7 +10,7 @@ from statistics import median
 import numpy as np
 from scipy.optimize import nnls
 
-from pipelines.inference.predictor import TOKENS_PER_PASS, ReadingPredictor
+from pipelines.inference.predictor import TOKENS_PER_PASS, Reading, ReadingPredictor
 
 LENGTHS = (8, 32, 128, 512)
 ROWS = (1, 2, 4, 8, 16, 32)
@@ -76,19 +76,22 @@ def best_tokens(measured: Sequence[Measured]) -> int:
     return round(median(found))
 
 
-def measure(predictor: ReadingPredictor, *, clock: Callable[[], float] = time.perf_counter) -> PassCost:
-    """Time passes of some shapes on this actor, in a few seconds; the median of some tries each."""
+def shapes(predictor: ReadingPredictor) -> list[tuple[Reading, int]]:
+    """Passes worth timing: an input, and how many of it; of the lengths that the model reads."""
     found = []
     for length in LENGTHS:
         reading = predictor.sample(length)
-        for rows in ROWS:
-            if rows * reading.length > TOKENS_PER_PASS or (length > LENGTHS[0] and reading.length <= length // 2):
-                # The model reads no longer ones.
-                continue
-            took = []
-            for _ in range(TRIES):
-                begin = clock()
-                predictor.answer([reading] * rows)
-                took.append(clock() - begin)
-            found.append(Measured(rows, reading.length, median(took)))
-    return fit(found)
+        if length > LENGTHS[0] and reading.length <= length // 2:
+            # The model reads no longer ones.
+            continue
+        found += [(reading, rows) for rows in ROWS if rows * reading.length <= TOKENS_PER_PASS]
+    return found
+
+
+def timed(
+    predictor: ReadingPredictor, reading: Reading, rows: int, *, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Seconds of one pass."""
+    begin = clock()
+    predictor.answer([reading] * rows)
+    return clock() - begin

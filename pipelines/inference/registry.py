@@ -26,6 +26,7 @@ from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model
+from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
 import pipelines
 from pipelines.adapt.adapted import ADAPTER
@@ -117,12 +118,18 @@ def resolve(uri: str, *, tracking_uri: str | None) -> ModelRef:
         raise UserError(f"{uri!r} is not a model's address: write models:/NAME@ALIAS or models:/NAME/VERSION.")
     with asking(tracking_uri) as store:
         client = MlflowClient(store)
-        model = _registered(client, match["name"], shown(store))
-        version = match["version"] or _aliased(model, match["alias"])
+        model = registered(client, match["name"], shown(store))
+        version = match["version"] or aliased(model, match["alias"])
         known = [found.version for found in client.search_model_versions(f"name = '{model.name}'")]
     if version not in map(str, known):
         raise UserError(f"{model.name} has no version {version}: there is {_listed(sorted(map(str, known), key=int))}.")
     return ModelRef(model.name, version, f"models:/{model.name}/{version}")
+
+
+def alias_of(uri: str) -> tuple[str, str] | None:
+    """The name and alias in `models:/NAME@ALIAS`; None for what always means the same, a version or a folder."""
+    match = _URI.fullmatch(uri)
+    return (match["name"], match["alias"]) if match is not None and match["alias"] is not None else None
 
 
 def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
@@ -142,6 +149,23 @@ def fetch(uri: str, *, tracking_uri: str | None) -> tuple[Path, str]:
         root = Path(mlflow.artifacts.download_artifacts(artifact_uri=source, tracking_uri=store))
     refuse_pickle(root)
     return _weights(root, ref.uri), ref.version
+
+
+def add_file(uri: str, file: Path, *, tracking_uri: str | None) -> str:
+    """Put a file into a model's folder, also into that of a version which is registered already; says where it is now.
+
+    Raises:
+        UserError: as `fetch`.
+    """
+    folder, version = fetch(uri, tracking_uri=tracking_uri)
+    if version == LOCAL:
+        return str(shutil.copy(file, folder))
+    ref = resolve(uri, tracking_uri=tracking_uri)
+    with asking(tracking_uri) as store:
+        source = MlflowClient(store).get_model_version_download_uri(ref.name, ref.version)
+        root = next(parent for parent in folder.parents if (parent / "MLmodel").is_file())
+        get_artifact_repository(source, tracking_uri=store).log_artifact(str(file), str(folder.relative_to(root)))
+    return ref.uri
 
 
 def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
@@ -185,7 +209,12 @@ def _weights(root: Path, uri: str) -> Path:
     return root / str(path)
 
 
-def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
+def registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
+    """The registered model with its aliases.
+
+    Raises:
+        UserError: there is none of that name at `store`; the message names those there are.
+    """
     try:
         return client.get_registered_model(name)
     except MlflowException as error:
@@ -195,7 +224,12 @@ def _registered(client: MlflowClient, name: str, store: str) -> RegisteredModel:
     raise UserError(f"No model {name!r} is registered at {store}: there is {_listed(names)}.")
 
 
-def _aliased(model: RegisteredModel, alias: str) -> str:
+def aliased(model: RegisteredModel, alias: str) -> str:
+    """The version that an alias points at.
+
+    Raises:
+        UserError: the model has no such alias; the message names those there are.
+    """
     if alias not in model.aliases:
         raise UserError(f"{model.name} has no alias {alias!r}: there is {_listed(sorted(model.aliases))}.")
     return str(model.aliases[alias])

@@ -18,8 +18,19 @@ from pipelines.inference.predictor import Predictor, num_characters, takes_media
 
 logger = logging.getLogger(__name__)
 
-Answer = Callable[[list[Any]], Awaitable[list[Any | None]]]
-"""Reads inputs; None for one that the model failed on."""
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What is said to one request."""
+
+    version: str
+    """Which version all of it is from."""
+    outputs: list[Any | None]
+    """For each input; None for one that no version could answer."""
+
+
+Answer = Callable[[list[Any]], Awaitable[Answered]]
+"""Reads inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ class Service:
     answer: Answer
     predictor: type[Predictor]
     model: str
-    version: str
+    version: Callable[[], str]
+    """That is served now."""
     limits: Limits
     hiding: Hiding = field(default_factory=Hiding)
     mask_key: bytes | None = None
@@ -53,7 +65,7 @@ class Service:
         takes: Any = self.predictor.takes
         return takes | str if takes_text(self.predictor) else takes
 
-    async def outputs(self, given: Sequence[Any], mask: MaskAsked = False) -> list[Any]:
+    async def outputs(self, given: Sequence[Any], mask: MaskAsked = False) -> Answered:
         """One of `gives` for each input, in their order.
 
         Args:
@@ -68,8 +80,9 @@ class Service:
         if masks is None:
             return found
         # Finding takes longer than answering where texts are long.
-        pairs = zip(found, inputs, strict=True)
-        return await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
+        pairs = zip(found.outputs, inputs, strict=True)
+        hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
+        return Answered(found.version, hidden)
 
     def masks(self, asked: MaskAsked) -> Masks | None:
         """What masks the answer to one request; None where nothing is to be masked.
@@ -82,7 +95,7 @@ class Service:
         except UserError as error:
             raise HTTPException(422, str(error)) from None
 
-    async def answered(self, inputs: list[Any]) -> list[Any]:
+    async def answered(self, inputs: list[Any]) -> Answered:
         """One of `gives`, unmasked, for each checked input.
 
         Raises:
@@ -96,7 +109,7 @@ class Service:
             # Neither the message nor the traceback, which a server would log: both may quote a text.
             logger.error("The model failed: %s.", type(error).__name__)
             raise HTTPException(500, "The model failed on this request.") from None
-        failed = [str(i) for i, output in enumerate(found) if output is None]
+        failed = [str(i) for i, output in enumerate(found.outputs) if output is None]
         if failed:
             raise HTTPException(500, f"The model failed on input {', '.join(failed)} (counted from 0); leave it out.")
         return found

@@ -14,14 +14,14 @@ from pipelines.errors import UserError
 from pipelines.serve_settings import TlsConfig
 
 
-def http_options(tls: TlsConfig | None, now: datetime) -> dict[str, str]:
-    """What Ray Serve is told of them, the files checked; nothing without them.
+def files_of(tls: TlsConfig | None, now: datetime) -> tuple[str, str] | None:
+    """The certificate's and the key's whole paths, the files checked; None without them.
 
     Raises:
         UserError: a file is not there, is not what it should be, the certificate is not for this key, or not for now.
     """
     if tls is None:
-        return {}
+        return None
     certificate = _certificate(Path(tls.certificate).expanduser())
     key = _key(Path(tls.key).expanduser())
     form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -36,10 +36,16 @@ def http_options(tls: TlsConfig | None, now: datetime) -> dict[str, str]:
             f"The certificate {tls.certificate} holds from {begin:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC, and now "
             f"it is {now:%Y-%m-%d %H:%M}: renew it, and set serve.tls.certificate."
         )
-    return {
-        "ssl_certfile": str(Path(tls.certificate).expanduser().absolute()),
-        "ssl_keyfile": str(Path(tls.key).expanduser().absolute()),
-    }
+    return str(Path(tls.certificate).expanduser().absolute()), str(Path(tls.key).expanduser().absolute())
+
+
+def certificate_end(tls: TlsConfig | None) -> float | None:
+    """When the certificate ends, in seconds since 1970; None without one.
+
+    Raises:
+        UserError: the file is not there, or holds no certificate.
+    """
+    return None if tls is None else _certificate(Path(tls.certificate).expanduser()).not_valid_after_utc.timestamp()
 
 
 def _certificate(path: Path) -> x509.Certificate:

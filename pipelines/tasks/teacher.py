@@ -3,12 +3,13 @@
     loss of a row = (1 - weight) * the task's own + weight * T² * KL(teacher at T || model at T)
 
 (Hinton et al. 2015). The data shard that holds a row asks the teacher once, when it tokenises: one row at a time, so
-that the answer does not depend on which rows a shard holds. A teacher may have another tokenizer than the model.
+that the answer does not depend on which rows a shard holds. A teacher may have another tokenizer than the model. Where
+words have labels, the loss of a word is made so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipelines.data.examples import Encoded, floats
+from pipelines.data.examples import Array, Encoded, floats
 from pipelines.data.pack import merge, pack
 from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
@@ -26,14 +27,24 @@ if TYPE_CHECKING:
     from pipelines.tasks.task import Task
 
 TEACHER = "teacher"
-"""The column of the teacher's logits, [classes]."""
+"""The column of the teacher's logits: [classes] of a row, or [length, classes] where words have labels."""
+Place = Callable[[Encoded, Encoded, Array], Array]
+"""Of an example, the same row as the teacher reads it, and the teacher's logits for that: the example's column."""
+
+
+def of_row(example: Encoded, own: Encoded, logits: Array) -> Array:  # noqa: ARG001
+    """Logits of a row as a whole."""
+    return logits
 
 
 def taught(
     task: Task, distil: DistilConfig, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str],
-    max_length: int,
+    max_length: int, *, place: Place = of_row,
 ) -> list[Encoded]:  # fmt: skip
     """The examples, one a row, with what the teacher says of each.
+
+    Args:
+        place: where in the column the teacher's logits belong.
 
     Raises:
         UserError: there is no such teacher, or it was trained for other labels.
@@ -50,8 +61,9 @@ def taught(
     for example, own in zip(examples, task.encode(rows, processor, labels, longest), strict=True):
         batch = merge([pack([own], [0])], padding)
         with torch.inference_mode():
-            logits = model(**task.inputs(batch)).logits[0, order]
-        found.append(replace(example, columns=example.columns | {TEACHER: floats(logits.numpy())}))
+            logits = model(**task.inputs(batch)).logits[0][..., order]
+        said = place(example, own, floats(logits.numpy()))
+        found.append(replace(example, columns=example.columns | {TEACHER: said}))
     return found
 
 

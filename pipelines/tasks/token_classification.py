@@ -9,12 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipelines.data.examples import IGNORE, Array, Encoded, TaggedSentence, ints
+from pipelines.data.examples import IGNORE, Array, Encoded, TaggedSentence, floats, ints
 from pipelines.data.iob import OUTSIDE
 from pipelines.data.labels import tag_list
 from pipelines.data.tagged import TAGGED
 from pipelines.tasks.head import Batch
 from pipelines.tasks.task import Task
+from pipelines.tasks.teacher import TEACHER, distance_sum, taught
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
 MARKS = frozenset(",;:!?")
@@ -29,6 +30,7 @@ class TokenClassification(Task):
     """The first sub-word of a word carries its label; the other sub-words and the special ones carry none."""
 
     kind = TAGGED
+    distils = True
 
     @property
     def auto_class(self) -> Any:
@@ -86,6 +88,12 @@ class TokenClassification(Task):
         unseen = len(row.words) - len(words) - cut
         return Encoded(columns, len(marks), len(words), words, num_cut=cut, num_unseen=unseen)
 
+    def taught(
+        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int
+    ) -> Sequence[Encoded]:
+        distil = self.settings.distil
+        return examples if distil is None else taught(self, distil, rows, examples, labels, max_length, place=_at_words)
+
     def padding(self, processor: Any) -> dict[str, float]:
         return {**text_padding(processor), "labels": IGNORE}
 
@@ -101,8 +109,23 @@ class TokenClassification(Task):
         return {"punctuation": "attached" if more else "separate"}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
-        """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length]."""
-        return self.loss.sum(_of_words(output, batch), batch["labels"])
+        """Cross entropy of `output.logits` [rows, length, classes] at `labels` [rows, length].
+
+        With a teacher, what it says, too; of a word that it did not read, the label alone is learnt.
+        """
+        logits, labels, distil = _of_words(output, batch), batch["labels"], self.settings.distil
+        own = self.loss.sum(logits, labels)
+        if distil is None:
+            return own
+        there = labels != IGNORE
+        logits, labels, said = logits[there], labels[there], batch[TEACHER][there]
+        read = said[:, 0].isfinite()
+        weights = self.loss.of_targets(labels[read], own.dtype)
+        distance = distance_sum(logits[read], said[read], distil.temperature, weights)
+        return (1 - distil.weight) * own + distil.weight * (distance + self.loss.sum(logits[~read], labels[~read]))
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in super().inputs(batch).items() if name != TEACHER}
 
     def answers(self, output: Any, batch: Batch) -> list[Array]:
         """Of every valid target the predicted class and its probability, [targets, 2]."""
@@ -160,6 +183,19 @@ def _said(gold: Gold, answer: Array, labels: Sequence[str]) -> list[str]:
 
 def _shown(tags: Sequence[str]) -> str:
     return " ".join(f"{i + 1}:{tag}" for i, tag in enumerate(tags) if tag != OUTSIDE) or OUTSIDE
+
+
+def _at_words(example: Encoded, own: Encoded, logits: Array) -> Array:
+    """The teacher's logits at the sub-words that carry a label here, [length, classes].
+
+    NaN where there is no label, and for a word that the teacher did not read.
+    """
+    found = floats(np.full((example.length, logits.shape[-1]), np.nan))
+    of_word = dict(zip(own.words, logits[own.columns["labels"] != IGNORE], strict=True))
+    for at, word in zip(np.flatnonzero(example.columns["labels"] != IGNORE), example.words, strict=True):
+        if word in of_word:
+            found[at] = of_word[word]
+    return found
 
 
 def _of_words(output: Any, batch: Batch) -> Tensor:

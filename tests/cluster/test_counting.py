@@ -11,10 +11,12 @@ import httpx
 import pytest
 from ray import serve
 
-from cluster.serving import ServeOptions, build
+from cluster.serve_options import ServeOptions
+from cluster.serving import build
 from pipelines.inference.access import Access
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.rate import Rate
+from pipelines.serve_settings import ServeConfig
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
@@ -31,8 +33,7 @@ def url(ray_session: None, tmp_path: Path) -> Iterator[str]:  # noqa: ARG001
         model=str(make_model_folder(tmp_path / "tiny")),
         tracking_uri=None,
         key_sha256=hash_key(KEY),
-        replicas=2,
-        cpus_per_replica=0.5,
+        settings=ServeConfig(replicas=2, cpus_per_replica=0.5),
         access=Access(rate=Rate(ALLOWED, 3600)),
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})

@@ -39,7 +39,7 @@ def test_a_new_key_is_shown_and_a_given_one_is_not() -> None:
 def test_the_replicas_get_the_keys_hash_and_the_settings(tmp_path: Path) -> None:
     config = Config(serve=ServeConfig(max_inputs=3))
     chosen = options(config, str(tmp_path), key="k")
-    assert (chosen.key_sha256, chosen.max_inputs, chosen.model) == (hash_key("k"), 3, str(tmp_path))
+    assert (chosen.key_sha256, chosen.settings.max_inputs, chosen.model) == (hash_key("k"), 3, str(tmp_path))
     assert chosen.access == Access()
     assert options(Config(serve=ServeConfig(auth="none")), str(tmp_path), key="k").key_sha256 is None
 
@@ -77,8 +77,7 @@ def test_serving_begins_answers_and_ends(tmp_path: Path) -> None:
         with running(chosen, settings) as url:
             assert wait_until_ready(url).model == "tiny"
             assert len(predict_once(url, "k", ["John", ""])) == 2
-            # A second one would get the first one's port, whatever it asked for.
-            with pytest.raises(UserError, match="runs on this cluster already"), running(chosen, settings):
+            with pytest.raises(UserError, match="has an application 'motley' already"), running(chosen, settings):
                 pass
         assert serve.status().applications == {}
     finally:

@@ -14,12 +14,17 @@ import pytest
 import ray
 from ray import serve
 
-from cluster.serving import Endpoint, Served, ServeOptions, build
+from cluster.front import Front
+from cluster.lanes import Served
+from cluster.serve_options import ServeOptions
+from cluster.serving import build
+from cluster.worker import FRONT, Worker
 from pipelines.errors import UserError
 from pipelines.inference.client import predict_once, wait_until_ready
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
+from pipelines.serve_settings import ServeConfig
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
@@ -44,11 +49,8 @@ def url(ray_session: None, folder: Path) -> Iterator[str]:  # noqa: ARG001
         model=str(folder),
         tracking_uri=None,
         key_sha256=hash_key(KEY),
-        max_batch_size=8,
         # Long enough for requests that start together to meet.
-        batch_wait_ms=200,
-        max_inputs=16,
-        max_characters=100,
+        settings=ServeConfig(max_batch_size=8, batch_wait_ms=200, max_inputs=16, max_characters=100),
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     serve.run(build(options), name=APP)
@@ -190,12 +192,12 @@ def test_no_log_holds_a_text(client: httpx.Client) -> None:
     client.post(f"/{SECRET}", json={"inputs": "x"})
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # No public name for the folder of the logs.
     files = [path for path in logs.rglob("*") if path.is_file()]
-    assert any("replica" in path.name and b"POST /v1/predict" in path.read_bytes() for path in files)
+    assert {"Endpoint", "Worker"} <= {path.name.split("_")[2] for path in files if path.name.startswith("replica_")}
     assert not [path for path in files if SECRET.encode() in path.read_bytes() or KEY.encode() in path.read_bytes()]
 
 
-class Talkative(Endpoint):
-    """A replica in which a library writes down what it should not."""
+class Talkative(Front):
+    """A front in which a library writes down what it should not."""
 
     async def talk(self, text: str) -> None:
         logging.getLogger("ray.serve").warning("asked for %s", text)
@@ -203,8 +205,9 @@ class Talkative(Endpoint):
 
 def test_what_a_replica_logs_is_masked(url: str, folder: Path) -> None:  # noqa: ARG001  Ray Serve runs
     options = ServeOptions(model=str(folder), tracking_uri=None, key_sha256=None)
-    deployment = serve.deployment(name="Talkative", ray_actor_options={"num_cpus": 0.5})(Talkative)
-    handle = serve.run(deployment.bind(options), name="talkative", route_prefix=None)
+    worker = serve.deployment(name="Worker", ray_actor_options={"num_cpus": 0.5})(Worker).bind(options)
+    deployment = serve.deployment(name=FRONT, ray_actor_options={"num_cpus": 0})(Talkative)
+    handle = serve.run(deployment.bind(options, worker), name="talkative", route_prefix=None)
     handle.talk.remote("ann.lee@example.org").result(timeout_s=30)
     serve.delete("talkative")
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())

@@ -29,6 +29,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from pipelines.inference.api import create_api
+from pipelines.inference.chat_turns import in_threads
 from pipelines.inference.explain_api import in_turn
 from pipelines.inference.predictor import Predictor, num_characters
 from pipelines.inference.predictors import PREDICTORS, load_predictor
@@ -36,6 +37,7 @@ from pipelines.inference.rescue import each
 from pipelines.inference.service import Limits
 from tests.fuzz.damage import damaged, damages
 from tests.fuzz.trial import CASES, RAW, Trial, fuzzed
+from tests.unit.pipelines.inference.conftest import by_version
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 SHARE = max(10, CASES // len(PREDICTORS))
@@ -76,16 +78,16 @@ def app_of(predictor: Predictor) -> FastAPI:
     async def answer(inputs: list[Any]) -> list[Any | None]:
         return await asyncio.to_thread(each, predictor.predict, inputs, num_characters)
 
-    explainer = predictor.explainer()
+    explainer, writer = predictor.explainer(), predictor.writer()
     return create_api(
-        answer,
+        by_version(answer),
         type(predictor),
         model="m",
-        version="1",
+        version=lambda: "1",
         limits=Limits(max_inputs=4, max_characters=200),
         key_sha256=None,
         explain=None if explainer is None else in_turn(explainer),
-        writer=predictor.writer(),
+        write=None if writer is None else in_threads(writer),
     )
 
 

@@ -21,6 +21,10 @@ JWT = "serve.jwt={issuer: i, audience: a, jwks: keys.json"
         ("serve.cors=[app.example.org]", "such as https://app.example.org"),
         ("serve.tls.certificate=cert.pem", "'serve.tls.key' is"),
         ("serve.keys=''", "at least 1 character"),
+        ("serve.follow_seconds=-1", "greater than or equal to 0"),
+        ("serve.golden_agreement=2", "less than or equal to 1"),
+        ("serve.trial.min_request=5", "did you mean 'serve.trial.min_requests'?"),
+        ("serve.trial.promote=soon", "'serve.trial.promote' is 'soon'"),
         ("serve.jwt.issuer=https://id.example.org", "'serve.jwt.audience' is"),
         (JWT + ", algorithms: [none]}", "a token with the signature none is not signed at all; name some of RS256"),
         (
@@ -32,6 +36,8 @@ JWT = "serve.jwt={issuer: i, audience: a, jwks: keys.json"
         (JWT + ", leeway: -1}", "greater than or equal to 0"),
         (JWT + ", leeway: 601}", "less than or equal to 600"),
         (JWT + ", scopes: x}", "did you mean 'serve.jwt.scope_claim'?"),
+        ("serve.scale={least: 2, most: 1}", "least is above most"),
+        ("serve={replicas: 2, scale: {most: 3}}", "leave replicas out"),
         (
             "serve.jwt={issuer: i, audience: a, jwks: http://id.example.org/keys}",
             "must come by https://; else give a file",
@@ -62,7 +68,7 @@ def test_all_of_it_is_written_and_read_again(tmp_path_factory: pytest.TempPathFa
     path = tmp_path_factory.mktemp("config") / "config.yaml"
     asked = from_overrides([
         "serve.keys=keys.json", "serve.rate=100/min", "serve.cors=[https://app.example.org, 'http://localhost:3000']",
-        "serve.tls={certificate: cert.pem, key: key.pem}", "serve.audit=audit.jsonl",
+        "serve.tls={certificate: cert.pem, key: key.pem}", "serve.audit=audit.jsonl", "serve.scale={least: 0, most: 3}",
         "serve.jwt={issuer: i, audience: a, jwks: 'https://id.example.org/keys', algorithms: [ES256]}",
     ])  # fmt: skip
     path.write_text(asked.to_yaml())

@@ -11,6 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from jobs.compress import app
+from pipelines.compress.beside import copy_beside
 from pipelines.compress.compress import Form, judge
 from pipelines.compress.graph import TASKS, export
 from pipelines.compress.int8 import quantise
@@ -85,6 +86,14 @@ def test_the_job_writes_forms_a_report_and_a_picture(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, words)
     assert again.exit_code == 2
     assert "exists: remove it" in again.output
+
+
+def test_a_model_with_an_adapter_beside_it_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    folder = make_model_folder(tmp_path / "tiny", task="token-classification")
+    (folder / "adapter").mkdir()
+    with pytest.raises(UserError, match="holds an adapter beside its model"):
+        copy_beside(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_a_graph_is_refused_in_words(tmp_path: Path) -> None:

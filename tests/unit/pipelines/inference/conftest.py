@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
+
+from pipelines.inference.service import Answer, Answered
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
 POSITIONS = 32
@@ -78,3 +81,12 @@ def make_model(tmp_path: Path) -> MakeModel:
         return make_model_folder(tmp_path / "made", **arguments)  # type: ignore[arg-type]
 
     return make
+
+
+def by_version(answer: Callable[[list[Any]], Awaitable[list[Any | None]]], version: str = "1") -> Answer:
+    """As one version that stays answers."""
+
+    async def answered(inputs: list[Any]) -> Answered:
+        return Answered(version, await answer(inputs))
+
+    return answered

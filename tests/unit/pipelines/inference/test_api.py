@@ -17,6 +17,7 @@ from pipelines.inference.media_predictor import PIXEL, ImageFile, ImagePredictor
 from pipelines.inference.predictor import Predictor, Text
 from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import ChatPredictor
+from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(30)
 
@@ -45,7 +46,14 @@ def post(
 ) -> httpx.Response:
     async def ask() -> httpx.Response:
         limits = Limits(max_inputs=2, max_characters=10)
-        app = create_api(answer, predictor, model="m", version="1", limits=limits, key_sha256=key and hash_key(key))
+        app = create_api(
+            by_version(answer),
+            predictor,
+            model="m",
+            version=lambda: "1",
+            limits=limits,
+            key_sha256=key and hash_key(key),
+        )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             return await client.post("/v1/predict", json=body, headers=headers, **request)
 

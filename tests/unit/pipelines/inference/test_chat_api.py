@@ -13,10 +13,12 @@ import pytest
 
 from pipelines.errors import UserError
 from pipelines.inference.api import create_api
+from pipelines.inference.chat_turns import in_threads
 from pipelines.inference.chat_writer import End, Message, Say, Writer
 from pipelines.inference.predictors import load_predictor
 from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import ChatPredictor, Prompt
+from tests.unit.pipelines.inference.conftest import by_version
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 JSON = {"Content-Type": "application/json"}
@@ -55,13 +57,13 @@ def post(
 ) -> httpx.Response:
     async def ask() -> httpx.Response:
         app = create_api(
-            nobody,
+            by_version(nobody),
             ChatPredictor,
             model="m",
-            version="1",
+            version=lambda: "1",
             limits=Limits(2, 20),
             key_sha256=None,
-            writer=None if plain else writer or Echo(),
+            write=None if plain else in_threads(writer or Echo()),
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             return await (
@@ -146,7 +148,13 @@ def test_a_piece_is_sent_before_the_next_is_written() -> None:
 
     async def ask() -> list[str]:
         app = create_api(
-            nobody, ChatPredictor, model="m", version="1", limits=Limits(2, 20), key_sha256=None, writer=Waiting()
+            by_version(nobody),
+            ChatPredictor,
+            model="m",
+            version=lambda: "1",
+            limits=Limits(2, 20),
+            key_sha256=None,
+            write=in_threads(Waiting()),
         )
         pieces: list[str] = []
         sent, enough = asyncio.Event(), asyncio.Event()

@@ -16,6 +16,7 @@ from pipelines.inference.class_predictor import LabelPredictor, TextOrPair
 from pipelines.inference.explain import Explained, Token
 from pipelines.inference.faithfulness import Faithfulness
 from pipelines.inference.service import Limits
+from tests.unit.pipelines.inference.conftest import by_version
 
 JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.timeout(30)
@@ -39,7 +40,13 @@ async def nobody(inputs: list[Any]) -> list[Any | None]:
 def post(body: Any, *, explain: Any = explain) -> httpx.Response:
     async def ask() -> httpx.Response:
         app = create_api(
-            nobody, LabelPredictor, model="m", version="1", limits=Limits(2, 10), key_sha256=None, explain=explain
+            by_version(nobody),
+            LabelPredictor,
+            model="m",
+            version=lambda: "1",
+            limits=Limits(2, 10),
+            key_sha256=None,
+            explain=explain,
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             return await client.post("/v1/explain", content=json.dumps(body), headers=JSON)

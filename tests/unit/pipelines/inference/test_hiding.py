@@ -18,6 +18,7 @@ from pipelines.inference.masking.replacing import unmask
 from pipelines.inference.masking.tokens import new_key, read_key
 from pipelines.inference.service import Limits
 from pipelines.serve_settings import MaskConfig
+from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -42,7 +43,15 @@ def client(key_file: Path) -> Iterator[TestClient]:
     hiding = Hiding.of(MaskConfig(key_file=str(key_file)))
     limits = Limits(4, 200)
     with TestClient(
-        create_api(answer, EntityPredictor, model="m", version="1", limits=limits, key_sha256=None, hiding=hiding)
+        create_api(
+            by_version(answer),
+            EntityPredictor,
+            model="m",
+            version=lambda: "1",
+            limits=limits,
+            key_sha256=None,
+            hiding=hiding,
+        )
     ) as client:
         yield client
 
@@ -82,7 +91,9 @@ def test_what_cannot_be_masked_is_refused_in_words(client: TestClient, mask: Any
 
 
 def test_without_a_key_nothing_can_be_asked_back() -> None:
-    app = create_api(answer, EntityPredictor, model="m", version="1", limits=Limits(4, 200), key_sha256=None)
+    app = create_api(
+        by_version(answer), EntityPredictor, model="m", version=lambda: "1", limits=Limits(4, 200), key_sha256=None
+    )
     with TestClient(app) as client:
         refused = client.post("/v1/predict", json={"inputs": TEXT, "mask": {"reversible": True}})
     assert (refused.status_code, "no key" in refused.json()["error"]) == (422, True)

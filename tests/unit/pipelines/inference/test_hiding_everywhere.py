@@ -25,6 +25,7 @@ from pipelines.inference.masking.tokens import new_key, read_key
 from pipelines.inference.predictor import Text
 from pipelines.inference.service import Limits
 from pipelines.serve_settings import MaskConfig
+from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -91,7 +92,7 @@ def audit(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def client(key_file: Path, audit: Path) -> Iterator[TestClient]:
     app = create_api(
-        answer, EntityPredictor, model="m", version="1", limits=Limits(4, 400), key_sha256=None,
+        by_version(answer), EntityPredictor, model="m", version=lambda: "1", limits=Limits(4, 400), key_sha256=None,
         access=Access(audit=str(audit)), hiding=Hiding.of(MaskConfig(key_file=str(key_file))), explain=explain,
         writer=Echo(),
     )  # fmt: skip

@@ -159,8 +159,8 @@ def test_hashes_are_compared_in_constant_time() -> None:
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        ({"scopes": ["predict", "write"]}, "There is no scope 'write': there are predict, explain, admin"),
-        ({"scopes": []}, "The key's scopes should be one or more of predict, explain, admin"),
+        ({"scopes": ["predict", "write"]}, "There is no scope 'write': there are predict, explain, metrics, admin"),
+        ({"scopes": []}, "The key's scopes should be one or more of predict, explain, metrics, admin"),
         ({"rate": "often"}, "The key's rate should be such as 100/min"),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_is_not_there_is_named(path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"scopes": ["predict", "write"]}, "keys.0.scopes.1: Input should be 'predict', 'explain' or 'admin'"),
+        ({"scopes": ["predict", "write"]}, "keys.0.scopes.1: Input should be 'predict', 'explain', 'metrics' or"),
         ({"sha256": "private"}, "keys.0.sha256"),
         ({"expires": "2027-02-25"}, "keys.0.expires"),
         ({"rate": "often"}, "keys.0.rate"),

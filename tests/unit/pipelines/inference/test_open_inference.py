@@ -17,6 +17,7 @@ from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.predictor import Predictor, Text
 from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import Prompt, TranslationPredictor, Written
+from tests.unit.pipelines.inference.conftest import by_version
 
 JSON = {"Content-Type": "application/json"}
 pytestmark = pytest.mark.timeout(30)
@@ -44,7 +45,12 @@ def ask(
 ) -> httpx.Response:
     async def one() -> httpx.Response:
         app = create_api(
-            answer, predictor, model="m", version="1", limits=Limits(2, 10), key_sha256=key and hash_key(key)
+            by_version(answer),
+            predictor,
+            model="m",
+            version=lambda: "1",
+            limits=Limits(2, 10),
+            key_sha256=key and hash_key(key),
         )
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
             return await (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from mlflow.entities.model_registry import ModelVersion
 from pipelines.errors import UserError
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
-from pipelines.inference.registry import LOCAL, ModelRef, fetch, register, resolve
+from pipelines.inference.registry import LOCAL, ModelRef, add_file, alias_of, fetch, register, resolve
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -121,6 +122,26 @@ def test_a_second_version_takes_the_alias(store: str, run_id: str, tiny_model_fo
 def test_what_is_not_there_is_an_error_that_names_what_is(uri: str, message: str, store: str) -> None:
     with pytest.raises(UserError, match=message):
         fetch(uri, tracking_uri=store)
+
+
+def test_only_an_alias_can_come_to_mean_another_version() -> None:
+    assert alias_of("models:/tiny@champion") == ("tiny", "champion")
+    assert [alias_of(uri) for uri in ("models:/tiny/1", "models:/tiny", "runs/x/model")] == [None] * 3
+
+
+@pytest.mark.usefixtures("version")
+def test_a_file_can_be_put_beside_a_model_that_is_registered_or_lies_in_a_folder(
+    store: str, tmp_path: Path, tiny_model_folder: Path
+) -> None:
+    file = tmp_path / "baseline.json"
+    file.write_text("{}")
+    assert add_file("models:/tiny@champion", file, tracking_uri=store) == "models:/tiny/1"
+    folder, _ = fetch("models:/tiny/1", tracking_uri=store)
+    assert (folder / file.name).read_text() == "{}"
+    copied = tmp_path / "copied"
+    shutil.copytree(tiny_model_folder, copied)
+    assert add_file(str(copied), file, tracking_uri=None) == str(copied / file.name)
+    assert (copied / file.name).read_text() == "{}"
 
 
 def test_a_folder_is_fetched_as_it_is(tiny_model_folder: Path) -> None:

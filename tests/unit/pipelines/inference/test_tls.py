@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from pipelines.errors import UserError
-from pipelines.inference.tls import http_options
+from pipelines.inference.tls import certificate_end, files_of
 from pipelines.serve_settings import TlsConfig
 
 NOW = datetime(2026, 11, 27, 7, tzinfo=UTC)
@@ -46,17 +46,17 @@ def files(folder: Path, chain: bytes | None, key: bytes | None) -> TlsConfig:
     return TlsConfig(certificate=str(folder / "chain.pem"), key=str(folder / "key.pem"))
 
 
-def test_ray_serve_gets_files_that_fit_by_their_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = {"ssl_certfile": f"{tmp_path}/chain.pem", "ssl_keyfile": f"{tmp_path}/key.pem"}
+def test_files_that_fit_are_told_by_their_whole_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = (f"{tmp_path}/chain.pem", f"{tmp_path}/key.pem")
     # The endpoint's own certificate comes first, then those that it rests on.
     tls = files(tmp_path, certificate() + certificate(OTHER), private())
-    assert http_options(tls, NOW) == expected
+    assert files_of(tls, NOW) == expected
     monkeypatch.chdir(tmp_path)
-    assert http_options(TlsConfig(certificate="chain.pem", key="key.pem"), NOW) == expected
+    assert files_of(TlsConfig(certificate="chain.pem", key="key.pem"), NOW) == expected
 
 
 def test_without_them_it_is_plain_http() -> None:
-    assert http_options(None, NOW) == {}
+    assert files_of(None, NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -75,10 +75,20 @@ def test_without_them_it_is_plain_http() -> None:
 )
 def test_files_that_do_not_fit_are_refused(tmp_path: Path, chain: bytes | None, key: bytes | None, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        http_options(files(tmp_path, chain, key), NOW)
+        files_of(files(tmp_path, chain, key), NOW)
 
 
 @pytest.mark.parametrize("now", [NOW - 2 * DAY, NOW + DAY])
 def test_a_certificate_is_for_its_time_only(tmp_path: Path, now: datetime) -> None:
     with pytest.raises(UserError, match="holds from 2026-11-26 07:00 to 2026-11-28 07:00 UTC, and now it is 2026-11-"):
-        http_options(files(tmp_path, certificate(), private()), now)
+        files_of(files(tmp_path, certificate(), private()), now)
+
+
+def test_the_certificate_s_end_is_told_in_seconds_since_1970(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.pem"
+    path.write_bytes(certificate())
+    assert certificate_end(TlsConfig(certificate=str(path), key="key.pem")) == (NOW + DAY).timestamp()
+    assert certificate_end(None) is None
+    path.write_bytes(b"")
+    with pytest.raises(UserError, match="holds no certificate"):
+        certificate_end(TlsConfig(certificate=str(path), key="key.pem"))

@@ -42,6 +42,7 @@ from pipelines.inference.service import Limits
 from pipelines.inference.text_predictor import TranslationPredictor, Written
 from pipelines.inference.vector_predictor import Vector, VectorPredictor
 from pipelines.inference.web_page import FILES, POLICY
+from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(120)
 browser = pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no Chromium here")
@@ -57,7 +58,13 @@ def app_of(predictor: type[Predictor], output: Any, *, key: str | None = None, e
 
     limits = Limits(max_inputs=4, max_characters=200)
     return create_api(
-        answer, predictor, model="tiny", version="7", limits=limits, key_sha256=key and hash_key(key), explain=explain
+        by_version(answer),
+        predictor,
+        model="tiny",
+        version=lambda: "7",
+        limits=limits,
+        key_sha256=key and hash_key(key),
+        explain=explain,
     )
 
 

@@ -7,13 +7,14 @@ import math
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from pipelines.config import DataConfig, TrainConfig, from_overrides
-from pipelines.data.examples import LabelledText
+from pipelines.data.examples import IGNORE, LabelledText, TaggedSentence
 from pipelines.data.pack import merge, pack
 from pipelines.data.shard import DataShard
 from pipelines.distil_settings import DistilConfig
@@ -68,6 +69,43 @@ def test_the_loss_is_a_share_of_each(weights: tuple[float, ...] | None) -> None:
     distance = distance_sum(output.logits, SURE, 2.0, None).item() * (1 if weights is None else weights[1])
     found = make_task("sequence-classification", loss, TaskSettings(distil=distil)).loss_sum(output, batch)
     assert found.item() == pytest.approx(0.75 * own + 0.25 * distance, rel=1e-12)
+
+
+def test_each_word_learns_from_its_label_and_from_what_the_teacher_said_of_it() -> None:
+    distil = DistilConfig(teacher="x", weight=0.25, temperature=2.0)
+    logits = torch.tensor([[[9.0, 9.0, 9.0], [0.5, 0.0, -1.0], [0.0, 2.0, 1.0]]], dtype=torch.float64)
+    gone = torch.full((1, 3), math.nan, dtype=torch.float64)
+    # The first sub-word has no label; of the last word the teacher said nothing.
+    labels = torch.tensor([[IGNORE, 1, 2]])
+    batch = {"labels": labels, TEACHER: torch.stack([gone, SURE, gone], 1)}
+    settings = TaskSettings(distil=distil)
+    found = make_task("token-classification", settings=settings).loss_sum(SimpleNamespace(logits=logits), batch)
+    first, last = (CrossEntropy().sum(logits[:, at], labels[:, at]).item() for at in (1, 2))
+    distance = distance_sum(logits[:, 1], SURE, 2.0, None).item()
+    assert found.item() == pytest.approx(0.75 * first + 0.25 * distance + last, rel=1e-12)
+
+
+def test_the_teacher_of_words_is_asked_for_the_words_that_both_read(tmp_path: Path) -> None:
+    labels = ["O", "B-PER"]
+    write_model(tmp_path / "model", layers=2)
+    options = make_task("token-classification").model_options(labels[::-1])
+    model = AutoModelForTokenClassification.from_pretrained(tmp_path / "model", **options).eval()
+    model.save_pretrained(tmp_path / "model")
+    rows = [TaggedSentence(("Ann", "left", "Rome"), ("B-PER", "O", "O"))]
+    distil = DistilConfig(teacher=str(tmp_path / "model"))
+    task = make_task("token-classification", settings=TaskSettings(distil=distil))
+    examples = task.encode(rows, task.load_processor(distil.teacher), labels, 64)
+    (learnt,) = task.taught(rows, examples, labels, 64)
+    (own,) = examples
+    with torch.no_grad():
+        truth = model(input_ids=torch.from_numpy(own.columns["input_ids"]).long()[None]).logits[0][:, [1, 0]].numpy()
+    there = own.columns["labels"] != IGNORE
+    assert np.allclose(learnt.columns[TEACHER][there], truth[there], atol=1e-6)
+    assert np.isnan(learnt.columns[TEACHER][~there]).all()
+    # A teacher that reads less says nothing of the words behind.
+    read = own.columns["labels"][: int(np.flatnonzero(there)[-1])]
+    (cut,) = task.taught(rows, examples, labels, len(read) + 1)
+    assert np.isfinite(cut.columns[TEACHER][there][:, 0]).tolist() == [True, True, False]
 
 
 # -- the teacher --------------------------------------------------------------------------------
@@ -145,7 +183,7 @@ def test_a_teacher_of_other_labels_is_told(teacher: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if not task.distils])
 def test_other_tasks_refuse_it(name: str) -> None:
-    with pytest.raises(UserError, match=rf"give a row one label, and {name} is none of them"):
+    with pytest.raises(UserError, match=rf"each word of it, one label, and {name} is none of them"):
         preflight(from_overrides([f"train.task={name}", "train.distil.teacher=x"]))
 
 

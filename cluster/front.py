@@ -1,0 +1,153 @@
+"""The front of an endpoint: its HTTP interface, and the batchers that all its workers share.
+
+requests --> Front: who? how often? how much? --> version --> Batcher --one pass--> Worker
+         <-----------------answers--------------                      --one pass--> Worker
+                                                          (again elsewhere where a worker is lost)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import AsyncGenerator, Sequence
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI, HTTPException
+
+from cluster.counting import asking
+from cluster.crowd import Crowd, Present
+from cluster.lanes import Served, WorkerLane, WorkerLanes
+from cluster.serve_options import ServeOptions
+from cluster.standing import look
+from cluster.worker import Refusal
+from pipelines.errors import UserError
+from pipelines.inference import registry
+from pipelines.inference.api import create_api
+from pipelines.inference.aside import BusyError
+from pipelines.inference.batcher import Overloaded
+from pipelines.inference.chat_turns import Begun
+from pipelines.inference.chat_writer import End, Message
+from pipelines.inference.explain import Explained
+from pipelines.inference.listener import Listener
+from pipelines.inference.masking.records import install
+from pipelines.inference.service import Answered, Limits
+from pipelines.versions.follower import Follower, open_first
+from pipelines.versions.golden import find_golden
+from pipelines.versions.switch import Switch
+from pipelines.watch.watch import Watch
+
+
+class Front:
+    """One replica; it computes nothing itself."""
+
+    # Ray Serve awaits it.
+    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:  # type: ignore[misc]
+        """
+        Args:
+            worker: the handle of the workers.
+            counter: the handle of what counts for all fronts, where anything is to be counted.
+        """
+        install(logging.getLogger())
+        self._options, self._worker = options, worker
+        settings, watch = options.settings, Watch()
+        self._crowd = Crowd(came=watch.worker_started)
+        self._lanes = lanes = WorkerLanes(worker, self._crowd, settings, watch)
+        first = await self._first(lanes)
+        # What may wait before a model has its turn is in it.
+        self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
+        self._following = None if options.follows is None else self._follow(options.follows, lanes)
+        self._app = create_api(
+            self._answer,
+            first.facts.predictor,
+            model=first.ref.name,
+            version=lambda: self._champion.ref.version,
+            limits=Limits(settings.max_inputs, settings.max_characters),
+            key_sha256=options.key_sha256,
+            access=options.access,
+            ask=None if counter is None else asking(counter),
+            hiding=options.hiding,
+            explain=self._explain if first.facts.explains else None,
+            write=self._write if first.facts.writes else None,
+            watch=watch,
+        )
+        ends = None if options.listen is None else options.listen.certificate_ends
+        watch.follow(partial(look, self._switch, lanes, self._crowd, settings, ends))
+        self._listener = None if options.listen is None else await Listener.open(self._app, options.listen)
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Ray Serve asks for the HTTP interface after `__init__`; its proxies ask it."""
+        return self._app
+
+    async def check_health(self) -> None:
+        """Ray Serve starts another front where this one hears nobody any more."""
+        if self._listener is not None and not self._listener.is_open:
+            raise RuntimeError("the endpoint no longer listens")
+
+    async def close(self) -> None:
+        """Take on nothing more, and answer what is under way."""
+        if self._listener is not None:
+            await self._listener.close()
+
+    async def present(self, worker: Present) -> tuple[str, ...]:
+        """A worker says that it is there; returns the models that it is to hold."""
+        return self._crowd.hear(worker)
+
+    async def served(self) -> Served:
+        return self._lanes.served
+
+    @property
+    def _champion(self) -> WorkerLane:
+        champion = self._switch.champion
+        assert isinstance(champion, WorkerLane)
+        return champion
+
+    async def _first(self, lanes: WorkerLanes) -> WorkerLane:
+        options = self._options
+        if options.follows is None:
+            return await lanes.open(registry.resolve(options.model, tracking_uri=options.tracking_uri))
+        lane = await open_first(options.follows, lanes)
+        assert isinstance(lane, WorkerLane)
+        return lane
+
+    def _follow(self, view: Any, lanes: WorkerLanes) -> asyncio.Task[None]:
+        settings, store = self._options.settings, self._options.tracking_uri
+        golden = partial(find_golden, file=settings.golden, tracking_uri=store)
+        follower = Follower(self._switch, view, lanes, golden, settings)
+        return asyncio.get_running_loop().create_task(follower.run())
+
+    async def _answer(self, inputs: list[Any]) -> Answered:
+        try:
+            return await self._switch.answer(inputs)
+        except Overloaded as error:
+            raise HTTPException(
+                503,
+                f"{error}, and this endpoint takes on no more than {self._options.settings.max_wait_seconds:g} s "
+                "(serve.max_wait_seconds): ask again later, or add replicas.",
+                headers={"Retry-After": str(math.ceil(error.seconds))},
+            ) from None
+
+    async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
+        found: Explained | Refusal = await self._worker.explain.remote(self._champion.ref.uri, given, target, steps)
+        if isinstance(found, Refusal):
+            raise _error(found)
+        return found
+
+    async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
+        pieces = self._worker.options(stream=True).write.remote(self._champion.ref.uri, messages, most)
+        ended = False
+        try:
+            async for piece in pieces:
+                if isinstance(piece, Refusal):
+                    raise _error(piece)
+                yield piece
+            ended = True
+        finally:
+            if not ended:
+                # Nobody listens any more.
+                pieces.cancel()
+
+
+def _error(refusal: Refusal) -> Exception:
+    return BusyError() if refusal.text is None else UserError(refusal.text)

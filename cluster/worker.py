@@ -1,0 +1,148 @@
+"""Where a served model computes: a replica that holds it, in as many versions as it is told to.
+
+front --compute(version, inputs)--> Worker: reader thread, model thread
+      <------what it holds---------        (every second)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayError
+from ray.serve.exceptions import RayServeException
+
+from cluster.crowd import TELL_EVERY, Present
+from cluster.serve_options import ServeOptions
+from pipelines.errors import UserError
+from pipelines.inference import registry
+from pipelines.inference.aside import BusyError
+from pipelines.inference.batcher import Computed
+from pipelines.inference.chat_turns import Begun, Write, in_threads
+from pipelines.inference.chat_writer import End, Message
+from pipelines.inference.explain import Explained
+from pipelines.inference.explain_api import Explain, in_turn
+from pipelines.inference.holder import Facts, Holder, Loaded
+from pipelines.inference.masking.records import install
+from pipelines.versions.outbox import told
+from pipelines.watch import baseline
+
+logger = logging.getLogger(__name__)
+
+FRONT = "Endpoint"
+PATIENCE = 10.0
+"""Seconds that a front may take to listen to a worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An error as a value: through Ray it would come with a traceback for its text, which may quote what was asked."""
+
+    text: str | None
+    """What to tell whoever asked; None where too many wait."""
+
+
+class Worker:
+    """One replica."""
+
+    # Ray Serve awaits it.
+    async def __init__(self, options: ServeOptions) -> None:  # type: ignore[misc]
+        # Whatever a library writes of a text: Ray Serve's handlers are there by now.
+        install(logging.getLogger())
+        context = serve.get_replica_context()
+        self._options, self._name = options, context.replica_id.unique_id
+        self._holder = Holder(self._load, name=self._name)
+        self._explains: dict[str, Explain] = {}
+        self._writes: dict[str, Write] = {}
+        self._failed: dict[str, str] = {}
+        uri = await asyncio.to_thread(self._usual)
+        try:
+            await self._holder.predictor(uri)
+        # Whoever asks for it is told; another version may do.
+        except Exception as error:
+            logger.warning("%s cannot be loaded: %s", uri, told(error))
+        self._front = serve.get_deployment_handle(FRONT, context.app_name)
+        self._telling = asyncio.get_running_loop().create_task(self._tell())
+
+    async def facts(self, uri: str) -> Facts:
+        """What an interface for a model needs to know."""
+        return await self._holder.facts(uri)
+
+    async def compute(self, uri: str, inputs: list[Any]) -> Computed:
+        """One pass through a model."""
+        return await self._holder.compute(uri, inputs)
+
+    async def explain(self, uri: str, given: Any, target: str | int | None, steps: int) -> Explained | Refusal:
+        if uri not in self._explains:
+            explainer = (await self._holder.predictor(uri)).explainer()
+            assert explainer is not None
+            self._explains.setdefault(uri, in_turn(explainer))
+        try:
+            return await self._explains[uri](given, target, steps)
+        except UserError as error:
+            return Refusal(str(error))
+        except BusyError:
+            return Refusal(None)
+
+    async def write(
+        self, uri: str, messages: Sequence[Message], most: int | None
+    ) -> AsyncGenerator[Begun | str | End | Refusal]:
+        if uri not in self._writes:
+            writer = (await self._holder.predictor(uri)).writer()
+            assert writer is not None
+            self._writes.setdefault(uri, in_threads(writer))
+        try:
+            async with contextlib.aclosing(self._writes[uri](messages, most)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except UserError as error:
+            yield Refusal(str(error))
+        except BusyError:
+            yield Refusal(None)
+
+    def _usual(self) -> str:
+        """The version that is served now, which after a change is another one than at the start."""
+        if (view := self._options.follows) is None:
+            return self._options.model
+        try:
+            wanted = view.read()
+        except UserError:
+            return self._options.model
+        return self._options.model if wanted.champion.version in wanted.refused else wanted.champion.uri
+
+    def _load(self, uri: str) -> Loaded:
+        # Here, so that only a worker's thread waits for it.
+        from pipelines.inference.predictors import load_predictor
+
+        folder, _ = registry.fetch(uri, tracking_uri=self._options.tracking_uri)
+        threads = max(1, math.floor(self._options.settings.cpus_per_replica))
+        return Loaded(load_predictor(folder, threads=threads), baseline.read(folder))
+
+    async def _tell(self) -> None:
+        """Say what is here, and hold what is wanted, for as long as this worker lives."""
+        while True:
+            # A front that begins anew, or that is busy, hears of it the next time.
+            with contextlib.suppress(RayError, RayServeException, TimeoutError):
+                present = Present(self._name, tuple(self._holder.held), self._failed)
+                await self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
+            await asyncio.sleep(TELL_EVERY)
+
+    async def _hold(self, wanted: Sequence[str]) -> None:
+        for uri in {*self._holder.held} - {*wanted}:
+            for kept in (self._explains, self._writes):
+                kept.pop(uri, None)
+            self._holder.drop(uri)
+        self._failed = {uri: why for uri, why in self._failed.items() if uri in wanted}
+        for uri in wanted:
+            if uri not in self._failed:
+                try:
+                    await self._holder.predictor(uri)
+                except Exception as error:
+                    # A model's own code may raise anything.
+                    self._failed[uri] = told(error)

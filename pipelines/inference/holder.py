@@ -1,0 +1,138 @@
+"""The models of one worker: read in one thread, computed in another, one pass at a time.
+
+inputs --> reader thread --> model thread --> outputs
+           (tokenises)       (one pass)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from pipelines.inference.batcher import Computed
+from pipelines.inference.pass_cost import TRIES, UNMEASURED, Measured, PassCost, fit, shapes, timed
+from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
+from pipelines.inference.rescue import each
+from pipelines.watch.baseline import Baseline
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What has to be known of a model to put an interface before it."""
+
+    predictor: type[Predictor]
+    cost: PassCost
+    """Of its passes, as measured on the worker that was asked."""
+    explains: bool
+    writes: bool
+    """Whether it writes chats."""
+    baseline: Baseline | None
+    """What its data were like, if that lies beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    predictor: Predictor
+    baseline: Baseline | None = None
+
+
+class Holder:
+    """Models by their addresses; several share the threads, so that they take no more of the machine than one."""
+
+    def __init__(self, load: Callable[[str], Loaded], *, name: str) -> None:
+        """
+        Args:
+            load: the model of an address; runs in a thread.
+            name: the worker's, which its answers tell.
+        """
+        self._load, self._name = load, name
+        self._held: dict[str, asyncio.Task[Loaded]] = {}
+        self._costs: dict[str, PassCost] = {}
+        self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="reader")
+        self._answering = ThreadPoolExecutor(1, thread_name_prefix="model")
+
+    @property
+    def held(self) -> list[str]:
+        """The addresses of the models that are ready."""
+        return [
+            uri for uri, task in self._held.items() if task.done() and not task.cancelled() and not task.exception()
+        ]
+
+    async def predictor(self, uri: str) -> Predictor:
+        """As `loaded`."""
+        return (await self.loaded(uri)).predictor
+
+    async def loaded(self, uri: str) -> Loaded:
+        """Loaded and warmed on the first call, while others go on answering.
+
+        Raises:
+            UserError: the model cannot be loaded. It is tried again on the next call.
+        """
+        task = self._held.get(uri)
+        if task is None or (task.done() and not _is_ready(task)):
+            task = self._held[uri] = asyncio.get_running_loop().create_task(self._ready(uri))
+        # Whoever asked first may go away; others wait for the same.
+        return await asyncio.shield(task)
+
+    def drop(self, uri: str) -> None:
+        """Forget a model; passes that it is in end first."""
+        if (task := self._held.pop(uri, None)) is not None:
+            task.cancel()
+        self._costs.pop(uri, None)
+
+    async def facts(self, uri: str) -> Facts:
+        loaded = await self.loaded(uri)
+        predictor = loaded.predictor
+        if uri not in self._costs:
+            cost = await self._measured(predictor) if isinstance(predictor, ReadingPredictor) else UNMEASURED
+            self._costs[uri] = cost
+        return Facts(
+            type(predictor),
+            self._costs[uri],
+            predictor.explainer() is not None,
+            predictor.writer() is not None,
+            loaded.baseline,
+        )
+
+    async def compute(self, uri: str, inputs: Sequence[Any]) -> Computed:
+        """One pass; an input on which the model fails fails alone."""
+        predictor, loop, begin = await self.predictor(uri), asyncio.get_running_loop(), time.perf_counter()
+        readings = await loop.run_in_executor(self._reading, lambda: each(predictor.read, inputs, num_characters))
+        read = [reading for reading in readings if reading is not None]
+        found = iter(await loop.run_in_executor(self._answering, _answered, predictor, read))
+        return Computed(
+            [None if reading is None else next(found) for reading in readings],
+            [0 if reading is None else reading.length for reading in readings],
+            time.perf_counter() - begin,
+            self._name,
+        )
+
+    async def _measured(self, predictor: ReadingPredictor) -> PassCost:
+        """In a few seconds, pass by pass, so that what others ask of this worker goes on between them."""
+        loop, found = asyncio.get_running_loop(), []
+        for reading, rows in await loop.run_in_executor(self._reading, shapes, predictor):
+            took = [await loop.run_in_executor(self._answering, timed, predictor, reading, rows) for _ in range(TRIES)]
+            found.append(Measured(rows, reading.length, median(took)))
+        return fit(found)
+
+    async def _ready(self, uri: str) -> Loaded:
+        loop = asyncio.get_running_loop()
+        loaded = await loop.run_in_executor(self._loading, self._load, uri)
+        predictor = loaded.predictor
+        # The first pass is slow; better now than in somebody's request.
+        await loop.run_in_executor(self._answering, predictor.predict, [predictor.hello])
+        return loaded
+
+
+def _is_ready(task: asyncio.Task[Loaded]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _answered(predictor: Predictor, readings: list[Reading]) -> list[Any | None]:
+    return each(predictor.answer, readings, lambda reading: num_characters(reading.given))

@@ -1,0 +1,40 @@
+"""A model with fewer blocks learns again on real actors, and what became of it is told."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from jobs.prune import app
+from pipelines.inference.predictors import load_predictor
+from tests.tiny import write_data
+from tests.unit.pipelines.compress.test_layers import tagger
+
+pytestmark = [pytest.mark.timeout(400), pytest.mark.usefixtures("ray_session")]
+
+
+def test_a_pruned_model_learns_again_and_is_held_against_the_whole_one(tmp_path: Path) -> None:
+    folder, data, out = tagger(tmp_path / "model", layers=3), write_data(tmp_path / "data"), tmp_path / "out"
+    asked = [
+        str(folder), str(data), "--out", str(out), "--most-lost", "100", "--json", "train.epochs=1", "data.shards=1",
+        "plan.stages=2", "plan.cpus_per_stage=0.25", f"track.uri=sqlite:///{tmp_path}/mlflow.db",
+        "track.system_metrics=false",
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, [*asked, "--layers", "2"])
+    assert done.exit_code == 0, done.output
+    report = json.loads((out / "report.json").read_text())
+    assert [one["form"]["name"] for one in report["verdicts"]] == ["pruned", "recovered"]
+    assert (len(report["layers"]["kept"]), report["accepted"]) == (2, True)
+    assert report["verdicts"][1]["size"] < 1
+    assert (out / "pruned.png").stat().st_size > 1000
+    assert load_predictor(out / "run" / "model", threads=1)
+    # What is there already is not done again, and another wish is refused.
+    before = (out / "run" / "summary.json").stat().st_mtime_ns
+    assert CliRunner().invoke(app, [*asked, "--layers", "2"]).exit_code == 0
+    assert (out / "run" / "summary.json").stat().st_mtime_ns == before
+    other = CliRunner().invoke(app, [*asked, "--layers", "1"])
+    assert other.exit_code == 2
+    assert "is of another pruning" in other.output
