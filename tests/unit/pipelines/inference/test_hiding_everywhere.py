@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 from pipelines.inference.access import Access
 from pipelines.inference.api import create_api
 from pipelines.inference.audit import logger
+from pipelines.inference.chat_turns import in_threads
 from pipelines.inference.chat_writer import End, Message, Say
 from pipelines.inference.entities import Entity
 from pipelines.inference.entity_predictor import Entities, EntityPredictor
@@ -25,6 +26,7 @@ from pipelines.inference.masking.tokens import new_key, read_key
 from pipelines.inference.predictor import Text
 from pipelines.inference.service import Limits
 from pipelines.serve_settings import MaskConfig
+from pipelines.watch.watch import Watch
 from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(60)
@@ -94,7 +96,7 @@ def client(key_file: Path, audit: Path) -> Iterator[TestClient]:
     app = create_api(
         by_version(answer), EntityPredictor, model="m", version=lambda: "1", limits=Limits(4, 400), key_sha256=None,
         access=Access(audit=str(audit)), hiding=Hiding.of(MaskConfig(key_file=str(key_file))), explain=explain,
-        writer=Echo(),
+        write=in_threads(Echo()), watch=Watch(),
     )  # fmt: skip
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
@@ -205,6 +207,7 @@ def test_nothing_of_anybody_is_logged_counted_or_written_down(
         for content in (TEXT, json.dumps(TEXT), json.dumps({"inputs": {MAIL: PHONE}, "input": NAME, NAME: [TEXT]})):
             codes.add(client.post(path, content=content, headers=JSON).status_code)
     assert codes == {200, 404, 413, 422, 500}
+    assert "motley_requests_total" in client.get("/metrics").raise_for_status().text
     texts = [client.get(path).text for path in ("/metrics", "/v1/about", "/openapi.json", "/v1/models", "/v2/models/m")]
     printed = capfd.readouterr()
     texts += [audit.read_text(), printed.out, printed.err]
@@ -214,5 +217,5 @@ def test_nothing_of_anybody_is_logged_counted_or_written_down(
     assert {"The model failed: RuntimeError.", "The model failed on a chat: RuntimeError."} <= {
         record.getMessage() for record in records
     }
-    assert len(audit.read_text().splitlines()) == 5 * 5 * 5 + 6 * 3 + 5
+    assert len(audit.read_text().splitlines()) == 5 * 5 * 5 + 6 * 3 + 6
     assert [(one, text[:200]) for text in texts for one in PERSONAL if one in text] == []
