@@ -86,6 +86,7 @@ class WorkerLanes:
             most=settings.max_batch_size,
             wait=settings.batch_wait_ms / 1000,
             patience=settings.max_wait_seconds,
+            ahead=None if settings.scale is None else settings.scale.wait,
             workers=lambda: len(self._crowd.present),
             told=lambda done: self._passed(ref, done),
             lost=lambda _: self._lost(),

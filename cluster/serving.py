@@ -50,7 +50,7 @@ def _scaled(settings: ServeConfig) -> dict[str, Any]:
             "min_replicas": scale.least,
             "initial_replicas": max(1, scale.least),
             "max_replicas": scale.most,
-            # A worker has one pass at a time, and gets a second one only when the next could take no more.
+            # A worker has one pass at a time, and is sent a second one only when more waits than may.
             "target_ongoing_requests": 1,
             "upscale_delay_s": scale.up_after,
             "downscale_delay_s": scale.down_after,

@@ -93,6 +93,8 @@ class ScaleConfig(Section):
     least: int = Field(default=1, ge=0)
     """With 0 the endpoint answers from an idle cluster after the time that a worker needs to start."""
     most: int = Field(ge=1)
+    wait: float = Field(default=0.1, gt=0)
+    """Seconds of work that may wait for each worker; where more does, there are too few of them."""
     up_after: float = Field(default=5, gt=0)
     """Seconds of more work than the workers can do after which there are more of them."""
     down_after: float = Field(default=60, gt=0)

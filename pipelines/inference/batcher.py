@@ -93,6 +93,7 @@ class Batcher:
         most: int,
         wait: float,
         patience: float,
+        ahead: float | None = None,
         workers: Callable[[], int] = lambda: 1,
         told: Callable[[Pass], None] = lambda _: None,
         lost: Callable[[int], None] = lambda _: None,
@@ -103,11 +104,13 @@ class Batcher:
             wait: seconds that a request waits at most for others when a worker is free. Never longer than starting a
                 pass takes: more is not to be saved.
             patience: seconds of work that may wait; what comes then is refused.
+            ahead: seconds of work for each worker that wait before one is sent a pass beside the one that it has, for
+                whoever counts passes to see how much there is to do; where passes would stay full when left out.
             workers: how many there are now.
             told: of every pass that was computed.
             lost: of every worker that ended in a pass, with the number of its inputs.
         """
-        self._run, self._cost, self._patience = run, cost, patience
+        self._run, self._cost, self._patience, self._ahead = run, cost, patience, ahead
         self._workers, self._told, self._lost = workers, told, lost
         self._wait = min(wait, cost.fixed)
         self._former = Former(cost, most=most)
@@ -181,8 +184,12 @@ class Batcher:
         workers = max(1, self._workers())
         if self._out < workers:
             return len(self._former) > 0
+        if self._out >= 2 * workers:
+            return False
+        if self._ahead is not None:
+            return self.seconds_waiting >= self._ahead
         # A worker that begins its next pass at once loses nothing, where so much waits that passes stay well filled.
-        return self._out < 2 * workers and self._former.num_passes >= ENOUGH * workers
+        return self._former.num_passes >= ENOUGH * workers
 
     def _send_one(self) -> None:
         taken = [self._open.pop(number) for number in self._former.take()]

@@ -121,6 +121,26 @@ def test_a_busy_worker_gets_a_second_pass_when_much_waits() -> None:
     assert asyncio.run(ask()) == [["a"], ["b", "c"]]
 
 
+def test_where_more_waits_than_may_a_busy_worker_is_sent_a_second_pass_at_once() -> None:
+    async def ask() -> list[list[str]]:
+        workers = Workers(closed=True)
+        made = workers.batcher(ahead=15)
+        tasks = [await asked(made, Text("a"))]
+        await workers.begun.acquire()
+        # 10 to start a pass, and 3 for this.
+        tasks.append(await asked(made, Text("b")))
+        await asyncio.sleep(0)
+        assert len(workers.passes) == 1
+        tasks.append(await asked(made, Text("c")))
+        await workers.begun.acquire()
+        there = list(workers.passes)
+        workers.let_pass(9)
+        await asyncio.gather(*tasks)
+        return there
+
+    assert asyncio.run(ask()) == [["a"], ["b", "c"]]
+
+
 def test_what_a_lost_worker_had_is_computed_again() -> None:
     lost = list[int]()
 
