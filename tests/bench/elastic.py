@@ -14,17 +14,12 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-import httpx
 from mlflow import MlflowClient
 
-from cluster.endpoint import options, running
 from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
 from pipelines.config import Config, TrackConfig
@@ -33,64 +28,11 @@ from pipelines.serve_settings import ScaleConfig, ServeConfig, TrialConfig
 from pipelines.versions.registry_view import RegistryView
 from tests.bench.servers.texts import mixed_texts
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
-from tests.cluster.loads import until, workers
+from tests.cluster.loads import Answer, Load, served, until, workers
 
 PICTURE = ROOT / "docs" / "pictures" / "elastic.png"
 CLIENTS = 12
 HEAD = ["what happened", "at s", "until it held, s", "answered in that time", "failed", "p50, ms", "longest, ms"]
-
-
-@dataclass(frozen=True)
-class Answer:
-    at: float
-    """Seconds since the load began."""
-    took: float
-    status: int | str
-    version: str
-
-
-class Clients:
-    """They ask one text after the other until they are told to stop."""
-
-    def __init__(self, url: str, texts: list[str], *, count: int = CLIENTS) -> None:
-        self.answers: list[Answer] = []
-        self._url, self._texts, self._over = url, texts, threading.Event()
-        self._begin = time.perf_counter()
-        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(count)]
-
-    def __enter__(self) -> Clients:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: Any) -> None:
-        self._over.set()
-        for thread in self._threads:
-            thread.join()
-
-    @property
-    def now(self) -> float:
-        return time.perf_counter() - self._begin
-
-    def _ask(self, number: int) -> None:
-        with httpx.Client(base_url=self._url, timeout=120, trust_env=False) as client:
-            turn = number
-            while not self._over.is_set():
-                begin, turn = self.now, turn + CLIENTS
-                status: int | str
-                version = ""
-                try:
-                    answer = client.post("/v1/predict", json={"inputs": self._texts[turn % len(self._texts)]})
-                    status, version = answer.status_code, answer.json().get("version", "")
-                except (httpx.HTTPError, ValueError) as error:
-                    status = type(error).__name__
-                self.answers.append(Answer(self.now, self.now - begin, status, version))
-
-
-@contextmanager
-def served(model: str, config: Config) -> Iterator[str]:
-    with running(options(config, model, key=None), config.serve) as url:
-        yield url
 
 
 def main() -> int:
@@ -146,7 +88,7 @@ def versions(given: argparse.Namespace, place: Path, texts: list[str]) -> tuple[
     config = Config(serve=settings, track=TrackConfig(uri=store))
     view = RegistryView.of("ner", config)
     rows = []
-    with served("models:/ner@champion", config) as url, Clients(url, texts) as load:
+    with served("models:/ner@champion", config) as url, Load(url, clients=CLIENTS, inputs=texts) as load:
 
         def answered_by(version: str) -> bool:
             return bool(load.answers) and load.answers[-1].version == version
@@ -185,7 +127,7 @@ def scaling(given: argparse.Namespace, texts: list[str]) -> tuple[list[tuple[flo
     over = threading.Event()
     with served(str(given.model), config) as url:
         until(lambda: not workers(), 120)
-        load = Clients(url, texts)
+        load = Load(url, clients=CLIENTS, inputs=texts)
 
         def watch() -> None:
             while not over.wait(0.25):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -30,14 +31,28 @@ def served(model: str, config: Config) -> Iterator[str]:
         serve.shutdown()
 
 
+@dataclass(frozen=True)
+class Answer:
+    at: float
+    """Seconds since the load began."""
+    took: float
+    status: int | str
+    """Of HTTP, or the name of the error that there was instead."""
+    version: str
+
+
 class Load:
     """Some clients who ask until they are told to stop; what they were answered."""
 
-    def __init__(self, url: str, *, clients: int) -> None:
-        self.statuses: list[int | str] = []
-        self.versions: list[str] = []
-        self._url, self._over = url, threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
+    def __init__(self, url: str, *, clients: int, inputs: Sequence[str | list[str]] = (TEXTS,)) -> None:
+        """
+        Args:
+            inputs: of the requests, which the clients take in turn.
+        """
+        self.answers: list[Answer] = []
+        self._url, self._inputs, self._clients = url, inputs, clients
+        self._over, self._begin = threading.Event(), time.perf_counter()
+        self._threads = [threading.Thread(target=self._ask, args=(n,)) for n in range(clients)]
 
     def __enter__(self) -> Load:
         for thread in self._threads:
@@ -47,22 +62,35 @@ class Load:
     def __exit__(self, *_: Any) -> None:
         self._over.set()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(120)
 
-    def _ask(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=60, trust_env=False) as client:
-            while not self._over.is_set():
-                try:
-                    answer = client.post("/v1/predict", json={"inputs": TEXTS})
-                    self.versions.append(answer.json().get("version", ""))
-                    self.statuses.append(answer.status_code)
-                except httpx.HTTPError as error:
-                    self.statuses.append(type(error).__name__)
+    @property
+    def now(self) -> float:
+        """Seconds since the load began."""
+        return time.perf_counter() - self._begin
+
+    @property
+    def statuses(self) -> set[int | str]:
+        return {one.status for one in self.answers}
 
     def answered(self, more: int) -> None:
         """Returns when so many more have been."""
-        wanted = len(self.statuses) + more
-        until(lambda: len(self.statuses) >= wanted)
+        wanted = len(self.answers) + more
+        until(lambda: len(self.answers) >= wanted)
+
+    def _ask(self, turn: int) -> None:
+        with httpx.Client(base_url=self._url, timeout=120, trust_env=False) as client:
+            while not self._over.is_set():
+                begin = self.now
+                status: int | str
+                version = ""
+                try:
+                    answer = client.post("/v1/predict", json={"inputs": self._inputs[turn % len(self._inputs)]})
+                    status, version = answer.status_code, answer.json().get("version", "")
+                except (httpx.HTTPError, ValueError) as error:
+                    status = type(error).__name__
+                self.answers.append(Answer(self.now, self.now - begin, status, version))
+                turn += self._clients
 
 
 def until(true: Callable[[], bool], seconds: float = 90) -> None:
