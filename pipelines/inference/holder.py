@@ -11,11 +11,10 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 from pipelines.inference.batcher import Computed
-from pipelines.inference.pass_cost import TRIES, UNMEASURED, Measured, PassCost, fit, shapes, timed
+from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
 from pipelines.watch.baseline import Baseline
@@ -114,12 +113,13 @@ class Holder:
         )
 
     async def _measured(self, predictor: ReadingPredictor) -> PassCost:
-        """In a few seconds, pass by pass, so that what others ask of this worker goes on between them."""
-        loop, found = asyncio.get_running_loop(), []
-        for reading, rows in await loop.run_in_executor(self._reading, shapes, predictor):
-            took = [await loop.run_in_executor(self._answering, timed, predictor, reading, rows) for _ in range(TRIES)]
-            found.append(Measured(rows, reading.length, median(took)))
-        return fit(found)
+        """Pass by pass, so that what others ask of this worker goes on between them."""
+        loop = asyncio.get_running_loop()
+
+        async def one(reading: Reading, rows: int) -> float:
+            return await loop.run_in_executor(self._answering, timed, predictor, reading, rows)
+
+        return await measure(await loop.run_in_executor(self._reading, shapes, predictor), one)
 
     async def _ready(self, uri: str) -> Loaded:
         loop = asyncio.get_running_loop()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -15,6 +15,9 @@ from pipelines.inference.predictor import TOKENS_PER_PASS, Reading, ReadingPredi
 LENGTHS = (8, 32, 128, 512)
 ROWS = (1, 2, 4, 8, 16, 32)
 TRIES = 3
+LONG = 0.5
+"""Seconds for a shape: it is not tried again after them, and larger passes of its length, which cost as much for each
+sub-word, are left out. Whoever waits for an answer meanwhile would wait for these, too."""
 NEARLY = 1.05
 """Passes that take no more than this for each sub-word, as a multiple of the least, are as good as the best."""
 
@@ -86,6 +89,26 @@ def shapes(predictor: ReadingPredictor) -> list[tuple[Reading, int]]:
             continue
         found += [(reading, rows) for rows in ROWS if rows * reading.length <= TOKENS_PER_PASS]
     return found
+
+
+async def measure(some: Sequence[tuple[Reading, int]], timed: Callable[[Reading, int], Awaitable[float]]) -> PassCost:
+    """The cost by passes of these shapes, as `shapes` orders them; of each the median of some tries.
+
+    Args:
+        timed: the seconds that such a pass takes.
+    """
+    found: list[Measured] = []
+    longest = 0
+    for reading, rows in some:
+        if reading.length == longest:
+            continue
+        took: list[float] = []
+        while len(took) < TRIES and sum(took) < LONG:
+            took.append(await timed(reading, rows))
+        found.append(Measured(rows, reading.length, median(took)))
+        if median(took) > LONG:
+            longest = reading.length
+    return fit(found)
 
 
 def timed(

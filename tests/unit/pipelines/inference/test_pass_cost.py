@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from pipelines.inference.entity_predictor import EntityPredictor
-from pipelines.inference.pass_cost import ROWS, Measured, PassCost, best_tokens, fit, shapes, timed
+from pipelines.inference.pass_cost import (
+    LONG,
+    ROWS,
+    TRIES,
+    Measured,
+    PassCost,
+    best_tokens,
+    fit,
+    measure,
+    shapes,
+    timed,
+)
+from pipelines.inference.predictor import Reading
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -49,3 +62,18 @@ def test_passes_are_timed_as_long_as_the_model_reads(tiny_model_folder: Path) ->
     # It reads 32 sub-words in one piece.
     assert {length for _, length in asked} == {8, 32}
     assert {rows for rows, _ in asked} == set(ROWS)
+
+
+def test_long_passes_are_tried_once_and_larger_ones_left_out() -> None:
+    asked: list[tuple[int, int]] = []
+
+    async def took(reading: Reading, rows: int) -> float:
+        asked.append((reading.length, rows))
+        return 1e-3 * rows * reading.length
+
+    short, long = Reading("", ("",), 8), Reading("", ("",), 512)
+    cost = asyncio.run(measure([(short, 1), (short, 2), (long, 1), (long, 2), (long, 4)], took))
+    # 512 sub-words take longer than LONG.
+    assert LONG < 0.512
+    assert asked == [(8, 1)] * TRIES + [(8, 2)] * TRIES + [(512, 1)]
+    assert cost.per_token == pytest.approx(1e-3)
