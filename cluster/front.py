@@ -22,10 +22,8 @@ from cluster.lanes import Served, WorkerLane, WorkerLanes
 from cluster.serve_options import ServeOptions
 from cluster.standing import look
 from cluster.worker import Refusal
-from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
-from pipelines.inference.aside import BusyError
 from pipelines.inference.batcher import Overloaded
 from pipelines.inference.chat_turns import Begun
 from pipelines.inference.chat_writer import End, Message
@@ -131,7 +129,7 @@ class Front:
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
         found: Explained | Refusal = await self._worker.explain.remote(self._champion.ref.uri, given, target, steps)
         if isinstance(found, Refusal):
-            raise _error(found)
+            raise found.error
         return found
 
     async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
@@ -140,14 +138,10 @@ class Front:
         try:
             async for piece in pieces:
                 if isinstance(piece, Refusal):
-                    raise _error(piece)
+                    raise piece.error
                 yield piece
             ended = True
         finally:
             if not ended:
                 # Nobody listens any more.
                 pieces.cancel()
-
-
-def _error(refusal: Refusal) -> Exception:
-    return BusyError() if refusal.text is None else UserError(refusal.text)

@@ -71,7 +71,7 @@ class WorkerLanes:
         self._crowd.want(ref.uri)
         try:
             # Of a worker that starts for it, where there is none.
-            facts: Facts = await self._worker.facts.remote(ref.uri)
+            facts: Facts = await self._asked(self._worker.facts.remote(ref.uri))
             while not self._crowd.all_hold(ref.uri):
                 if (why := self._crowd.reason(ref.uri)) is not None:
                     raise UserError(why)
@@ -95,6 +95,15 @@ class WorkerLanes:
         self.opened.append(lane)
         self._watch.serves(ref.version, facts.baseline)
         return lane
+
+    async def _asked(self, answer: Any) -> Any:
+        """What a worker answers; what is meant for people without the traceback that Ray adds."""
+        try:
+            return await answer
+        except RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise UserError(str(error.cause)) from None
+            raise
 
     async def close(self, lane: Lane) -> None:
         """The workers hear of it within a second."""

@@ -12,7 +12,7 @@ import logging
 import math
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from ray import serve
 from ray.exceptions import RayError
@@ -42,10 +42,31 @@ PATIENCE = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An error as a value: through Ray it would come with a traceback for its text, which may quote what was asked."""
+    """An error as a value: raised, it would be logged and sent with a traceback, which may quote what was asked."""
 
-    text: str | None
-    """What to tell whoever asked; None where too many wait."""
+    why: Literal["asked wrongly", "busy", "failed"]
+    text: str = ""
+    """What to tell whoever asked wrongly."""
+
+    @classmethod
+    def of(cls, error: Exception) -> Refusal:
+        if isinstance(error, UserError):
+            return cls("asked wrongly", str(error))
+        if isinstance(error, BusyError):
+            return cls("busy")
+        logger.error("The model failed: %s.", type(error).__name__)
+        return cls("failed")
+
+    @property
+    def error(self) -> Exception:
+        """As whoever asked the model itself would meet it."""
+        match self.why:
+            case "asked wrongly":
+                return UserError(self.text)
+            case "busy":
+                return BusyError()
+            case "failed":
+                return RuntimeError("a worker failed")
 
 
 class Worker:
@@ -61,6 +82,7 @@ class Worker:
         self._explains: dict[str, Explain] = {}
         self._writes: dict[str, Write] = {}
         self._failed: dict[str, str] = {}
+        self._loading: dict[str, asyncio.Task[None]] = {}
         uri = await asyncio.to_thread(self._usual)
         try:
             await self._holder.predictor(uri)
@@ -85,10 +107,8 @@ class Worker:
             self._explains.setdefault(uri, in_turn(explainer))
         try:
             return await self._explains[uri](given, target, steps)
-        except UserError as error:
-            return Refusal(str(error))
-        except BusyError:
-            return Refusal(None)
+        except Exception as error:
+            return Refusal.of(error)
 
     async def write(
         self, uri: str, messages: Sequence[Message], most: int | None
@@ -101,10 +121,8 @@ class Worker:
             async with contextlib.aclosing(self._writes[uri](messages, most)) as pieces:
                 async for piece in pieces:
                     yield piece
-        except UserError as error:
-            yield Refusal(str(error))
-        except BusyError:
-            yield Refusal(None)
+        except Exception as error:
+            yield Refusal.of(error)
 
     def _usual(self) -> str:
         """The version that is served now, which after a change is another one than at the start."""
@@ -130,19 +148,24 @@ class Worker:
             # A front that begins anew, or that is busy, hears of it the next time.
             with contextlib.suppress(RayError, RayServeException, TimeoutError):
                 present = Present(self._name, tuple(self._holder.held), self._failed)
-                await self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
+                self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
             await asyncio.sleep(TELL_EVERY)
 
-    async def _hold(self, wanted: Sequence[str]) -> None:
+    def _hold(self, wanted: Sequence[str]) -> None:
+        """Drop what is not wanted any more, and begin to load what is: this worker goes on saying that it is there."""
         for uri in {*self._holder.held} - {*wanted}:
             for kept in (self._explains, self._writes):
                 kept.pop(uri, None)
             self._holder.drop(uri)
         self._failed = {uri: why for uri, why in self._failed.items() if uri in wanted}
-        for uri in wanted:
-            if uri not in self._failed:
-                try:
-                    await self._holder.predictor(uri)
-                except Exception as error:
-                    # A model's own code may raise anything.
-                    self._failed[uri] = told(error)
+        for uri in {*wanted} - {*self._holder.held, *self._failed, *self._loading}:
+            self._loading[uri] = asyncio.get_running_loop().create_task(self._bring(uri))
+
+    async def _bring(self, uri: str) -> None:
+        try:
+            await self._holder.predictor(uri)
+        except Exception as error:
+            # A model's own code may raise anything.
+            self._failed[uri] = told(error)
+        finally:
+            del self._loading[uri]

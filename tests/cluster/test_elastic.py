@@ -72,6 +72,12 @@ def test_no_request_fails_when_versions_change_and_one_that_is_no_good_never_ans
         (folder / "task.json").write_text('{"task": "masked-lm"}')
         register(folder, name="tiny", alias="champion", run_id=run, tags={}, tracking_uri=store)
         until(lambda: "3" in view.read().refused)
+        # One that no worker can load.
+        (folder / "task.json").unlink()
+        (folder / "model.safetensors").write_bytes(b"broken")
+        register(folder, name="tiny", alias="champion", run_id=run, tags={}, tracking_uri=store)
+        until(lambda: "4" in view.read().refused)
+        assert "Traceback" not in view.read().refused["4"]
         load.answered(10)
         health = httpx.get(f"{url}/healthz", trust_env=False).json()
     assert load.statuses == {200}
