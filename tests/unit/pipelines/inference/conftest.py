@@ -16,6 +16,7 @@ from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from transformers import BertConfig, BertForTokenClassification, PreTrainedTokenizerFast
 
+from pipelines.inference.masking.tokens import new_key
 from pipelines.inference.service import Answer, Answered
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
@@ -90,3 +91,11 @@ def by_version(answer: Callable[[list[Any]], Awaitable[list[Any | None]]], versi
         return Answered(version, await answer(inputs))
 
     return answered
+
+
+@pytest.fixture
+def key_file(tmp_path: Path) -> Path:
+    """With the key of reversible tokens."""
+    path = tmp_path / "mask.key"
+    path.write_text(new_key())
+    return path

@@ -15,7 +15,7 @@ from pipelines.inference.entities import Entity
 from pipelines.inference.entity_predictor import Entities, EntityPredictor
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.masking.replacing import unmask
-from pipelines.inference.masking.tokens import new_key, read_key
+from pipelines.inference.masking.tokens import read_key
 from pipelines.inference.service import Limits
 from pipelines.serve_settings import MaskConfig
 from tests.unit.pipelines.inference.conftest import by_version
@@ -29,13 +29,6 @@ async def answer(inputs: list[Any]) -> list[Any | None]:
     """Ann Lee is a person, and her address an organisation: a model may well say so."""
     found = [Entity("PER", 0, 7, "Ann Lee", 0.9), Entity("ORG", 20, 35, "ann@example.org", 0.8)]
     return [Entities(found) for _ in inputs]
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "mask.key"
-    path.write_text(new_key())
-    return path
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from pipelines.inference.explain import Explained, Token
 from pipelines.inference.faithfulness import Faithfulness
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.masking.replacing import unmask
-from pipelines.inference.masking.tokens import new_key, read_key
+from pipelines.inference.masking.tokens import read_key
 from pipelines.inference.predictor import Text
 from pipelines.inference.service import Limits
 from pipelines.serve_settings import MaskConfig
@@ -71,13 +71,6 @@ class Echo:
         if "fail" in "".join(map(chr, prompt)):
             raise RuntimeError("".join(map(chr, prompt)))
         return End(True, len(prompt) + 1)
-
-
-@pytest.fixture
-def key_file(tmp_path: Path) -> Path:
-    path = tmp_path / "mask.key"
-    path.write_text(new_key())
-    return path
 
 
 @pytest.fixture
