@@ -78,7 +78,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@$(BIN)/python -m tests.bench.schedules
 	@$(BIN)/python -m tests.bench.masking
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.pruning $(MODEL) --data $(DATA)
-	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --texts $(DATA)/test.conll
+	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --data $(DATA)
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.elastic $(MODEL) --texts $(DATA)/test.conll
 
 install: $(INSTALLED) ## the environment .venv alone

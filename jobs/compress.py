@@ -29,13 +29,20 @@ def main(
         str | None,
         typer.Option(metavar="TEXTS", help="Drop sub-words that no row of this file, or folder, uses."),
     ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROWS", help="By this file's, or folder's, rows OpenVINO's form is scaled; default: train."
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="With how many they are timed: as many as a replica has.")] = 1,
     alias: Annotated[
         str, typer.Option(help="Of a registered model, what the chosen form's version is called.")
     ] = "small",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
-    """Write the model as a graph for ONNX Runtime, in float32 and in int8; score and time them beside the model.
+    """Write the model as a graph for ONNX Runtime, in float32 and in int8, and in int8 for OpenVINO where that is
+    installed; score and time them beside the model.
 
     A form is accepted if it loses no more than --most-lost and is faster or smaller on this machine. The fastest of
     those is registered as a new version of the model, if that is a registered one; jobs.serve takes it like any other.
@@ -47,6 +54,7 @@ def main(
     # Imported here so that --help and a wrong setting answer at once.
     from rich.console import Console
 
+    from pipelines.compress.calibrated import calibration_source
     from pipelines.compress.compress import compress
     from pipelines.compress.lineage import register_form
     from pipelines.compress.show import draw, table_of
@@ -57,11 +65,11 @@ def main(
 
     store, console = tracking_uri(settings.track), Console(stderr=True)
     folder, _ = registry.fetch(model, tracking_uri=store)
-    source = sources(settings.data, needed=split)[split]
+    splits = sources(settings.data, needed=split)
     texts = None if trim_vocabulary is None else train_source(trim_vocabulary)
     found = compress(
-        folder, out, source=source, split=split, data=settings.data, threads=threads, most_lost=most_lost / 100,
-        tell=console.print, texts=texts,
+        folder, out, source=splits[split], split=split, data=settings.data, threads=threads, most_lost=most_lost / 100,
+        tell=console.print, texts=texts, calibration=calibration_source(calibrate, splits, console.print),
     )  # fmt: skip
     draw(out / "forms.png", found)
     report = json.dumps(found.to_json(), indent=2)

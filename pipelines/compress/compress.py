@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pipelines.compress.calibrated import quantise_calibrated
 from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
 from pipelines.compress.trial import Form, measure_forms
@@ -14,7 +15,7 @@ from pipelines.compress.trim import Trimmed, trim
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
 
-PLAIN, TRIMMED, GRAPH, INT8 = "fp32", "trimmed", "graph", "int8"
+PLAIN, TRIMMED, GRAPH, INT8, OPENVINO = "fp32", "trimmed", "graph", "int8", "openvino"
 FASTER = 1.05
 """Less than this is noise."""
 
@@ -69,17 +70,19 @@ def compress(
     most_lost: float,
     tell: Callable[[str], None],
     texts: str | None = None,
+    calibration: str | None = None,
 ) -> Compressed:
-    """Write a graph and an int8 graph of the model in `folder` to folders in `out`, and measure all three.
+    """Write a graph and int8 graphs of the model in `folder` to folders in `out`, and measure them beside it.
 
     Args:
         most_lost: of the score, as a share of 1: a form that loses more is not accepted.
         texts: rows of the task's kind, by whose sub-words the vocabulary is trimmed first; the graphs are of that then.
+        calibration: rows of the task's kind, by which the int8 graph for OpenVINO is scaled; there is none without.
 
     Raises:
         UserError: the model cannot be a graph, or the data cannot be used.
     """
-    wanted = [GRAPH, INT8] if texts is None else [TRIMMED, GRAPH, INT8]
+    wanted = [*([] if texts is None else [TRIMMED]), GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
     for name in wanted:
         if (out / name).exists():
             raise UserError(f"{out / name} exists: remove it, or give another folder with --out.")
@@ -92,6 +95,9 @@ def compress(
     export(folder if left is None else out / TRIMMED, out / GRAPH)
     tell("quantising it to int8")
     quantise(out / GRAPH, out / INT8)
+    if calibration is not None:
+        tell("measuring activations for OpenVINO's int8")
+        quantise_calibrated(out / GRAPH, out / OPENVINO, source=calibration, data=data)
     tell("scoring and timing")
     folders = {PLAIN: folder} | {name: out / name for name in wanted}
     plain, *others = measure_forms(folders, source=source, split=split, data=data, threads=threads)

@@ -16,7 +16,7 @@ from pipelines.data.read import read_split
 from pipelines.errors import UserError
 from pipelines.evaluate.evaluation import Answered
 from pipelines.inference.files import refuse_pickle
-from pipelines.inference.network import GRAPH, Network, OnnxNetwork
+from pipelines.inference.network import GRAPH, Network, read_graph
 from pipelines.model.load import load_model
 from pipelines.model.pretrained import positions
 from pipelines.tasks import make_task
@@ -35,6 +35,21 @@ def labels_of(folder: Path) -> list[str]:
     return [names[i] for i in range(len(names))]
 
 
+def check_labels(found: frozenset[str], known: Sequence[str], *, source: str, split: str) -> None:
+    """
+    Args:
+        known: the model's; empty where it has none.
+
+    Raises:
+        UserError: the split holds others.
+    """
+    if unknown := sorted(found.difference(known)) if known else []:
+        raise UserError(
+            f"The {split} split of {source} holds labels that the model does not know: {', '.join(unknown[:10])} (it "
+            f"knows {', '.join(known[:20])}). Correct or remove them, or give the data that belongs to the model."
+        )
+
+
 def network_in(folder: Path, task: Task, labels: Sequence[str], device: Device) -> tuple[Network, int]:
     """The model in a folder, or its graph where there is one, and how many sub-words it reads in one piece.
 
@@ -46,7 +61,7 @@ def network_in(folder: Path, task: Task, labels: Sequence[str], device: Device) 
     if (folder / GRAPH).is_file():
         if device.kind.type != "cpu":
             raise UserError(f"{folder} holds a graph for CPUs: leave out --gpus, or take the model it was made of.")
-        graph = OnnxNetwork(folder, threads=torch.get_num_threads())
+        graph = read_graph(folder, threads=torch.get_num_threads())
         return graph, graph.longest
     options = task.model_options(labels)
     model = load_model(str(folder), auto_class=task.auto_class, dtype="float32", seed=0, **options).eval()
@@ -80,11 +95,7 @@ def answer(
     model, reads = network_in(folder, task, labels, device)
     processor = task.load_processor(str(folder))
     table = read_split(source, split=split, data=data, kind=task.kind)
-    if unknown := sorted(table.labels.difference(labels)) if labels else []:
-        raise UserError(
-            f"The {split} split of {source} holds labels that the model does not know: {', '.join(unknown[:10])} (it "
-            f"knows {', '.join(labels[:20])}). Correct or remove them, or give the data that belongs to the model."
-        )
+    check_labels(table.labels, labels, source=source, split=split)
     rows = table.rows[part::num_parts]
     longest = min(data.max_length, getattr(processor, "model_max_length", data.max_length), reads)
     encoded = task.encode(rows, processor, labels, longest)

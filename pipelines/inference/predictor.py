@@ -17,7 +17,7 @@ from transformers.utils import logging
 from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
-from pipelines.inference.network import GRAPH, Network, OnnxNetwork
+from pipelines.inference.network import GRAPH, GraphNetwork, Network, read_graph
 
 if TYPE_CHECKING:
     from pipelines.inference.chat_writer import Writer
@@ -170,7 +170,7 @@ def read_network(
         return read_model(folder, auto_class, device=device, threads=threads)
     refuse_pickle(folder)
     torch.set_num_threads(threads)
-    return OnnxNetwork(folder, threads=threads), _read_tokenizer(folder)
+    return read_graph(folder, threads=threads), _read_tokenizer(folder)
 
 
 def read_model(
@@ -219,7 +219,7 @@ def read_weights(
 
 def longest_input(model: Network, tokenizer: PreTrainedTokenizerFast) -> int:
     """Sub-words that the model reads in one piece, special ones among them."""
-    if isinstance(model, OnnxNetwork):
+    if isinstance(model, GraphNetwork):
         return model.longest
     assert isinstance(model, torch.nn.Module)
     limits = [LONGEST_WINDOW, int(min(tokenizer.model_max_length, LONGEST_WINDOW))]

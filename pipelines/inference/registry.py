@@ -191,12 +191,12 @@ def _save(folder: Path, saved: Path, code: Path, model: Model) -> None:
 
 
 def _requirements(folder: Path) -> list[str]:
-    from pipelines.inference.network import GRAPH
+    from pipelines.inference.network import GRAPH, runtime_of
     from pipelines.inference.predictor import takes_media
     from pipelines.inference.predictors import predictor_class
 
     media = ["pillow", "scipy"] if takes_media(predictor_class(folder)) else []
-    graph = ["onnxruntime"] if (folder / GRAPH).is_file() else []
+    graph = [runtime_of(folder)] if (folder / GRAPH).is_file() else []
     return [*REQUIREMENTS, *media, *graph, *(["peft"] if (folder / ADAPTER).is_dir() else [])]
 
 

@@ -1,8 +1,9 @@
-"""Requests a second at equal p99: Motley in float32 and int8, and other ways to serve the same model.
+"""Requests a second at equal p99: every form that Motley makes of a model, and other ways to serve that model.
 
-python -m tests.bench.serving MODEL --texts FILE.conll [--seconds 8] [--p99 250] [--rounds 2]
+python -m tests.bench.serving MODEL --data FOLDER [--seconds 8] [--p99 250] [--rounds 2]
 
-MODEL is a token classifier's folder as jobs.train writes it. Each server runs by itself, with one thread for the model,
+MODEL is a token classifier's folder as jobs.train writes it, FOLDER holds train.conll, by whose rows OpenVINO's form is
+scaled, and test.conll, whose sentences are the texts. Each server runs by itself, with one thread for the model,
 on a machine whose other core is left to HTTP and to the load generator (wrk, which must be there). Each gets the same
 texts from 1, 2, 4, ... connections, which ask anew when they are answered; of these levels the one counts with the most
 requests a second and a p99 within the limit. Then a client asks the longest texts beside 16 such connections.
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,8 +30,10 @@ from typing import Any
 
 import httpx
 
+from pipelines.compress.calibrated import quantise_calibrated
 from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
+from pipelines.config import DataConfig
 from tests.bench.servers.texts import mixed_texts
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
@@ -65,7 +68,12 @@ class Level:
     errors: int
 
 
-def servers(model: Path, graph: Path, int8: Path) -> list[Server]:
+def servers(model: Path, forms: Mapping[str, Path]) -> list[Server]:
+    """
+    Args:
+        forms: folders by what is to stand for them in the table.
+    """
+
     def other(name: str, module: str, path: str, field: str, **more: Any) -> Server:
         return Server(
             name, (sys.executable, "-m", f"tests.bench.servers.{module}", str(model), "PORT"), path, field, **more
@@ -79,16 +87,14 @@ def servers(model: Path, graph: Path, int8: Path) -> list[Server]:
         other("Ray Serve, pipeline", "plain_ray", "/", "text"),
         other("mlflow models serve", "mlflow_scoring", "/invocations", "inputs", is_list=True),
         other("LitServe, batching", "lit", "/predict", "text"),
-        ours("Motley, torch fp32", model),
-        ours("Motley, graph fp32", graph),
-        ours("Motley, int8", int8),
+        *(ours(f"Motley, {name}", folder) for name, folder in forms.items()),
     ]
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--texts", type=Path, required=True, help="a .conll file, whose sentences are the texts")
+    parser.add_argument("--data", type=Path, required=True, help="a folder with train.conll and test.conll")
     parser.add_argument("--count", type=int, default=2000, help="different texts")
     parser.add_argument("--seconds", type=int, default=8, help="of each level")
     parser.add_argument("--p99", type=float, default=250, help="milliseconds")
@@ -102,14 +108,18 @@ def main() -> None:
     given = arguments()
     if shutil.which("wrk") is None:
         raise SystemExit("The load generator wrk is not there: install it (apt install wrk, brew install wrk).")
-    texts = mixed_texts(given.texts, given.count)
+    source, rows = given.data / "test.conll", given.data / "train.conll"
+    texts = mixed_texts(source, given.count)
     with tempfile.TemporaryDirectory(prefix="motley-load-") as place:
         model = Path(shutil.copytree(given.model, Path(place, "model")))
-        export(model, Path(place, "graph"))
-        quantise(Path(place, "graph"), Path(place, "int8"))
+        graph, int8, openvino = (Path(place, name) for name in ("graph", "int8", "openvino"))
+        export(model, graph)
+        quantise(graph, int8)
+        quantise_calibrated(graph, openvino, source=str(rows), data=DataConfig())
+        forms = {"torch fp32": model, "graph fp32": graph, "int8": int8, "int8 OpenVINO": openvino}
         measured: dict[str, list[dict[int, Level]]] = {}
         long: dict[str, list[float]] = {}
-        chosen = [one for one in servers(model, Path(place, "graph"), Path(place, "int8")) if given.only in one.name]
+        chosen = [one for one in servers(model, forms) if given.only in one.name]
         for number in range(given.rounds):
             for server in chosen:
                 bodies = Path(place, "bodies")
@@ -121,7 +131,7 @@ def main() -> None:
                     long.setdefault(server.name, []).extend(ask_long(url, server, bodies, texts, given.seconds))
                 for level in levels.values():
                     print(f"round {number + 1}  {server.name:20} {level}", flush=True)
-    replace_section(given.docs, "serving", section(given, measured, long, texts))
+    replace_section(given.docs, "serving", section(given, source, measured, long, texts))
 
 
 @contextmanager
@@ -170,21 +180,8 @@ def wrk(url: str, bodies: Path, *, connections: int, seconds: int) -> list[str]:
 
 
 def load(url: str, bodies: Path, *, connections: int, seconds: int) -> Level:
-    threads = min(2, connections)
-    words = [
-        "wrk",
-        "-t",
-        str(threads),
-        "-c",
-        str(connections),
-        "-d",
-        f"{seconds}s",
-        "--timeout",
-        "30s",
-        "-s",
-        str(SCRIPT),
-    ]
-    done = subprocess.run([*words, url, "--", str(bodies)], capture_output=True, text=True, check=True)
+    words = wrk(url, bodies, connections=connections, seconds=seconds)
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
     (result,) = [line for line in done.stdout.splitlines() if line.startswith("RESULT")]
     requests, micros, errors, p50, p99, _ = map(float, result.split()[1:])
     # What is refused is not answered: mlflow's answer to some texts is an error.
@@ -212,6 +209,7 @@ def best(levels: dict[int, Level], limit: float) -> Level | None:
 
 def section(
     given: argparse.Namespace,
+    source: Path,
     measured: dict[str, list[dict[int, Level]]],
     long: dict[str, list[float]],
     texts: list[str],
@@ -239,7 +237,7 @@ def section(
 
 `{command(__file__)}`
 
-{machine()}. A token classifier (`{shown(str(given.model))}`), {len(texts)} texts of `{shown(str(given.texts))}`, of
+{machine()}. A token classifier (`{shown(str(given.model))}`), {len(texts)} texts of `{shown(str(source))}`, of
 {min(words)} to {max(words)} words (median {median(words):.0f}); {given.seconds} s a level, {given.rounds} rounds,
 medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections with a p99 of at most
 {given.p99:g} ms, errors not counted; long texts are the longest {LONG:.0%}, asked by one more client beside

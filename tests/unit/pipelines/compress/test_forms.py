@@ -79,6 +79,8 @@ def test_the_job_writes_forms_a_report_and_a_picture(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
     report = json.loads((out / "report.json").read_text())
+    # There are no rows but those to score on: none to scale by.
+    assert "no form for OpenVINO: give it other rows" in done.output
     assert report["chosen"] in {"graph", "int8"}
     assert [one["form"]["name"] for one in report["verdicts"]] == ["graph", "int8"]
     assert report["verdicts"][0]["lost"] == pytest.approx(0, abs=1e-9)

@@ -24,7 +24,9 @@ POSITIONS = 32
 MakeModel = Callable[..., Path]
 
 
-def make_model_folder(folder: Path, labels: tuple[str, ...] | None = LABELS, **words: str) -> Path:
+def make_model_folder(
+    folder: Path, labels: tuple[str, ...] | None = LABELS, positions: int = POSITIONS, **words: str
+) -> Path:
     """A 2-layer BERT over single characters (so that most words have several sub-words) in `folder`.
 
     `labels=None` leaves the labels as transformers names them; `words` is the content of task.json.
@@ -44,7 +46,7 @@ def make_model_folder(folder: Path, labels: tuple[str, ...] | None = LABELS, **w
         unk_token="[UNK]",
         cls_token="[CLS]",
         sep_token="[SEP]",
-        model_max_length=POSITIONS,
+        model_max_length=positions,
     )
     torch.manual_seed(0)
     config = BertConfig(
@@ -53,7 +55,7 @@ def make_model_folder(folder: Path, labels: tuple[str, ...] | None = LABELS, **w
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=64,
-        max_position_embeddings=POSITIONS,
+        max_position_embeddings=positions,
         # Far from 0, so that different words get different labels.
         initializer_range=0.7,
         num_labels=5,
