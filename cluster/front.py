@@ -31,6 +31,8 @@ from pipelines.inference.explain import Explained
 from pipelines.inference.listener import Listener
 from pipelines.inference.masking.records import install
 from pipelines.inference.service import Answered, Limits
+from pipelines.traces.spans import traced_here
+from pipelines.traces.traces import Traces
 from pipelines.versions.follower import Follower, open_first
 from pipelines.versions.golden import find_golden
 from pipelines.versions.switch import Switch
@@ -49,7 +51,8 @@ class Front:
         """
         install(logging.getLogger())
         self._options, self._worker = options, worker
-        settings, watch = options.settings, Watch()
+        settings, self._watch = options.settings, Watch()
+        watch, self._traces = self._watch, Traces.of(settings.traces, self._watch.spans_dropped)
         self._crowd = Crowd(came=watch.worker_started)
         self._lanes = lanes = WorkerLanes(worker, self._crowd, settings, watch)
         first = await self._first(lanes)
@@ -69,6 +72,7 @@ class Front:
             explain=self._explain if first.facts.explains else None,
             write=self._write if first.facts.writes else None,
             watch=watch,
+            traces=self._traces,
         )
         ends = None if options.listen is None else options.listen.certificate_ends
         watch.follow(partial(look, self._switch, lanes, self._crowd, settings, ends))
@@ -87,9 +91,12 @@ class Front:
         """Take on nothing more, and answer what is under way."""
         if self._listener is not None:
             await self._listener.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
 
     async def present(self, worker: Present) -> tuple[str, ...]:
         """A worker says that it is there; returns the models that it is to hold."""
+        self._watch.spans_dropped(worker.spans_dropped)
         return self._crowd.hear(worker)
 
     async def served(self) -> Served:
@@ -127,13 +134,16 @@ class Front:
             ) from None
 
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
-        found: Explained | Refusal = await self._worker.explain.remote(self._champion.ref.uri, given, target, steps)
+        ref = self._champion.ref
+        traced = traced_here(ref.version)
+        found: Explained | Refusal = await self._worker.explain.remote(ref.uri, given, target, steps, traced)
         if isinstance(found, Refusal):
             raise found.error
         return found
 
     async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
-        pieces = self._worker.options(stream=True).write.remote(self._champion.ref.uri, messages, most)
+        ref = self._champion.ref
+        pieces = self._worker.options(stream=True).write.remote(ref.uri, messages, most, traced_here(ref.version))
         ended = False
         try:
             async for piece in pieces:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from pipelines.inference.former import Former, Waiting
 from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.predictor import LONGEST_WINDOW, texts_in
+from pipelines.traces.spans import Parent, here
 
 MOST_LOST = 3
 """Workers that an input may take with it before it is taken for the cause."""
@@ -61,8 +63,8 @@ class Pass:
     """Seconds from when the oldest of its inputs came until the pass was sent."""
 
 
-Run = Callable[[list[Any]], Awaitable[Computed]]
-"""Has a worker compute a pass. Raises WorkerLost."""
+Run = Callable[[list[Any], tuple[str, ...]], Awaitable[Computed]]
+"""Has a worker compute a pass, which belongs to these traces (`Parent.traceparent`). Raises WorkerLost."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,10 @@ class _Open:
     answer: asyncio.Future[Any]
     num_bytes: int
     came: float
+    parent: Parent | None = None
+    """The request that it is of, where traces are made."""
+    queued: int = 0
+    """When it began to wait, in nanoseconds since 1970."""
     lost: int = 0
     """Workers that ended while they computed it."""
 
@@ -153,7 +159,8 @@ class Batcher:
         loop = asyncio.get_running_loop()
         if self._sending is None or self._sending.done():
             self._sending = loop.create_task(self._send())
-        opened = [_Open(given, loop.create_future(), num_bytes(given), loop.time()) for given in inputs]
+        parent = here()
+        opened = [_Open(given, loop.create_future(), num_bytes(given), loop.time(), parent) for given in inputs]
         for one in opened:
             self._put(one)
         try:
@@ -165,6 +172,7 @@ class Batcher:
 
     def _put(self, one: _Open) -> None:
         self._number += 1
+        one.queued = time.time_ns()
         self._open[self._number] = one
         whole = 2 + math.ceil(self._per_byte * one.num_bytes)
         # Longer ones are read in windows, or cut.
@@ -211,7 +219,7 @@ class Batcher:
         now = asyncio.get_running_loop().time
         waited = now() - min(one.came for one in some)
         try:
-            computed = await self._run([one.given for one in some])
+            computed = await self._run([one.given for one in some], _end_of_queue(some))
         except WorkerLost:
             self._lost(len(some))
             self._again(some)
@@ -260,3 +268,15 @@ class Batcher:
                 await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
                 return
+
+
+def _end_of_queue(some: list[_Open]) -> tuple[str, ...]:
+    """Tell the traces of these inputs' requests that they no longer wait; returns those that the pass belongs to."""
+    waited: dict[Parent, list[_Open]] = {}
+    for one in some:
+        if one.parent is not None and one.parent.is_sampled:
+            waited.setdefault(one.parent, []).append(one)
+    now = time.time_ns()
+    for parent, its in waited.items():
+        parent.record("queue", min(one.queued for one in its), now, {"motley.rows": len(its)})
+    return tuple(parent.traceparent for parent in waited)

@@ -20,7 +20,7 @@ from pipelines.inference.chat_turns import Begun, Write
 from pipelines.inference.chat_writer import End
 from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.masking.streams import MaskedStream
-from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
+from pipelines.inference.problems import ChatProblem, how_to_ask, problem, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
 
@@ -266,7 +266,8 @@ class _Told:
                         yield self._line({"choices": [], "usage": self._usage(piece)})
         except HTTPException as error:
             # The status is sent by now.
-            yield f"data: {json.dumps({'error': {'message': error.detail, 'type': 'server_error'}})}\n\n"
+            told = problem({"message": error.detail, "type": "server_error"})
+            yield f"data: {json.dumps(told)}\n\n"
         yield "data: [DONE]\n\n"
 
     def _event(self, delta: dict[str, str], reason: str | None) -> str:

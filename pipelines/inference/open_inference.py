@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.problems import how_to_ask, problems
 from pipelines.inference.service import Service, refuse_half_characters
+from pipelines.traces.spans import child
 
 MODEL = "/v2/models/{name}"
 VERSION = f"{MODEL}/versions/{{number}}"
@@ -134,9 +135,10 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         refuse_half_characters("The id", asked.id or "")
         mask = _mask((asked.parameters or {}).get("mask", False))
         found = await service.outputs(_inputs(service, asked.inputs), mask)
-        reply = {"model_name": service.model, "model_version": found.version}
-        reply |= {} if asked.id is None else {"id": asked.id}
-        return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
+        with child("answer"):
+            reply = {"model_name": service.model, "model_version": found.version}
+            reply |= {} if asked.id is None else {"id": asked.id}
+            return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
 
     async def named(name: str) -> None:
         _check_name(service, name, service.version())

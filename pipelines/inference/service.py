@@ -15,6 +15,7 @@ from pipelines.inference.audit import note_size
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.masking.answers import MaskAsked, Masks
 from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
+from pipelines.traces.spans import child
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,8 @@ class Service:
             return found
         # Finding takes longer than answering where texts are long.
         pairs = zip(found.outputs, inputs, strict=True)
-        hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
+        with child("mask"):
+            hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
         return Answered(found.version, hidden)
 
     def masks(self, asked: MaskAsked) -> Masks | None:

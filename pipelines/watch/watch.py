@@ -95,6 +95,7 @@ class Watch:
             "output_confidence", "Probabilities of what outputs say.", CONFIDENCES, "version"
         )
         self._length = self._histogram("input_subwords", "Sub-words of inputs.", LENGTHS, "version")
+        self._spans_dropped = self._counter("trace_spans_dropped", "Spans of traces that no collector got.")
         self._state = StateCollector()
         self.registry.register(self._state)
         self.registry.register(_DriftCollector(self._drifts))
@@ -154,6 +155,10 @@ class Watch:
     def pass_retried(self) -> None:
         """Another worker was given a pass that one failed."""
         self._retries.inc()
+
+    def spans_dropped(self, number: int) -> None:
+        """Spans of traces were dropped. The one thing that any thread may tell."""
+        self._spans_dropped.inc(number)
 
     def serves(self, version: str, baseline: Baseline | None) -> None:
         """A version begins to answer; without a baseline nothing is said of its drift."""

@@ -80,6 +80,7 @@ FITTING = {
     "serve.cors": ["[https://app.example.org]", "['*']"],
     "serve.tls": ["{certificate: a, key: b}"],
     "serve.audit": ["audit.jsonl"],
+    "serve.traces": ["{endpoint: http://collector:4318/v1/traces}", "{endpoint: collector, sampling_ratio: 2}"],
     "serve.scale": ["{least: 0, most: 2}", "{least: 3, most: 2}"],
     "serve.follow_seconds": ["0", "5"],
     "serve.golden": ["golden.jsonl", "data"],
