@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
 
 from cluster.counting import asking
 from cluster.crowd import Crowd, Present
@@ -24,13 +23,12 @@ from cluster.standing import look
 from cluster.worker import Refusal
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
-from pipelines.inference.batcher import Overloaded
 from pipelines.inference.chat_turns import Begun
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.listener import Listener
 from pipelines.inference.masking.records import install
-from pipelines.inference.service import Answered, Limits
+from pipelines.inference.service import Limits
 from pipelines.traces.spans import traced_here
 from pipelines.traces.traces import Traces
 from pipelines.versions.follower import Follower, open_first
@@ -60,11 +58,11 @@ class Front:
         self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
         self._following = None if options.follows is None else self._follow(options.follows, lanes)
         self._app = create_api(
-            self._answer,
+            self._switch.answer,
             first.facts.predictor,
             model=first.ref.name,
             version=lambda: self._champion.ref.version,
-            limits=Limits(settings.max_inputs, settings.max_characters),
+            limits=Limits(settings.max_inputs, settings.max_characters, settings.deadline_seconds),
             key_sha256=options.key_sha256,
             access=options.access,
             ask=None if counter is None else asking(counter),
@@ -122,21 +120,16 @@ class Front:
         follower = Follower(self._switch, view, lanes, golden, settings)
         return asyncio.get_running_loop().create_task(follower.run())
 
-    async def _answer(self, inputs: list[Any]) -> Answered:
-        try:
-            return await self._switch.answer(inputs)
-        except Overloaded as error:
-            raise HTTPException(
-                503,
-                f"{error}, and this endpoint takes on no more than {self._options.settings.max_wait_seconds:g} s "
-                "(serve.max_wait_seconds): ask again later, or add replicas.",
-                headers={"Retry-After": str(math.ceil(error.seconds))},
-            ) from None
-
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
         ref = self._champion.ref
         traced = traced_here(ref.version)
-        found: Explained | Refusal = await self._worker.explain.remote(ref.uri, given, target, steps, traced)
+        asked = self._worker.explain.remote(ref.uri, given, target, steps, traced)
+        try:
+            found: Explained | Refusal = await asked
+        except asyncio.CancelledError:
+            # Nobody waits for it any more.
+            asked.cancel()
+            raise
         if isinstance(found, Refusal):
             raise found.error
         return found

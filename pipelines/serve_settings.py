@@ -177,6 +177,9 @@ class ServeConfig(Section):
     """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
     max_wait_seconds: float = Field(default=30, gt=0)
     """Seconds of work that may wait; what comes then is answered 503, with a time to come again."""
+    deadline_seconds: float = Field(default=600, gt=0)
+    """Longest time from a request to the end of its answer; then it is answered 504. A request may have less, by its
+    header Request-Timeout, never more."""
     follow_seconds: float = Field(default=5, ge=0)
     """Seconds between looks at the registry, for another version behind `track.alias` or a candidate; 0 never looks."""
     golden: str | None = Field(default=None, min_length=1)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pipelines.inference import about, chat_api, explain_api, metrics_api, open_inference, web_page
 from pipelines.inference.access import Access
 from pipelines.inference.chat_turns import Write
+from pipelines.inference.deadlines import Deadlines, request_timeout
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
 from pipelines.inference.hiding import Hiding
@@ -72,6 +73,9 @@ def create_api(
     door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
     app = FastAPI(title=f"Motley: {model}", version=version(), description=predictor.asks)
+    missed: dict[str, Any] = {} if watch is None else {"missed": watch.deadline_missed}
+    app.add_middleware(Deadlines, most=limits.seconds, **missed)
+    # Round the deadlines: what is over has the guard's headers, and its line in the audit log.
     told: dict[str, Any] = {} if watch is None else {"told": watch.requested}
     max_bytes = limits.max_bytes(media=takes_media(predictor))
     app.add_middleware(Guard, door=door, max_bytes=max_bytes, traces=traces, **told)
@@ -115,8 +119,8 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
     app.post(
         PREDICT,
         response_model=reply,
-        responses=problems(400, 401, 403, 413, 422, 429, 500, 503),
-        dependencies=credential,
+        responses=problems(400, 401, 403, 413, 422, 429, 500, 503, 504),
+        dependencies=[*credential, Depends(request_timeout)],
         summary="Ask the model",
         description=service.predictor.asks,
     )(predict)

@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.inference.audit import Entry, entered, moment, note_caller, record
 from pipelines.inference.credentials import HOW, Caller, Credentials, Refused, Right, Unavailable, who_is
+from pipelines.inference.deadlines import REQUEST_TIMEOUT
 from pipelines.inference.limits import Buckets, Leases
 from pipelines.inference.problems import problem
 from pipelines.traces.spans import Parent, child, mark_failed
@@ -108,7 +109,7 @@ class Guard:
                 self._guarded,
                 allow_origins=door.cors,
                 allow_methods=("GET", "POST"),
-                allow_headers=("Authorization", REQUEST_ID, TRACEPARENT),
+                allow_headers=("Authorization", REQUEST_ID, REQUEST_TIMEOUT, TRACEPARENT),
                 expose_headers=(REQUEST_ID, TRACERESPONSE, "Retry-After", "RateLimit", "RateLimit-Policy"),
             )
 

@@ -45,7 +45,7 @@ class ChatProblem(BaseModel):
 
 
 _WHEN = {
-    400: "The body is no JSON.",
+    400: "The body is no JSON, or Request-Timeout no number of seconds.",
     401: "The key is missing or wrong.",
     403: "The key is not for this.",
     404: "There is no such model, or no such version of it.",
@@ -54,6 +54,7 @@ _WHEN = {
     429: "The key has asked too often, or too many wait for the same; Retry-After says when to ask again.",
     500: "The model failed on an input.",
     503: "Not just now; Retry-After says when to ask again.",
+    504: "The request's deadline was over before there was an answer.",
 }
 
 
@@ -97,6 +98,8 @@ def put_in_words(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except HTTPException:
+        raise
     except UserError as error:
         raise HTTPException(422, str(error)) from None
     except BusyError:

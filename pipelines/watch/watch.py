@@ -79,6 +79,10 @@ class Watch:
         self._versions, self._workers, self._labels = Names(), Names(), Names()
         self._requests = self._counter("requests", "Requests.", "path", "status")
         self._request_seconds = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "path")
+        self._missed = self._counter("deadline_misses", "Requests whose deadline was missed.", "how")
+        # As for failures of workers: the first would go unseen.
+        for how in ("refused", "passed"):
+            self._missed.labels(how).inc(0)
         self._passes = self._counter("passes", "Passes through the model.", "version", "worker")
         self._inputs = self._counter("pass_inputs", "Rows of all passes.", "version")
         self._subwords = self._counter("subwords", "Sub-words of all passes, without padding.", "version")
@@ -105,6 +109,10 @@ class Watch:
         path = entry.path or OTHER
         self._requests.labels(path, "gone" if entry.status is None else str(entry.status)).inc()
         self._request_seconds.labels(path).observe(entry.milliseconds / 1000)
+
+    def deadline_missed(self, how: str) -> None:
+        """A request was refused because its deadline could not be met, or its deadline passed."""
+        self._missed.labels(how).inc()
 
     def passed(self, done: Passed) -> None:
         """A pass is over."""

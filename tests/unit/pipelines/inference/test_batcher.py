@@ -210,6 +210,7 @@ def test_who_goes_away_is_not_computed_for() -> None:
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
+        assert made.num_waiting == 1
         workers.let_pass(2)
         assert [await first, await stays] == [[5], [5]]
         return workers.passes

@@ -191,7 +191,7 @@ def test_what_is_in_flight_on_a_champion_that_fails_is_answered_by_the_next() ->
 def test_too_much_work_is_no_fault_of_a_candidate() -> None:
     async def work() -> None:
         champion, challenger = lanes()
-        challenger.error = Overloaded(3.0)
+        challenger.error = Overloaded(3.0, 2.0)
         for share in (1.0, None):
             switch = Switch(champion, patience=9)
             switch.try_out(challenger, share)
@@ -200,7 +200,7 @@ def test_too_much_work_is_no_fault_of_a_candidate() -> None:
             await asyncio.sleep(0)
             assert switch.trial is not None
             assert switch.trial.challenger.counts.requests == 0
-        champion.error = Overloaded(3.0)
+        champion.error = Overloaded(3.0, 2.0)
         with pytest.raises(Overloaded):
             await switch.answer(["a"])
 
