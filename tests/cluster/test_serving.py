@@ -131,7 +131,7 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
         assert client.get("/v2/health/ready").json() == {"ready": True}
         description = client.get("/openapi.json").json()
     predict = description["paths"]["/v1/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "500", "503"}
+    assert set(predict["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "500", "503", "504"}
     assert predict["security"] == [{"HTTPBearer": []}]
     assert description["components"]["schemas"]["Question"]["examples"]
 
@@ -209,6 +209,12 @@ def test_a_trace_goes_from_the_front_to_the_worker(client: httpx.Client, collect
     assert spans["pass"].attributes["motley.model.version"] == "local"
     explained = collector.wait_for(f"{1:031x}a", "POST /v1/explain", "admission", "explain")
     assert explained["explain"].parent == explained["POST /v1/explain"].span
+
+
+def test_an_answer_that_comes_too_late_is_none(client: httpx.Client) -> None:
+    late = client.post("/v1/predict", json={"inputs": TEXTS}, headers={"Request-Timeout": "1e-6"})
+    assert late.status_code == 504
+    assert "1e-06 s that this request had" in late.json()["error"]
 
 
 def kept(number: int) -> str:

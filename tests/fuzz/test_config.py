@@ -82,6 +82,7 @@ FITTING = {
     "serve.audit": ["audit.jsonl"],
     "serve.traces": ["{endpoint: http://collector:4318/v1/traces}", "{endpoint: collector, sampling_ratio: 2}"],
     "serve.scale": ["{least: 0, most: 2}", "{least: 3, most: 2}"],
+    "serve.deadline_seconds": ["0", "5"],
     "serve.follow_seconds": ["0", "5"],
     "serve.golden": ["golden.jsonl", "data"],
     "serve.golden_agreement": ["0.9", "1.5"],
