@@ -17,7 +17,7 @@ from pipelines.inference.batcher import Computed
 from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
-from pipelines.traces.spans import UNTRACED, Traced
+from pipelines.traces.spans import UNTRACED, Attributes, Traced
 from pipelines.traces.traces import Traces
 from pipelines.watch.baseline import Baseline
 
@@ -116,10 +116,10 @@ class Holder:
         found = iter(answering.made)
         lengths = [0 if one is None else one.length for one in readings]
         if self._traces is not None:
-            on = {"motley.worker": self._name, "motley.rows": len(inputs)}
+            on: Attributes = {"motley.worker": self._name, "motley.rows": len(inputs)}
             padded = {"motley.padded_subwords": len(inputs) * max(lengths, default=0)}
             self._traces.record(traced, "tokenise", reading.begin, reading.end, on)
-            self._traces.record(traced, "pass", answering.begin, answering.end, on | padded)
+            self._traces.record(traced, "pass", answering.begin, answering.end, {**on, **padded})
         return Computed(
             [None if one is None else next(found) for one in readings],
             lengths,
