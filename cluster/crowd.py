@@ -21,6 +21,8 @@ class Present:
     """The addresses of the models that are ready."""
     failed: dict[str, str] = field(default_factory=dict)
     """Why others could not be loaded, by their addresses."""
+    spans_dropped: int = 0
+    """Spans of traces that no collector got, since it was last heard."""
 
 
 class Crowd:

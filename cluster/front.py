@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from collections.abc import AsyncGenerator, Sequence
 from functools import partial
 from typing import Any
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
 
 from cluster.counting import asking
 from cluster.crowd import Crowd, Present
@@ -24,13 +23,14 @@ from cluster.standing import look
 from cluster.worker import Refusal
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
-from pipelines.inference.batcher import Overloaded
 from pipelines.inference.chat_turns import Begun
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.listener import Listener
 from pipelines.inference.masking.records import install
-from pipelines.inference.service import Answered, Limits
+from pipelines.inference.service import Limits
+from pipelines.traces.spans import traced_here
+from pipelines.traces.traces import Traces
 from pipelines.versions.follower import Follower, open_first
 from pipelines.versions.golden import find_golden
 from pipelines.versions.switch import Switch
@@ -49,7 +49,8 @@ class Front:
         """
         install(logging.getLogger())
         self._options, self._worker = options, worker
-        settings, watch = options.settings, Watch()
+        settings, self._watch = options.settings, Watch()
+        watch, self._traces = self._watch, Traces.of(settings.traces, self._watch.spans_dropped)
         self._crowd = Crowd(came=watch.worker_started)
         self._lanes = lanes = WorkerLanes(worker, self._crowd, settings, watch)
         first = await self._first(lanes)
@@ -57,11 +58,11 @@ class Front:
         self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
         self._following = None if options.follows is None else self._follow(options.follows, lanes)
         self._app = create_api(
-            self._answer,
+            self._switch.answer,
             first.facts.predictor,
             model=first.ref.name,
             version=lambda: self._champion.ref.version,
-            limits=Limits(settings.max_inputs, settings.max_characters),
+            limits=Limits(settings.max_inputs, settings.max_characters, settings.deadline_seconds),
             key_sha256=options.key_sha256,
             access=options.access,
             ask=None if counter is None else asking(counter),
@@ -69,6 +70,7 @@ class Front:
             explain=self._explain if first.facts.explains else None,
             write=self._write if first.facts.writes else None,
             watch=watch,
+            traces=self._traces,
         )
         ends = None if options.listen is None else options.listen.certificate_ends
         watch.follow(partial(look, self._switch, lanes, self._crowd, settings, ends))
@@ -87,9 +89,12 @@ class Front:
         """Take on nothing more, and answer what is under way."""
         if self._listener is not None:
             await self._listener.close()
+        if self._traces is not None:
+            await asyncio.to_thread(self._traces.close)
 
     async def present(self, worker: Present) -> tuple[str, ...]:
         """A worker says that it is there; returns the models that it is to hold."""
+        self._watch.spans_dropped(worker.spans_dropped)
         return self._crowd.hear(worker)
 
     async def served(self) -> Served:
@@ -115,25 +120,23 @@ class Front:
         follower = Follower(self._switch, view, lanes, golden, settings)
         return asyncio.get_running_loop().create_task(follower.run())
 
-    async def _answer(self, inputs: list[Any]) -> Answered:
-        try:
-            return await self._switch.answer(inputs)
-        except Overloaded as error:
-            raise HTTPException(
-                503,
-                f"{error}, and this endpoint takes on no more than {self._options.settings.max_wait_seconds:g} s "
-                "(serve.max_wait_seconds): ask again later, or add replicas.",
-                headers={"Retry-After": str(math.ceil(error.seconds))},
-            ) from None
-
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
-        found: Explained | Refusal = await self._worker.explain.remote(self._champion.ref.uri, given, target, steps)
+        ref = self._champion.ref
+        traced = traced_here(ref.version)
+        asked = self._worker.explain.remote(ref.uri, given, target, steps, traced)
+        try:
+            found: Explained | Refusal = await asked
+        except asyncio.CancelledError:
+            # Nobody waits for it any more.
+            asked.cancel()
+            raise
         if isinstance(found, Refusal):
             raise found.error
         return found
 
     async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
-        pieces = self._worker.options(stream=True).write.remote(self._champion.ref.uri, messages, most)
+        ref = self._champion.ref
+        pieces = self._worker.options(stream=True).write.remote(ref.uri, messages, most, traced_here(ref.version))
         ended = False
         try:
             async for piece in pieces:

@@ -14,6 +14,7 @@ from pipelines.inference.batcher import Batcher, Computed, Pass, WorkerLost
 from pipelines.inference.holder import Facts
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig
+from pipelines.traces.spans import Traced
 from pipelines.versions.lane import Lane
 from pipelines.watch.watch import Passed, Watch
 
@@ -81,7 +82,7 @@ class WorkerLanes:
             raise
         settings = self._settings
         batcher = Batcher(
-            lambda inputs: self._compute(ref, inputs),
+            lambda inputs, traceparents: self._compute(ref, inputs, Traced(ref.version, traceparents)),
             facts.cost,
             most=settings.max_batch_size,
             wait=settings.batch_wait_ms / 1000,
@@ -114,9 +115,9 @@ class WorkerLanes:
             self._crowd.leave(lane.ref.uri)
             self._watch.retired(lane.ref.version)
 
-    async def _compute(self, ref: ModelRef, inputs: list[Any]) -> Computed:
+    async def _compute(self, ref: ModelRef, inputs: list[Any], traced: Traced) -> Computed:
         try:
-            computed: Computed = await self._worker.compute.remote(ref.uri, inputs)
+            computed: Computed = await self._worker.compute.remote(ref.uri, inputs, traced)
         except RayTaskError:
             # The worker is there, and could not do it.
             self._watch.worker_failed(NOBODY)

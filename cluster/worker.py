@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -30,6 +31,8 @@ from pipelines.inference.explain import Explained
 from pipelines.inference.explain_api import Explain, in_turn
 from pipelines.inference.holder import Facts, Holder, Loaded
 from pipelines.inference.masking.records import install
+from pipelines.traces.spans import Traced
+from pipelines.traces.traces import Traces
 from pipelines.versions.outbox import told
 from pipelines.watch import baseline
 
@@ -78,7 +81,9 @@ class Worker:
         install(logging.getLogger())
         context = serve.get_replica_context()
         self._options, self._name = options, context.replica_id.unique_id
-        self._holder = Holder(self._load, name=self._name)
+        self._spans_dropped = 0
+        self._traces = Traces.of(options.settings.traces, self._count_dropped)
+        self._holder = Holder(self._load, name=self._name, traces=self._traces)
         self._explains: dict[str, Explain] = {}
         self._writes: dict[str, Write] = {}
         self._failed: dict[str, str] = {}
@@ -96,33 +101,49 @@ class Worker:
         """What an interface for a model needs to know."""
         return await self._holder.facts(uri)
 
-    async def compute(self, uri: str, inputs: list[Any]) -> Computed:
+    async def compute(self, uri: str, inputs: list[Any], traced: Traced) -> Computed:
         """One pass through a model."""
-        return await self._holder.compute(uri, inputs)
+        return await self._holder.compute(uri, inputs, traced)
 
-    async def explain(self, uri: str, given: Any, target: str | int | None, steps: int) -> Explained | Refusal:
+    async def explain(
+        self, uri: str, given: Any, target: str | int | None, steps: int, traced: Traced
+    ) -> Explained | Refusal:
         if uri not in self._explains:
             explainer = (await self._holder.predictor(uri)).explainer()
             assert explainer is not None
             self._explains.setdefault(uri, in_turn(explainer))
         try:
-            return await self._explains[uri](given, target, steps)
+            with self._spanned(traced, "explain"):
+                return await self._explains[uri](given, target, steps)
         except Exception as error:
             return Refusal.of(error)
 
     async def write(
-        self, uri: str, messages: Sequence[Message], most: int | None
+        self, uri: str, messages: Sequence[Message], most: int | None, traced: Traced
     ) -> AsyncGenerator[Begun | str | End | Refusal]:
         if uri not in self._writes:
             writer = (await self._holder.predictor(uri)).writer()
             assert writer is not None
             self._writes.setdefault(uri, in_threads(writer))
         try:
-            async with contextlib.aclosing(self._writes[uri](messages, most)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            with self._spanned(traced, "write"):
+                async with contextlib.aclosing(self._writes[uri](messages, most)) as pieces:
+                    async for piece in pieces:
+                        yield piece
         except Exception as error:
             yield Refusal.of(error)
+
+    @contextlib.contextmanager
+    def _spanned(self, traced: Traced, name: str) -> Iterator[None]:
+        begin = time.time_ns()
+        try:
+            yield
+        finally:
+            if self._traces is not None:
+                self._traces.record(traced, name, begin, time.time_ns(), {"motley.worker": self._name})
+
+    def _count_dropped(self, number: int) -> None:
+        self._spans_dropped += number
 
     def _usual(self) -> str:
         """The version that is served now, which after a change is another one than at the start."""
@@ -144,11 +165,14 @@ class Worker:
 
     async def _tell(self) -> None:
         """Say what is here, and hold what is wanted, for as long as this worker lives."""
+        heard = 0
         while True:
             # A front that begins anew, or that is busy, hears of it the next time.
             with contextlib.suppress(RayError, RayServeException, TimeoutError):
-                present = Present(self._name, tuple(self._holder.held), self._failed)
+                dropped = self._spans_dropped
+                present = Present(self._name, tuple(self._holder.held), self._failed, dropped - heard)
                 self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
+                heard = dropped
             await asyncio.sleep(TELL_EVERY)
 
     def _hold(self, wanted: Sequence[str]) -> None:

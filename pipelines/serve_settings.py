@@ -39,6 +39,12 @@ def _origin(origin: str) -> str:
     return origin
 
 
+def _collector(address: str) -> str:
+    if re.fullmatch(r"https?://[^\s/@]+/\S*", address) is None:
+        raise PydanticCustomError("collector", "name the collector's whole address, such as http://HOST:4318/v1/traces")
+    return address
+
+
 def _rate(text: str) -> str:
     try:
         Rate.parse(text)
@@ -85,6 +91,16 @@ class MaskConfig(Section):
     key_file: str | None = Field(default=None, min_length=1)
     """A file with the key of reversible tokens, as `python -m jobs.mask --new-key` prints it; none can be asked for
     when left out. A replica reads it where it runs."""
+
+
+class TracesConfig(Section):
+    """Spans of requests for an OpenTelemetry collector (docs/monitoring.md)."""
+
+    endpoint: Annotated[str, AfterValidator(_collector)]
+    """Where it takes OTLP by HTTP, such as http://HOST:4318/v1/traces. A token for it belongs in
+    OTEL_EXPORTER_OTLP_HEADERS, not here."""
+    sampling_ratio: float = Field(default=0.01, ge=0, le=1)
+    """Share of the traces that are kept. Of a request that continues a caller's trace, the caller decides."""
 
 
 class ScaleConfig(Section):
@@ -147,6 +163,8 @@ class ServeConfig(Section):
     """Plain HTTP when left out."""
     audit: str | None = Field(default=None, min_length=1)
     """The file that gets a line for every request, without text or key; only the logger when left out."""
+    traces: TracesConfig | None = None
+    """None are made when left out."""
     mask: MaskConfig = MaskConfig()
     replicas: int = Field(default=1, ge=1)
     """Workers, each with a copy of the model."""
@@ -159,6 +177,9 @@ class ServeConfig(Section):
     """How long a request waits at most for others to share its pass; never longer than starting a pass takes here."""
     max_wait_seconds: float = Field(default=30, gt=0)
     """Seconds of work that may wait; what comes then is answered 503, with a time to come again."""
+    deadline_seconds: float = Field(default=600, gt=0)
+    """Longest time from a request to the end of its answer; then it is answered 504. A request may have less, by its
+    header Request-Timeout, never more."""
     follow_seconds: float = Field(default=5, ge=0)
     """Seconds between looks at the registry, for another version behind `track.alias` or a candidate; 0 never looks."""
     golden: str | None = Field(default=None, min_length=1)

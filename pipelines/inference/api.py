@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 from pipelines.inference import about, chat_api, explain_api, metrics_api, open_inference, web_page
 from pipelines.inference.access import Access
 from pipelines.inference.chat_turns import Write
+from pipelines.inference.deadlines import Deadlines, request_timeout
 from pipelines.inference.explain_api import Explain
 from pipelines.inference.guard import Guard
 from pipelines.inference.hiding import Hiding
@@ -25,6 +26,8 @@ from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.predictor import Predictor, takes_media, takes_text
 from pipelines.inference.problems import handle_problems, how_to_ask, problems
 from pipelines.inference.service import Answer, Limits, Service
+from pipelines.traces.spans import child
+from pipelines.traces.traces import Traces
 from pipelines.watch.watch import Watch
 
 PREDICT = "/v1/predict"
@@ -51,6 +54,7 @@ def create_api(
     explain: Explain | None = None,
     write: Write | None = None,
     watch: Watch | None = None,
+    traces: Traces | None = None,
 ) -> FastAPI:
     """The application; without `key_sha256` and other ways in by `access` it asks for no credential.
 
@@ -61,6 +65,7 @@ def create_api(
         explain: says why; `/v1/explain` is there only with it.
         write: writes chats; `/v1/chat/completions` is there only with it.
         watch: is told of every request; `/metrics` is there only with it.
+        traces: where each request gets its spans; none does without.
 
     Raises:
         UserError: a key file cannot be used, or the audit log cannot be written.
@@ -68,8 +73,12 @@ def create_api(
     door = access.door(key_sha256, ask)
     service = Service(answer, predictor, model, version, limits, hiding, hiding.key())
     app = FastAPI(title=f"Motley: {model}", version=version(), description=predictor.asks)
+    missed: dict[str, Any] = {} if watch is None else {"missed": watch.deadline_missed}
+    app.add_middleware(Deadlines, most=limits.seconds, **missed)
+    # Round the deadlines: what is over has the guard's headers, and its line in the audit log.
     told: dict[str, Any] = {} if watch is None else {"told": watch.requested}
-    app.add_middleware(Guard, door=door, max_bytes=limits.max_bytes(media=takes_media(predictor)), **told)
+    max_bytes = limits.max_bytes(media=takes_media(predictor))
+    app.add_middleware(Guard, door=door, max_bytes=max_bytes, traces=traces, **told)
     # Only for the documentation and its Authorize button: the guard has checked the key by now.
     credential = [Depends(HTTPBearer(auto_error=False, description="The endpoint's key."))] if door.credentials else []
     hints = {PREDICT: how_to_ask({"inputs": [predictor.example[0]]})}
@@ -99,18 +108,19 @@ def _add_predict(app: FastAPI, service: Service, credential: list[Any]) -> None:
         given: Any = asked.inputs  # type: ignore[attr-defined]
         mask: MaskAsked = asked.mask  # type: ignore[attr-defined]
         found = await service.outputs(given if isinstance(given, list) else [given], mask)
-        rows: list[Any] = found.outputs
-        outputs: Any = [asdict(row) for row in rows]
-        outputs = outputs if isinstance(given, list) else outputs[0]
-        return JSONResponse({"model": service.model, "version": found.version, "outputs": outputs})
+        with child("answer"):
+            rows: list[Any] = found.outputs
+            outputs: Any = [asdict(row) for row in rows]
+            outputs = outputs if isinstance(given, list) else outputs[0]
+            return JSONResponse({"model": service.model, "version": found.version, "outputs": outputs})
 
     # Not a postponed annotation: the body's form is made for this model.
     predict.__annotations__["asked"] = question
     app.post(
         PREDICT,
         response_model=reply,
-        responses=problems(400, 401, 403, 413, 422, 429, 500, 503),
-        dependencies=credential,
+        responses=problems(400, 401, 403, 413, 422, 429, 500, 503, 504),
+        dependencies=[*credential, Depends(request_timeout)],
         summary="Ask the model",
         description=service.predictor.asks,
     )(predict)

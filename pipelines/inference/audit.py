@@ -25,6 +25,8 @@ class Entry:
     time: str
     request: str
     """The request's id."""
+    trace: str | None = None
+    """The id of its trace; null where no traces are made."""
     who: str | None = None
     method: str = ""
     path: str | None = None

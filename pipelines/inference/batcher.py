@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipelines.inference.deadlines import REQUEST_TIMEOUT, deadline
 from pipelines.inference.former import Former, Waiting
 from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.predictor import LONGEST_WINDOW, texts_in
+from pipelines.traces.spans import Parent, here
 
 MOST_LOST = 3
 """Workers that an input may take with it before it is taken for the cause."""
@@ -28,10 +31,27 @@ ENOUGH = 2.0
 class Overloaded(Exception):
     """More waits already than can be answered in time."""
 
-    def __init__(self, seconds: float) -> None:
-        super().__init__(f"{seconds:.1f} s of work wait already")
+    def __init__(self, seconds: float, limit: float) -> None:
+        """
+        Args:
+            limit: seconds of work that may wait.
+        """
+        super().__init__(f"{seconds:.1f} s of work wait already, and {self._but(limit)}")
         self.seconds = seconds
         """Until what waits now is answered."""
+
+    def _but(self, limit: float) -> str:
+        return (
+            f"this endpoint takes on no more than {limit:g} s (serve.max_wait_seconds): ask again later, or add "
+            "replicas."
+        )
+
+
+class TooLate(Overloaded):
+    """More waits already than the request's deadline leaves time for."""
+
+    def _but(self, limit: float) -> str:
+        return f"this request has {limit:.3g} s left ({REQUEST_TIMEOUT}): ask again later, or give it longer."
 
 
 class WorkerLost(Exception):
@@ -61,8 +81,8 @@ class Pass:
     """Seconds from when the oldest of its inputs came until the pass was sent."""
 
 
-Run = Callable[[list[Any]], Awaitable[Computed]]
-"""Has a worker compute a pass. Raises WorkerLost."""
+Run = Callable[[list[Any], tuple[str, ...]], Awaitable[Computed]]
+"""Has a worker compute a pass, which belongs to these traces (`Parent.traceparent`). Raises WorkerLost."""
 
 
 @dataclass(slots=True)
@@ -73,6 +93,12 @@ class _Open:
     answer: asyncio.Future[Any]
     num_bytes: int
     came: float
+    parent: Parent | None = None
+    """The request that it is of, where traces are made."""
+    queued: int = 0
+    """When it began to wait, in nanoseconds since 1970."""
+    waiting: Waiting | None = None
+    """Its place, while it waits and in the pass that it then goes into."""
     lost: int = 0
     """Workers that ended while they computed it."""
 
@@ -146,14 +172,17 @@ class Batcher:
         """An output for each input; None for one that the model failed on.
 
         Raises:
-            Overloaded: too much waits; nothing was done.
+            Overloaded: too much waits, for this batcher or (TooLate) for the request's deadline; nothing was done.
         """
         if (seconds := self.seconds_waiting) > self._patience:
-            raise Overloaded(seconds)
+            raise Overloaded(seconds, self._patience)
+        if (by := deadline()) is not None and seconds > by.left > 0:
+            raise TooLate(seconds, by.left)
         loop = asyncio.get_running_loop()
         if self._sending is None or self._sending.done():
             self._sending = loop.create_task(self._send())
-        opened = [_Open(given, loop.create_future(), num_bytes(given), loop.time()) for given in inputs]
+        parent = here()
+        opened = [_Open(given, loop.create_future(), num_bytes(given), loop.time(), parent) for given in inputs]
         for one in opened:
             self._put(one)
         try:
@@ -161,15 +190,23 @@ class Batcher:
         except asyncio.CancelledError:
             for one in opened:
                 one.answer.cancel()
+                self._withdraw(one)
             raise
 
     def _put(self, one: _Open) -> None:
         self._number += 1
+        one.queued = time.time_ns()
         self._open[self._number] = one
         whole = 2 + math.ceil(self._per_byte * one.num_bytes)
         # Longer ones are read in windows, or cut.
-        self._former.add(Waiting(min(whole, LONGEST_WINDOW), self._number, math.ceil(whole / LONGEST_WINDOW)))
+        one.waiting = Waiting(min(whole, LONGEST_WINDOW), self._number, math.ceil(whole / LONGEST_WINDOW))
+        self._former.add(one.waiting)
         self._changed.set()
+
+    def _withdraw(self, one: _Open) -> None:
+        """Who has gone away, or whose time is over, counts no more in what the queue is said to take."""
+        if one.waiting is not None and self._open.pop(one.waiting.number, None) is not None:
+            self._former.drop(one.waiting)
 
     async def _send(self) -> None:
         while True:
@@ -182,8 +219,10 @@ class Batcher:
 
     def _may_send(self) -> bool:
         workers = max(1, self._workers())
+        if not len(self._former):
+            return False
         if self._out < workers:
-            return len(self._former) > 0
+            return True
         if self._out >= 2 * workers:
             return False
         if self._ahead is not None:
@@ -211,7 +250,7 @@ class Batcher:
         now = asyncio.get_running_loop().time
         waited = now() - min(one.came for one in some)
         try:
-            computed = await self._run([one.given for one in some])
+            computed = await self._run([one.given for one in some], _end_of_queue(some))
         except WorkerLost:
             self._lost(len(some))
             self._again(some)
@@ -260,3 +299,15 @@ class Batcher:
                 await asyncio.wait_for(self._changed.wait(), left)
             except TimeoutError:
                 return
+
+
+def _end_of_queue(some: list[_Open]) -> tuple[str, ...]:
+    """Tell the traces of these inputs' requests that they no longer wait; returns those that the pass belongs to."""
+    waited: dict[Parent, list[_Open]] = {}
+    for one in some:
+        if one.parent is not None and one.parent.is_sampled:
+            waited.setdefault(one.parent, []).append(one)
+    now = time.time_ns()
+    for parent, its in waited.items():
+        parent.record("queue", min(one.queued for one in its), now, {"motley.rows": len(its)})
+    return tuple(parent.traceparent for parent in waited)

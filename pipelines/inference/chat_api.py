@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
@@ -18,9 +18,10 @@ from starlette.exceptions import HTTPException
 from pipelines.inference.audit import note_size
 from pipelines.inference.chat_turns import Begun, Write
 from pipelines.inference.chat_writer import End
+from pipelines.inference.deadlines import request_timeout, until_due
 from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.masking.streams import MaskedStream
-from pipelines.inference.problems import ChatProblem, how_to_ask, problems, put_in_words
+from pipelines.inference.problems import ChatProblem, how_to_ask, problem, problems, put_in_words
 from pipelines.inference.service import Service, refuse_half_characters
 from pipelines.inference.text_predictor import MOST
 
@@ -147,10 +148,11 @@ def add_routes(app: FastAPI, service: Service, write: Write | None, credential: 
         return {}
 
     @app.post(
-        CHAT, response_model=Completion, dependencies=credential, tags=["openai"], summary="Write the next message",
+        CHAT, response_model=Completion, dependencies=[*credential, Depends(request_timeout)], tags=["openai"],
+        summary="Write the next message",
         responses={
             200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}},
-            **problems(400, 401, 403, 404, 413, 422, 429, 500, 503, form=ChatProblem),
+            **problems(400, 401, 403, 404, 413, 422, 429, 500, 503, 504, form=ChatProblem),
         },
     )  # fmt: skip
     async def completions(asked: ChatRequest) -> Response:
@@ -224,7 +226,7 @@ async def _masked(pieces: AsyncGenerator[Begun | str | End], stream: MaskedStrea
                 yield piece
 
 
-async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End]) -> AsyncIterator[str | End]:
+async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End]) -> AsyncGenerator[str | End]:
     async with aclosing(rest):
         assert not isinstance(first, Begun)
         yield first
@@ -236,7 +238,7 @@ async def _from(first: Begun | str | End, rest: AsyncGenerator[Begun | str | End
 class _Told:
     """An answer on its way."""
 
-    def __init__(self, model: str, num_prompt: int, pieces: AsyncIterator[str | End]) -> None:
+    def __init__(self, model: str, num_prompt: int, pieces: AsyncGenerator[str | End]) -> None:
         self._named = {"id": f"chatcmpl-{secrets.token_hex(12)}", "created": int(time.time()), "model": model}
         self._num_prompt = num_prompt
         self._pieces = pieces
@@ -256,7 +258,7 @@ class _Told:
         yield self._event({"role": "assistant", "content": ""}, None)
         try:
             with put_in_words(_WHAT):
-                async for piece in self._pieces:
+                async for piece in until_due(self._pieces):
                     if isinstance(piece, str):
                         if piece:
                             yield self._event({"content": piece}, None)
@@ -266,7 +268,8 @@ class _Told:
                         yield self._line({"choices": [], "usage": self._usage(piece)})
         except HTTPException as error:
             # The status is sent by now.
-            yield f"data: {json.dumps({'error': {'message': error.detail, 'type': 'server_error'}})}\n\n"
+            told = problem({"message": error.detail, "type": "server_error"})
+            yield f"data: {json.dumps(told)}\n\n"
         yield "data: [DONE]\n\n"
 
     def _event(self, delta: dict[str, str], reason: str | None) -> str:

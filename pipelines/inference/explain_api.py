@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
 
 from pipelines.inference.aside import Aside
+from pipelines.inference.deadlines import request_timeout
 from pipelines.inference.explain import FEWEST_STEPS, MOST_STEPS, USUAL_STEPS, Explained, Explainer
 from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.masking.explanations import mask_explained
@@ -77,8 +78,8 @@ def add_routes(app: FastAPI, service: Service, explain: Explain, credential: lis
     app.post(
         EXPLAIN,
         response_model=reply,
-        responses=problems(400, 401, 403, 413, 422, 429, 500, 503),
-        dependencies=credential,
+        responses=problems(400, 401, 403, 413, 422, 429, 500, 503, 504),
+        dependencies=[*credential, Depends(request_timeout)],
         summary="Ask the model why",
         description="Integrated gradients over the embeddings of the sub-words (Sundararajan et al. 2017), and whether "
         "the sub-words that they name matter more than others do (DeYoung et al. 2020).",

@@ -7,7 +7,7 @@ Always the oldest; with it those whose lengths are so near that padding them cos
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
 from dataclasses import dataclass
 
 from pipelines.inference.pass_cost import PassCost
@@ -43,9 +43,15 @@ class Former:
     def add(self, waiting: Waiting) -> None:
         insort(self._waiting, waiting)
 
+    def drop(self, waiting: Waiting) -> None:
+        """Of what waits."""
+        del self._waiting[bisect_left(self._waiting, waiting)]
+
     @property
     def seconds(self) -> float:
         """What it takes until all that waits has been through the model, if nothing is padded."""
+        if not self._waiting:
+            return 0.0
         rows = sum(one.pieces * self._cost.row(one.length) for one in self._waiting)
         tokens = sum(one.pieces * one.length for one in self._waiting)
         return rows + self._cost.fixed * max(1.0, tokens / self._cost.best_tokens)

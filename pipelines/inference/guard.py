@@ -4,7 +4,7 @@
                           401        403           429           413
                           503                      503
 
-Every answer, also these, gets the security headers and a line in the audit log.
+Every answer, also these, gets the security headers and a line in the audit log; and a request its trace.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -24,7 +25,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pipelines.inference.audit import Entry, entered, moment, note_caller, record
 from pipelines.inference.credentials import HOW, Caller, Credentials, Refused, Right, Unavailable, who_is
+from pipelines.inference.deadlines import REQUEST_TIMEOUT
 from pipelines.inference.limits import Buckets, Leases
+from pipelines.inference.problems import problem
+from pipelines.traces.spans import Parent, child, mark_failed
+from pipelines.traces.traces import Traces
 
 OPEN = frozenset({"/healthz", "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json"}) | {
     *("/", "/page.css", "/page.js", "/v1/about"),
@@ -42,6 +47,10 @@ SECURITY = {
 NO_FRAMES = "frame-ancestors 'none'"
 HSTS = "max-age=31536000"
 REQUEST_ID = "X-Request-ID"
+TRACEPARENT, TRACERESPONSE = "traceparent", "traceresponse"
+"""W3C Trace Context: the trace that a request belongs to, and where its answer says so."""
+METHODS = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+"""Another method is whatever somebody wrote."""
 SECONDS_UNAVAILABLE = 5
 """When to ask again after 503."""
 
@@ -83,12 +92,14 @@ class Guard:
         wall: Callable[[], float] = time.time,
         ticks: Callable[[], float] = time.monotonic,
         told: Callable[[Entry], None] = lambda _: None,
+        traces: Traces | None = None,
     ) -> None:
         """
         Args:
             told: gets every request when it is over, also one that was refused here.
+            traces: where each gets a span; none does without.
         """
-        self._app, self._door, self._max_bytes = app, door, max_bytes
+        self._app, self._door, self._max_bytes, self._traces = app, door, max_bytes, traces
         self._wall, self._ticks, self._told = wall, ticks, told
         self._headers = SECURITY | ({"Strict-Transport-Security": HSTS} if door.tls else {})
         self._inner: ASGIApp = self._guarded
@@ -98,8 +109,8 @@ class Guard:
                 self._guarded,
                 allow_origins=door.cors,
                 allow_methods=("GET", "POST"),
-                allow_headers=("Authorization", REQUEST_ID),
-                expose_headers=(REQUEST_ID, "Retry-After", "RateLimit", "RateLimit-Policy"),
+                allow_headers=("Authorization", REQUEST_ID, REQUEST_TIMEOUT, TRACEPARENT),
+                expose_headers=(REQUEST_ID, TRACERESPONSE, "Retry-After", "RateLimit", "RateLimit-Policy"),
             )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,10 +119,14 @@ class Guard:
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(REQUEST_ID, "")
+        asked = Headers(scope=scope)
+        given = asked.get(REQUEST_ID, "")
         known = re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) is not None
         entry = Entry(moment(self._wall()), given if known else uuid.uuid4().hex, method=scope["method"][:16])
         begin = self._ticks()
+        tracing: AbstractContextManager[Parent | None] = nullcontext()
+        if self._traces is not None:
+            tracing = self._traces.request(asked.get(TRACEPARENT, ""))
 
         async def marked(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -122,36 +137,43 @@ class Guard:
                 # Whoever sent one knows it, and Ray Serve's proxy, which gives every request one, answers it itself.
                 if not known:
                     headers[REQUEST_ID] = entry.request
+                if parent is not None:
+                    headers[TRACERESPONSE] = parent.traceparent
             await send(message)
 
-        with entered(entry):
+        with tracing as parent, entered(entry):
+            entry.trace = None if parent is None else parent.trace_id
             try:
                 await self._inner(scope, receive, marked)
             except Exception:
                 if entry.status is None:
                     text = f"The endpoint failed; its log says why. Report the request's id {entry.request}."
-                    await JSONResponse({"error": text}, 500)(scope, receive, marked)
+                    await JSONResponse(problem(text), 500)(scope, receive, marked)
                 # Whoever runs the interface logs it.
                 raise
             finally:
                 entry.path, entry.milliseconds = _own_path(scope), round(1000 * (self._ticks() - begin), 3)
                 record(entry)
                 self._told(entry)
+                if parent is not None:
+                    _describe(parent, entry)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         policy: dict[str, str] = {}
         try:
             if self._door.credentials and (path := _path(scope)) not in OPEN:
-                caller = await self._admitted(headers.get("authorization", ""))
-                note_caller(caller.who)
-                _check_scope(caller, needs(path))
-                policy = await self._count(caller)
+                with child("admission"):
+                    caller = await self._admitted(headers.get("authorization", ""))
+                    note_caller(caller.who)
+                    _check_scope(caller, needs(path))
+                    policy = await self._count(caller)
             announced = headers.get("content-length", "")
             if announced.isdecimal() and (len(announced) > 18 or int(announced) > self._max_bytes):
                 raise HTTPException(413, self._too_large())
         except HTTPException as refusal:
-            await JSONResponse({"error": refusal.detail}, refusal.status_code, refusal.headers)(scope, receive, send)
+            body = problem(refusal.detail)
+            await JSONResponse(body, refusal.status_code, refusal.headers)(scope, receive, send)
             return
         read = 0
 
@@ -199,6 +221,22 @@ class Guard:
 
     def _too_large(self) -> str:
         return f"The body is over {self._max_bytes} bytes; send fewer or shorter texts in one request."
+
+
+def _describe(parent: Parent, entry: Entry) -> None:
+    """Give a request's span what the audit log has of it, but for who asked and what callers choose freely."""
+    method = entry.method if entry.method in METHODS else "_OTHER"
+    parent.span.update_name(method if entry.path is None else f"{method} {entry.path}")
+    told = {
+        "http.request.method": method,
+        "http.route": entry.path,
+        "http.response.status_code": entry.status,
+        "motley.inputs": entry.inputs,
+        "motley.characters": entry.characters,
+    }
+    parent.span.set_attributes({name: value for name, value in told.items() if value is not None})
+    if entry.status is None or entry.status >= 500:
+        mark_failed(parent.span, "gone" if entry.status is None else str(entry.status))
 
 
 def _check_scope(caller: Caller, right: Right) -> None:

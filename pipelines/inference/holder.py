@@ -11,13 +11,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pipelines.inference.batcher import Computed
 from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
+from pipelines.traces.spans import UNTRACED, Attributes, Traced
+from pipelines.traces.traces import Traces
 from pipelines.watch.baseline import Baseline
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,14 @@ class Loaded:
 class Holder:
     """Models by their addresses; several share the threads, so that they take no more of the machine than one."""
 
-    def __init__(self, load: Callable[[str], Loaded], *, name: str) -> None:
+    def __init__(self, load: Callable[[str], Loaded], *, name: str, traces: Traces | None = None) -> None:
         """
         Args:
             load: the model of an address; runs in a thread.
             name: the worker's, which its answers tell.
+            traces: where passes get their spans; they get none without.
         """
-        self._load, self._name = load, name
+        self._load, self._name, self._traces = load, name, traces
         self._held: dict[str, asyncio.Task[Loaded]] = {}
         self._costs: dict[str, PassCost] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
@@ -99,15 +104,25 @@ class Holder:
             loaded.baseline,
         )
 
-    async def compute(self, uri: str, inputs: Sequence[Any]) -> Computed:
+    async def compute(self, uri: str, inputs: Sequence[Any], traced: Traced = UNTRACED) -> Computed:
         """One pass; an input on which the model fails fails alone."""
         predictor, loop, begin = await self.predictor(uri), asyncio.get_running_loop(), time.perf_counter()
-        readings = await loop.run_in_executor(self._reading, lambda: each(predictor.read, inputs, num_characters))
-        read = [reading for reading in readings if reading is not None]
-        found = iter(await loop.run_in_executor(self._answering, _answered, predictor, read))
+        reading = await loop.run_in_executor(
+            self._reading, _timed, lambda: each(predictor.read, inputs, num_characters)
+        )
+        readings = reading.made
+        read = [one for one in readings if one is not None]
+        answering = await loop.run_in_executor(self._answering, _timed, lambda: _answered(predictor, read))
+        found = iter(answering.made)
+        lengths = [0 if one is None else one.length for one in readings]
+        if self._traces is not None:
+            on: Attributes = {"motley.worker": self._name, "motley.rows": len(inputs)}
+            padded = {"motley.padded_subwords": len(inputs) * max(lengths, default=0)}
+            self._traces.record(traced, "tokenise", reading.begin, reading.end, on)
+            self._traces.record(traced, "pass", answering.begin, answering.end, {**on, **padded})
         return Computed(
-            [None if reading is None else next(found) for reading in readings],
-            [0 if reading is None else reading.length for reading in readings],
+            [None if one is None else next(found) for one in readings],
+            lengths,
             time.perf_counter() - begin,
             self._name,
         )
@@ -136,3 +151,16 @@ def _is_ready(task: asyncio.Task[Loaded]) -> bool:
 
 def _answered(predictor: Predictor, readings: list[Reading]) -> list[Any | None]:
     return each(predictor.answer, readings, lambda reading: num_characters(reading.given))
+
+
+@dataclass(frozen=True, slots=True)
+class _Timed(Generic[Made]):
+    made: Made
+    begin: int
+    """In nanoseconds since 1970, as all of a trace is, whose spans are of several machines."""
+    end: int
+
+
+def _timed(work: Callable[[], Made]) -> _Timed[Made]:
+    begin = time.time_ns()
+    return _Timed(work(), begin, time.time_ns())

@@ -18,9 +18,11 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 
+from pipelines.inference.deadlines import request_timeout
 from pipelines.inference.masking.answers import MaskAsked
 from pipelines.inference.problems import how_to_ask, problems
 from pipelines.inference.service import Service, refuse_half_characters
+from pipelines.traces.spans import child
 
 MODEL = "/v2/models/{name}"
 VERSION = f"{MODEL}/versions/{{number}}"
@@ -134,9 +136,10 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         refuse_half_characters("The id", asked.id or "")
         mask = _mask((asked.parameters or {}).get("mask", False))
         found = await service.outputs(_inputs(service, asked.inputs), mask)
-        reply = {"model_name": service.model, "model_version": found.version}
-        reply |= {} if asked.id is None else {"id": asked.id}
-        return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
+        with child("answer"):
+            reply = {"model_name": service.model, "model_version": found.version}
+            reply |= {} if asked.id is None else {"id": asked.id}
+            return JSONResponse({**reply, "outputs": _tensors(service, found.outputs, asked.outputs)})
 
     async def named(name: str) -> None:
         _check_name(service, name, service.version())
@@ -150,7 +153,8 @@ def add_routes(app: FastAPI, service: Service, credential: list[Any]) -> dict[st
         app.get(path, response_model=ModelForm, responses=told, summary="Model metadata", **which)(metadata)
         app.get(f"{path}/ready", response_model=ModelReady, responses=told, summary="Ready?", **which)(model_ready)
         which |= {
-            "responses": problems(400, 401, 403, 404, 413, 422, 429, 500, 503),
+            "dependencies": [*which["dependencies"], Depends(request_timeout)],
+            "responses": problems(400, 401, 403, 404, 413, 422, 429, 500, 503, 504),
             "summary": "Ask the model",
             "description": asks,
         }

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, JsonValue
 from starlette.exceptions import HTTPException
 
 from pipelines.errors import UserError
 from pipelines.inference.aside import BusyError
+from pipelines.traces.spans import here
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +24,12 @@ OPENAI = "/v1/chat/"
 """Where clients look for what is wrong in an object, as they do at OpenAI's."""
 
 
+_TRACE = "The id of the request's trace, where traces are made: whoever runs the endpoint finds it by that."
+
+
 class Problem(BaseModel):
     error: Annotated[str, Field(description="What is wrong with the request, and what to do about it.")]
+    trace: Annotated[str | None, Field(description=_TRACE)] = None
 
 
 class ChatProblemDetails(BaseModel):
@@ -36,10 +41,11 @@ class ChatProblemDetails(BaseModel):
 
 class ChatProblem(BaseModel):
     error: ChatProblemDetails
+    trace: Annotated[str | None, Field(description=_TRACE)] = None
 
 
 _WHEN = {
-    400: "The body is no JSON.",
+    400: "The body is no JSON, or Request-Timeout no number of seconds.",
     401: "The key is missing or wrong.",
     403: "The key is not for this.",
     404: "There is no such model, or no such version of it.",
@@ -48,6 +54,7 @@ _WHEN = {
     429: "The key has asked too often, or too many wait for the same; Retry-After says when to ask again.",
     500: "The model failed on an input.",
     503: "Not just now; Retry-After says when to ask again.",
+    504: "The request's deadline was over before there was an answer.",
 }
 
 
@@ -67,13 +74,19 @@ def how_to_ask(example: Mapping[str, Any]) -> str:
     return f"Send Content-Type: application/json and a body such as {json.dumps(example, ensure_ascii=False)}"
 
 
+def problem(error: JsonValue) -> dict[str, JsonValue]:
+    """The body that says what is wrong with the request under way."""
+    parent = here()
+    return {"error": error} if parent is None else {"error": error, "trace": parent.trace_id}
+
+
 def say(path: str, message: str, code: int, headers: Mapping[str, str] | None = None) -> JSONResponse:
     """The answer to a request to `path` that something is wrong with."""
     if not path.startswith(OPENAI):
-        return JSONResponse({"error": message}, code, headers=headers)
+        return JSONResponse(problem(message), code, headers=headers)
     kind = "invalid_request_error" if code < 500 else "server_error"
-    told = {"message": message, "type": kind, "param": None, "code": None}
-    return JSONResponse({"error": told}, code, headers=headers)
+    told: dict[str, JsonValue] = {"message": message, "type": kind, "param": None, "code": None}
+    return JSONResponse(problem(told), code, headers=headers)
 
 
 @contextmanager
@@ -85,6 +98,8 @@ def put_in_words(what: str) -> Iterator[None]:
     """
     try:
         yield
+    except HTTPException:
+        raise
     except UserError as error:
         raise HTTPException(422, str(error)) from None
     except BusyError:

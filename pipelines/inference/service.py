@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +13,12 @@ from starlette.exceptions import HTTPException
 
 from pipelines.errors import UserError
 from pipelines.inference.audit import note_size
+from pipelines.inference.batcher import Overloaded, TooLate
+from pipelines.inference.deadlines import note_refused
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.masking.answers import MaskAsked, Masks
 from pipelines.inference.predictor import Predictor, num_characters, takes_media, takes_text, texts_in
+from pipelines.traces.spans import child
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,8 @@ class Limits:
     max_inputs: int
     max_characters: int
     """Of all texts of one input together."""
+    seconds: float = 600
+    """From when a request is let in to the end of its answer."""
 
     def max_bytes(self, *, media: bool) -> int:
         """Room for one longest input as JSON escapes (12 bytes a character), or 16 MiB of shorter ones, or of files."""
@@ -72,7 +78,8 @@ class Service:
             mask: the personal data that is to be masked in them.
 
         Raises:
-            HTTPException: 413 for too much, 422 for what is no input or cannot be masked, 500 where the model failed.
+            HTTPException: 413 for too much, 422 for what is no input or cannot be masked, 500 where the model failed,
+                503 where too much waits.
         """
         inputs = await self.checked(given)
         masks = self.masks(mask)
@@ -81,7 +88,8 @@ class Service:
             return found
         # Finding takes longer than answering where texts are long.
         pairs = zip(found.outputs, inputs, strict=True)
-        hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
+        with child("mask"):
+            hidden = await asyncio.to_thread(lambda: [masks.output(output, one) for output, one in pairs])
         return Answered(found.version, hidden)
 
     def masks(self, asked: MaskAsked) -> Masks | None:
@@ -99,12 +107,16 @@ class Service:
         """One of `gives`, unmasked, for each checked input.
 
         Raises:
-            HTTPException: 500 where the model failed.
+            HTTPException: 500 where the model failed, 503 where too much waits.
         """
         try:
             found = await self.answer(inputs)
         except HTTPException:
             raise
+        except Overloaded as error:
+            if isinstance(error, TooLate):
+                note_refused()
+            raise HTTPException(503, str(error), {"Retry-After": str(math.ceil(error.seconds))}) from None
         except Exception as error:
             # Neither the message nor the traceback, which a server would log: both may quote a text.
             logger.error("The model failed: %s.", type(error).__name__)

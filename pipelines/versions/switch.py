@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -251,7 +252,8 @@ class Switch:
             except Overloaded:
                 trial.not_compared += 1
 
-        task = asyncio.get_running_loop().create_task(guarded())
+        # In a context of its own: the request that is compared is over before this is, and so is its trace.
+        task = asyncio.get_running_loop().create_task(guarded(), context=Context())
         self._aside.add(task)
         task.add_done_callback(self._aside.discard)
 

@@ -79,6 +79,10 @@ class Watch:
         self._versions, self._workers, self._labels = Names(), Names(), Names()
         self._requests = self._counter("requests", "Requests.", "path", "status")
         self._request_seconds = self._histogram("request_seconds", "From a request to its answer.", SECONDS, "path")
+        self._missed = self._counter("deadline_misses", "Requests whose deadline was missed.", "how")
+        # As for failures of workers: the first would go unseen.
+        for how in ("refused", "passed"):
+            self._missed.labels(how).inc(0)
         self._passes = self._counter("passes", "Passes through the model.", "version", "worker")
         self._inputs = self._counter("pass_inputs", "Rows of all passes.", "version")
         self._subwords = self._counter("subwords", "Sub-words of all passes, without padding.", "version")
@@ -95,6 +99,7 @@ class Watch:
             "output_confidence", "Probabilities of what outputs say.", CONFIDENCES, "version"
         )
         self._length = self._histogram("input_subwords", "Sub-words of inputs.", LENGTHS, "version")
+        self._spans_dropped = self._counter("trace_spans_dropped", "Spans of traces that no collector got.")
         self._state = StateCollector()
         self.registry.register(self._state)
         self.registry.register(_DriftCollector(self._drifts))
@@ -104,6 +109,10 @@ class Watch:
         path = entry.path or OTHER
         self._requests.labels(path, "gone" if entry.status is None else str(entry.status)).inc()
         self._request_seconds.labels(path).observe(entry.milliseconds / 1000)
+
+    def deadline_missed(self, how: str) -> None:
+        """A request was refused because its deadline could not be met, or its deadline passed."""
+        self._missed.labels(how).inc()
 
     def passed(self, done: Passed) -> None:
         """A pass is over."""
@@ -154,6 +163,10 @@ class Watch:
     def pass_retried(self) -> None:
         """Another worker was given a pass that one failed."""
         self._retries.inc()
+
+    def spans_dropped(self, number: int) -> None:
+        """Spans of traces were dropped. The one thing that any thread may tell."""
+        self._spans_dropped.inc(number)
 
     def serves(self, version: str, baseline: Baseline | None) -> None:
         """A version begins to answer; without a baseline nothing is said of its drift."""

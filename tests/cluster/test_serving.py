@@ -24,7 +24,8 @@ from pipelines.inference.client import predict_once, wait_until_ready
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.entity_predictor import EntityPredictor
 from pipelines.inference.predictor import Text
-from pipelines.serve_settings import ServeConfig
+from pipelines.serve_settings import ServeConfig, TracesConfig
+from tests.collector import Collector, collecting
 from tests.unit.pipelines.inference.conftest import make_model_folder
 
 pytestmark = pytest.mark.timeout(180)
@@ -41,7 +42,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(ray_session: None, folder: Path) -> Iterator[str]:  # noqa: ARG001
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def url(ray_session: None, folder: Path, collector: Collector) -> Iterator[str]:  # noqa: ARG001
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,7 +57,13 @@ def url(ray_session: None, folder: Path) -> Iterator[str]:  # noqa: ARG001
         tracking_uri=None,
         key_sha256=hash_key(KEY),
         # Long enough for requests that start together to meet.
-        settings=ServeConfig(max_batch_size=8, batch_wait_ms=200, max_inputs=16, max_characters=100),
+        settings=ServeConfig(
+            max_batch_size=8,
+            batch_wait_ms=200,
+            max_inputs=16,
+            max_characters=100,
+            traces=TracesConfig(endpoint=collector.url, sampling_ratio=0),
+        ),
     )
     serve.start(http_options={"host": "127.0.0.1", "port": port})
     serve.run(build(options), name=APP)
@@ -118,7 +131,7 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
         assert client.get("/v2/health/ready").json() == {"ready": True}
         description = client.get("/openapi.json").json()
     predict = description["paths"]["/v1/predict"]["post"]
-    assert set(predict["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "500", "503"}
+    assert set(predict["responses"]) == {"200", "400", "401", "403", "413", "422", "429", "500", "503", "504"}
     assert predict["security"] == [{"HTTPBearer": []}]
     assert description["components"]["schemas"]["Question"]["examples"]
 
@@ -140,14 +153,15 @@ def test_health_and_documentation_need_no_key(url: str) -> None:
 def test_what_is_no_question_is_told_how_to_ask(client: httpx.Client, body: bytes) -> None:
     answer = client.post("/v1/predict", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code in (400, 422)
-    assert set(answer.json()) == {"error"}
+    assert set(answer.json()) == {"error", "trace"}
     assert SECRET not in answer.text
 
 
 def test_too_much_is_refused_with_the_limit(client: httpx.Client) -> None:
     assert client.post("/v1/predict", json={"inputs": ["x"] * 16}).status_code == 200
     many = client.post("/v1/predict", json={"inputs": ["x"] * 17})
-    assert (many.status_code, many.json()) == (413, {"error": "17 inputs in one request; send at most 16 and repeat."})
+    assert many.status_code == 413
+    assert many.json()["error"] == "17 inputs in one request; send at most 16 and repeat."
     long = client.post("/v1/predict", json={"inputs": ["x", "y" * 101]})
     assert long.status_code == 413
     assert long.json()["error"] == "Input 1 has 101 characters; cut it into pieces of at most 100."
@@ -184,12 +198,40 @@ def test_requests_that_come_together_share_a_pass(client: httpx.Client) -> None:
         assert all(entity["text"] == text[entity["start"] : entity["end"]] for entity in entities)
 
 
-def test_no_log_holds_a_text(client: httpx.Client) -> None:
+def test_a_trace_goes_from_the_front_to_the_worker(client: httpx.Client, collector: Collector) -> None:
+    answer = client.post("/v1/predict", json={"inputs": TEXTS}, headers={"traceparent": kept(0)}).raise_for_status()
+    client.post("/v1/explain", json={"input": TEXTS[0], "steps": 8}, headers={"traceparent": kept(1)})
+    spans = collector.wait_for(f"{0:031x}a", "POST /v1/predict", "admission", "queue", "tokenise", "pass", "answer")
+    server = spans.pop("POST /v1/predict")
+    assert answer.headers["traceresponse"] == f"00-{server.trace}-{server.span}-01"
+    assert {span.parent for span in spans.values()} == {server.span}
+    assert spans["pass"].attributes["motley.rows"] == len(TEXTS)
+    assert spans["pass"].attributes["motley.model.version"] == "local"
+    explained = collector.wait_for(f"{1:031x}a", "POST /v1/explain", "admission", "explain")
+    assert explained["explain"].parent == explained["POST /v1/explain"].span
+
+
+def test_an_answer_that_comes_too_late_is_none(client: httpx.Client) -> None:
+    late = client.post("/v1/predict", json={"inputs": TEXTS}, headers={"Request-Timeout": "1e-6"})
+    assert late.status_code == 504
+    assert "1e-06 s that this request had" in late.json()["error"]
+
+
+def kept(number: int) -> str:
+    """Of a caller who keeps the trace."""
+    return f"00-{number:031x}a-{'b' * 16}-01"
+
+
+def test_no_log_metric_or_trace_holds_a_text(client: httpx.Client, collector: Collector) -> None:
+    client.headers["traceparent"] = kept(2)
     client.post("/v1/predict", json={"inputs": f"{SECRET} lives in Berlin"}).raise_for_status()
     client.post("/v1/predict", json={"inputs": [SECRET], SECRET: 1})
     client.post("/v1/predict", content=SECRET.encode())
     client.post(f"/v1/predict?text={SECRET}", json={"inputs": SECRET * 100})
-    client.post(f"/{SECRET}", json={"inputs": "x"})
+    client.post(f"/{SECRET}", json={"inputs": "x"}, headers={"tracestate": f"a={SECRET}"})
+    collector.wait_for(f"{2:031x}a", "POST /v1/predict", "POST", "pass")
+    counted = client.get("/metrics").raise_for_status().content
+    assert [one for one in (SECRET, KEY) if one.encode() in collector.raw + counted] == []
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())  # No public name for the folder of the logs.
     files = [path for path in logs.rglob("*") if path.is_file()]
     assert {"Endpoint", "Worker"} <= {path.name.split("_")[2] for path in files if path.name.startswith("replica_")}

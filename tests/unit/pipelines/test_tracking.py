@@ -92,6 +92,7 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
             "serve.jwt",
             "serve.scale",
             "serve.tls",
+            "serve.traces",
             "train.distil",
             "train.ewc",
         )

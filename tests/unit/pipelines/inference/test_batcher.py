@@ -22,13 +22,15 @@ class Workers:
 
     def __init__(self, *, closed: bool = False) -> None:
         self.passes: list[list[str]] = []
+        self.traceparents: list[tuple[str, ...]] = []
         self.begun = asyncio.Semaphore(0)
         self._closed = closed
         self._go = asyncio.Semaphore(0)
 
-    async def run(self, inputs: list[Text]) -> Computed:
+    async def run(self, inputs: list[Text], traceparents: tuple[str, ...] = ()) -> Computed:
         texts = [one.text for one in inputs]
         self.passes.append(texts)
+        self.traceparents.append(traceparents)
         self.begun.release()
         if self._closed:
             await self._go.acquire()
@@ -148,7 +150,7 @@ def test_what_a_lost_worker_had_is_computed_again() -> None:
         workers = Workers()
         calls = 0
 
-        async def run(inputs: list[Text]) -> Computed:
+        async def run(inputs: list[Text], _: tuple[str, ...]) -> Computed:
             nonlocal calls
             calls += 1
             if calls == 1:
@@ -208,6 +210,7 @@ def test_who_goes_away_is_not_computed_for() -> None:
         gone.cancel()
         with pytest.raises(asyncio.CancelledError):
             await gone
+        assert made.num_waiting == 1
         workers.let_pass(2)
         assert [await first, await stays] == [[5], [5]]
         return workers.passes
@@ -239,7 +242,7 @@ def test_the_length_of_texts_is_learnt_from_what_passes_had() -> None:
     async def ask() -> list[list[str]]:
         workers = Workers(closed=True)
 
-        async def run(inputs: list[Text]) -> Computed:
+        async def run(inputs: list[Text], _: tuple[str, ...]) -> Computed:
             computed = await workers.run(inputs)
             # A sub-word for every byte.
             return Computed(computed.outputs, [2 + len(one.text) for one in inputs], 0.0, "w")

@@ -68,11 +68,20 @@ def test_rows_count_not_inputs() -> None:
 
 def test_what_waits_is_known_in_seconds() -> None:
     former = Former(COST, most=9)
-    assert former.seconds == 10
+    assert former.seconds == 0
     for number in range(4):
         former.add(Waiting(100, number))
     # 400 sub-words, and a start for every 200.
     assert former.seconds == 400 + 2 * 10
+
+
+def test_what_no_longer_waits_is_in_no_pass_and_takes_no_time() -> None:
+    former = Former(COST, most=9)
+    for number, length in enumerate((100, 7, 100)):
+        former.add(Waiting(length, number))
+    former.drop(Waiting(100, 0))
+    former.drop(Waiting(7, 1))
+    assert (former.seconds, former.take(), former.take()) == (110, [2], [])
 
 
 @given(st.lists(st.integers(1, 400), max_size=60), st.integers(1, 8))

@@ -283,7 +283,7 @@ def test_each_request_is_a_line_that_says_who_and_what_but_no_text_and_no_key(lo
         post(body={"inputs": "fail"}, X_Request_ID="five"),
         post(path="/v1/explain", X_Request_ID="six"),
     )
-    common = {"time": "2026-11-27T07:00:00.000Z", "method": "POST", "milliseconds": 0.0}
+    common = {"trace": None, "time": "2026-11-27T07:00:00.000Z", "method": "POST", "milliseconds": 0.0}
     unknown = {"who": None, "inputs": None, "characters": None}
     assert lines(log) == [
         common

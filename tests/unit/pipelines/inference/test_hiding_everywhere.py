@@ -25,8 +25,10 @@ from pipelines.inference.masking.replacing import unmask
 from pipelines.inference.masking.tokens import read_key
 from pipelines.inference.predictor import Text
 from pipelines.inference.service import Limits
-from pipelines.serve_settings import MaskConfig
+from pipelines.serve_settings import MaskConfig, TracesConfig
+from pipelines.traces.traces import Traces
 from pipelines.watch.watch import Watch
+from tests.collector import Collector, collecting
 from tests.unit.pipelines.inference.conftest import by_version
 
 pytestmark = pytest.mark.timeout(60)
@@ -85,11 +87,27 @@ def audit(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def client(key_file: Path, audit: Path) -> Iterator[TestClient]:
+def collector() -> Iterator[Collector]:
+    with collecting() as found:
+        yield found
+
+
+@pytest.fixture
+def traces(collector: Collector) -> Iterator[Traces]:
+    """Of every request."""
+    # 400 requests come faster than they are sent.
+    made = Traces.of(TracesConfig(endpoint=collector.url, sampling_ratio=1), lambda _: None)
+    assert made is not None
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def client(key_file: Path, audit: Path, traces: Traces) -> Iterator[TestClient]:
     app = create_api(
         by_version(answer), EntityPredictor, model="m", version=lambda: "1", limits=Limits(4, 400), key_sha256=None,
         access=Access(audit=str(audit)), hiding=Hiding.of(MaskConfig(key_file=str(key_file))), explain=explain,
-        write=in_threads(Echo()), watch=Watch(),
+        write=in_threads(Echo()), watch=Watch(), traces=traces,
     )  # fmt: skip
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
@@ -186,8 +204,13 @@ def test_masked_replies_hold_nothing_personal(client: TestClient) -> None:
         assert [one for one in hidden if one in said] == []
 
 
-def test_nothing_of_anybody_is_logged_counted_or_written_down(
-    client: TestClient, audit: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+def test_nothing_of_anybody_is_logged_counted_traced_or_written_down(
+    client: TestClient,
+    audit: Path,
+    traces: Traces,
+    collector: Collector,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """By every way in, masked or not, answered, refused or broken, under every logger's eyes."""
     caplog.set_level(logging.DEBUG)
@@ -198,12 +221,14 @@ def test_nothing_of_anybody_is_logged_counted_or_written_down(
                 codes.add(client.post(path, content=json.dumps(body), headers=JSON).status_code)
     for path in ("/v1/predict", INFER, "/v1/explain", CHAT, f"/v2/models/{NAME}/infer", f"/{MAIL}?{PHONE}"):
         for content in (TEXT, json.dumps(TEXT), json.dumps({"inputs": {MAIL: PHONE}, "input": NAME, NAME: [TEXT]})):
-            codes.add(client.post(path, content=content, headers=JSON).status_code)
+            codes.add(client.post(path, content=content, headers=JSON | {"tracestate": f"a={NAME}"}).status_code)
     assert codes == {200, 404, 413, 422, 500}
     assert "motley_requests_total" in client.get("/metrics").raise_for_status().text
     texts = [client.get(path).text for path in ("/metrics", "/v1/about", "/openapi.json", "/v1/models", "/v2/models/m")]
     printed = capfd.readouterr()
-    texts += [audit.read_text(), printed.out, printed.err]
+    traces.flush()
+    assert {"POST /v1/predict", f"POST {CHAT}", "answer", "mask"} <= {span.name for span in collector.spans}
+    texts += [audit.read_text(), printed.out, printed.err, collector.raw.decode("latin-1")]
     # The client's own logger names the addresses that this test asks.
     records = [record for record in caplog.records if not record.name.startswith("httpx")]
     texts += [f"{record.getMessage()} {vars(record)}" for record in records]

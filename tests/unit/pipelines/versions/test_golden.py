@@ -101,7 +101,7 @@ def test_while_too_much_waits_the_golden_set_waits() -> None:
         async def answer(self, inputs: list[Any]) -> list[Any | None]:
             if not self.asked:
                 self.asked.append([])
-                raise Overloaded(3.0)
+                raise Overloaded(3.0, 2.0)
             return await super().answer(inputs)
 
     assert checked(Busy(2), [Golden("a")]) == 1.0

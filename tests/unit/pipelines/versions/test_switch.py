@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pipelines.inference.batcher import Overloaded
+from pipelines.inference.deadlines import Deadline, deadline, due
 from pipelines.versions.switch import Answered, Seen, Switch
 from tests.unit.pipelines.versions.lanes import Clock, FakeLane, Said, soon
 
@@ -82,6 +83,26 @@ def test_a_candidate_that_is_busy_is_not_asked_and_that_is_counted() -> None:
         challenger.hold.set()
         await soon(lambda: not challenger.inside)
         assert len(challenger.asked) == 2
+
+    run(work)
+
+
+def test_what_is_asked_aside_has_no_deadline_of_the_request_that_is_over() -> None:
+    async def work() -> None:
+        champion, challenger = lanes()
+        found = list[Deadline | None]()
+
+        def say(text: str) -> str:
+            found.append(deadline())
+            return text
+
+        champion.says = challenger.says = say
+        switch = Switch(champion, patience=9)
+        switch.try_out(challenger, None)
+        with due(by := Deadline(9)):
+            await switch.answer(["a"])
+        await soon(lambda: len(found) == 2)
+        assert found == [by, None]
 
     run(work)
 
@@ -191,7 +212,7 @@ def test_what_is_in_flight_on_a_champion_that_fails_is_answered_by_the_next() ->
 def test_too_much_work_is_no_fault_of_a_candidate() -> None:
     async def work() -> None:
         champion, challenger = lanes()
-        challenger.error = Overloaded(3.0)
+        challenger.error = Overloaded(3.0, 2.0)
         for share in (1.0, None):
             switch = Switch(champion, patience=9)
             switch.try_out(challenger, share)
@@ -200,7 +221,7 @@ def test_too_much_work_is_no_fault_of_a_candidate() -> None:
             await asyncio.sleep(0)
             assert switch.trial is not None
             assert switch.trial.challenger.counts.requests == 0
-        champion.error = Overloaded(3.0)
+        champion.error = Overloaded(3.0, 2.0)
         with pytest.raises(Overloaded):
             await switch.answer(["a"])
 
