@@ -24,6 +24,7 @@ from pipelines.tasks import make_task
 from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
+from pipelines.train.adversarial import check_adversarial
 from pipelines.train.checkpoint_copy import remote
 from pipelines.train.importance import check_ewc
 from pipelines.train.local import check_local
@@ -73,6 +74,7 @@ def preflight(config: Config) -> Place:
     check_patience(config)
     check_sharing(config)
     check_ewc(config)
+    check_adversarial(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     for name, part in config.devices.items():

@@ -92,6 +92,8 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
             "serve.jwt",
             "serve.scale",
             "serve.tls",
+            "train.adversarial",
+            "train.contrastive",
             "train.distil",
             "train.ewc",
         )
