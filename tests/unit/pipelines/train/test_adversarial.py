@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,12 +13,15 @@ from torch import Tensor, nn
 
 from pipelines.config import TrainConfig, from_overrides
 from pipelines.errors import UserError
+from pipelines.model.pretrained import Pretrained
 from pipelines.model.units import find_units
 from pipelines.plan.schedules import SCHEDULES
 from pipelines.recipe_settings import AdversarialConfig
+from pipelines.tasks import make_task
 from pipelines.train.adversarial import Adversary, check_adversarial, table_of
 from pipelines.train.optimizers import learning_rate
 from pipelines.train.resume import lasting
+from tests.tiny import write_model
 from tests.unit.pipelines.one_process import Batch, OneProcess, micro_batches, probe, tiny
 
 STEPS, PLAIN_STEPS = 3, 6
@@ -273,6 +277,13 @@ def test_a_table_that_other_layers_use_as_well_is_refused() -> None:
 
 def test_a_table_that_is_not_trained_is_refused() -> None:
     assert "word_embeddings.weight stays as it is in this run" in refused(tiny("bert"), probe(), {"classifier.weight"})
+
+
+def test_a_run_is_refused_whose_table_stays_as_it_is_before_anything_is_cut(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "model", layers=1)
+    config = from_overrides([f"model={model}", "train.adversarial={}", "train.freeze=['*.embeddings.*']"])
+    with pytest.raises(UserError, match=r"Train it \(adapter, train\.freeze\), or leave train\.adversarial out"):
+        Pretrained(config, make_task("token-classification"), ["O", "B-PER"])
 
 
 def test_a_model_that_looks_up_no_sub_words_is_refused() -> None:
