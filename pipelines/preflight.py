@@ -68,6 +68,11 @@ def preflight(config: Config) -> Place:
             "train.distil is for tasks that give a row, or each word of it, one label, and "
             f"{config.train.task} is none of them. Remove it."
         )
+    if config.train.contrastive is not None and not task.contrasts:
+        raise UserError(
+            f"train.contrastive is for tasks that give a row one label, and {config.train.task} is none of them: there "
+            "are no rows of the same label. Remove it."
+        )
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_poisoned(config)

@@ -77,6 +77,7 @@ class Pretrained:
                     "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
+        task.check_model(self._model, self._probe)
         if config.train.adversarial is not None:
             table_of(self._model, self.units, self.trained)
         # What a teacher says of a row has one length, and is none of the processor's business.

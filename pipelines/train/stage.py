@@ -80,6 +80,9 @@ class Stage:
         if spec.train.adversarial is not None:
             table = self.parameters.get(table_of(model, spec.units, spec.trained))
             self._adversary = None if table is None else Adversary(table, spec.train.adversarial.epsilon)
+        last = spec.last_chunk in spec.chunks
+        self.loss_sum = spec.head.loss_on(model) if last else spec.head.loss_sum
+        """The loss of what the last chunk answers."""
         self._waiting: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
@@ -133,7 +136,7 @@ class Stage:
             given = self._widened(arrived)
             output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), given, stream)
         if chunk == self.spec.last_chunk:
-            loss = self.spec.head.loss_sum(output, here) / target_weight
+            loss = self.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
             self._waiting[chunk, i] = (arrived, [self.source(loss)])
             return []
