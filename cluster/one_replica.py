@@ -22,6 +22,7 @@ from cluster.spares import Spares
 from pipelines.plan.actions import Action
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import ideal_seconds
+from pipelines.train.adversarial import rounds_of
 from pipelines.train.events import step_loss
 from pipelines.train.executor import StepOrder
 from pipelines.train.specs import held
@@ -62,6 +63,7 @@ class OneReplica:
         (plan,) = start.replicas
         self._pipeline, self._schedule = plan.pipeline, plan.schedule
         self._specs = plan.make_specs(())
+        self._rounds = rounds_of(self._specs[0].train)
         self._crew.build(self._specs, start.padding, [start.state(held(spec.units, spec)) for spec in self._specs])
         self._version = start.version
         self._copies.start(self._version, self._crew.copy, at_once=True)
@@ -135,8 +137,10 @@ class OneReplica:
 
     def _send(self, work: Work) -> _Flight:
         micro_batches = work.step.micro_batches
-        schedule = make_schedule(self._schedule, self._pipeline, len(micro_batches))
-        orders = [StepOrder(work.number, tuple(actions), work.target_weight) for actions in schedule]
+        schedule = make_schedule(self._schedule, self._pipeline, len(micro_batches), rounds=self._rounds)
+        orders = [
+            StepOrder(work.number, tuple(actions), work.target_weight, rounds=self._rounds) for actions in schedule
+        ]
         parts = self._data.hand_out("train", micro_batches)
         return _Flight(work, schedule, self._crew.start_step(orders, parts))
 

@@ -24,6 +24,7 @@ from pipelines.plan.objective import told
 from pipelines.plan.plan import Cut, with_local
 from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 from pipelines.plan.replicate import Replicator
+from pipelines.train.adversarial import rounds_of
 
 SAMPLE = 12
 """Steps of an epoch that a plan is judged by."""
@@ -58,7 +59,10 @@ def plan_run(run: Preparation, *, again: bool = False, tell: Tell | None = None)
     def planner(recompute: bool) -> Chooser | Replicator:
         given = with_recompute(config, recompute=recompute)
         measured = surveyed[recompute] = survey(given, run, devices, micro_batches, again=again, tell=tell)
-        chooser = Chooser(measured, devices, run.model.units, config.plan, run.model.trained, config.energy)
+        chooser = Chooser(
+            measured, devices, run.model.units, config.plan, run.model.trained, config.energy,
+            rounds=rounds_of(config.train),
+        )  # fmt: skip
         if not config.plan.servers:
             return chooser
         # Embeddings go by rows: to the servers those of a step, and back those that were ever looked up. All numbers of
@@ -74,7 +78,9 @@ def plan_run(run: Preparation, *, again: bool = False, tell: Tell | None = None)
     assert choice.plan.recompute is not None
     measured = surveyed[choice.plan.recompute]
     precisions = {kind.name: kind.precision for kind in measured.types}
-    even = fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
+    # Advice is for what may be had.
+    refused = config.train.adversarial is not None
+    even = None if refused else fastest(measured, devices, steps, _gradient_bytes(config, run, steps))
     instead = advice(even, choice.plan.seconds, {kind.name: kind.kind for kind in measured.types})
     return replace(choice, plan=replace(with_local(choice.plan, config, precisions), instead=instead))
 
@@ -108,7 +114,8 @@ def forecast_of(config: Config, run: Preparation, cut: Cut, nodes: Sequence[str]
     if measured is None:
         return None
     seating = Seating(tuple(cut.bounds), tuple(cut.stage_of), tuple(types), tuple(nodes))
-    predictor = Predictor(measured, seating, mean_shape(list(map(shape_of, all_micro_batches(run)))))
+    ordinary = mean_shape(list(map(shape_of, all_micro_batches(run))))
+    predictor = Predictor(measured, seating, ordinary, rounds=rounds_of(config.train))
     return Forecast((predictor,), (cut.schedule,))
 
 

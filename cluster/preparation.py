@@ -67,7 +67,11 @@ class Preparation:
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
         self._settings = TaskSettings(
-            config.train.mask_probability, config.train.temperature, config.run.seed, config.train.distil
+            config.train.mask_probability,
+            config.train.temperature,
+            config.run.seed,
+            config.train.distil,
+            config.train.contrastive,
         )
         self._task = make_task(config.train.task, settings=self._settings)
         self.data = DataCrew(config.data, self._task, timeout=config.plan.timeout)

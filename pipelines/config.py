@@ -24,6 +24,7 @@ from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 from pipelines.plan_settings import PlanConfig
+from pipelines.recipe_settings import AdversarialConfig, ContrastiveConfig
 from pipelines.recovery_settings import RecoveryConfig
 from pipelines.section import Section
 from pipelines.serve_settings import ServeConfig
@@ -156,6 +157,10 @@ class TrainConfig(Section):
     """Write texts for the dev split too, after every epoch: they take many forward passes."""
     distil: DistilConfig | None = None
     """Learns from the answers of another model, too."""
+    adversarial: AdversarialConfig | None = None
+    """Every step runs a second time with the table of sub-word embeddings moved to where the loss is higher."""
+    contrastive: ContrastiveConfig | None = None
+    """Rows of one label are to be represented alike, and unlike those of other labels."""
     ewc: EwcConfig | None = None
     """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()

@@ -24,6 +24,7 @@ from pipelines.tasks import make_task
 from pipelines.tasks.all_labels import all_labels
 from pipelines.tasks.class_weights import check_class_weights
 from pipelines.tasks.task import Task
+from pipelines.train.adversarial import check_adversarial
 from pipelines.train.checkpoint_copy import remote
 from pipelines.train.importance import check_ewc
 from pipelines.train.local import check_local
@@ -67,12 +68,18 @@ def preflight(config: Config) -> Place:
             "train.distil is for tasks that give a row, or each word of it, one label, and "
             f"{config.train.task} is none of them. Remove it."
         )
+    if config.train.contrastive is not None and not task.contrasts:
+        raise UserError(
+            f"train.contrastive is for tasks that give a row one label, and {config.train.task} is none of them: there "
+            "are no rows of the same label. Remove it."
+        )
     check_optimizer(config.train.optimizer)
     check_scaling(config)
     check_poisoned(config)
     check_patience(config)
     check_sharing(config)
     check_ewc(config)
+    check_adversarial(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)
     for name, part in config.devices.items():

@@ -27,6 +27,7 @@ from pipelines.tasks.head import of_dtype
 from pipelines.tasks.task import Task
 from pipelines.tasks.teacher import TEACHER
 from pipelines.tasks.writing import WritingTask
+from pipelines.train.adversarial import table_of
 from pipelines.train.sparse import SMALLEST
 
 
@@ -76,6 +77,9 @@ class Pretrained:
                     "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
+        task.check_model(self._model, self._probe)
+        if config.train.adversarial is not None:
+            table_of(self._model, self.units, self.trained)
         # What a teacher says of a row has one length, and is none of the processor's business.
         self.padding = {**task.padding(self._processor), TEACHER: 0.0}
         taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens

@@ -86,12 +86,18 @@ class Chooser:
         config: PlanConfig,
         trained: Mapping[str, int] | None,
         energy: EnergyConfig | None = None,
+        *,
+        rounds: int = 1,
     ) -> None:
         """
+        Args:
+            rounds: how often a step runs its micro-batches.
+
         Raises:
             UserError: `config.place` names what there is not, or money is to be least and a price is not known.
         """
         self._measured, self._units, self._config, self._trained = measured, units, config, trained
+        self._rounds = rounds
         known = {kind.name: kind.kind for kind in measured.types}
         self._seat_on([device for device in devices if device.type in known])
         self._types = [name for name in known if self._count[name]]
@@ -183,7 +189,7 @@ class Chooser:
         return [name for name in SCHEDULES if name != "synthesised"], ["synthesised"]
 
     def _try(self, seating: Seating, schedules: Sequence[str], steps: Sequence[Sequence[Shape]]) -> _Tried:
-        predictor = Predictor(self._measured, seating, self._ordinary, self._largest, self._beside)
+        predictor = Predictor(self._measured, seating, self._ordinary, self._largest, self._beside, rounds=self._rounds)
         best = _Tried(predictor, schedules[0], INFINITE, INFINITE)
         for schedule in schedules:
             # One that breaks a device's memory is no choice.

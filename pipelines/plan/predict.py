@@ -47,15 +47,18 @@ class Predictor:
         ordinary: Shape,
         largest: Shape | None = None,
         beside: Mapping[tuple[str, str], int] | None = None,
+        *,
+        rounds: int = 1,
     ) -> None:
         """
         Args:
             ordinary: what schedules are made for.
             largest: what there must be room for; `ordinary` when left out.
             beside: by node and type, how many devices there always work that are not the seating's.
+            rounds: how often a step runs its micro-batches.
         """
         self.seating = seating
-        self._beside = beside or {}
+        self._beside, self._rounds = beside or {}, rounds
         self._measured = measured
         by_name = {kind.name: kind for kind in measured.types}
         self._types = [by_name[name] for name in seating.types]
@@ -72,7 +75,7 @@ class Predictor:
             UserError: the schedule cannot keep the devices' memory.
         """
         actions = self.actions(schedule, len(shapes))
-        return simulate(actions, self.pipeline, self._durations(actions, shapes))
+        return simulate(actions, self.pipeline, self._durations(actions, [*shapes] * self._rounds))
 
     def actions(self, schedule: str, num_micro_batches: int) -> Schedule:
         """What each stage does in a step.
@@ -80,7 +83,7 @@ class Predictor:
         Raises:
             UserError: the schedule cannot keep the devices' memory.
         """
-        return make_schedule(schedule, self.pipeline, num_micro_batches)
+        return make_schedule(schedule, self.pipeline, num_micro_batches, rounds=self._rounds)
 
     def _pipeline(self, ordinary: Shape, largest: Shape) -> Pipeline:
         numbers = range(len(self._spans))

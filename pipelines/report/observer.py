@@ -72,6 +72,11 @@ class StepNumbers:
         return max(errors, default=None)
 
     @property
+    def adversarial_loss(self) -> float | None:
+        """The loss with the table of embeddings moved (`train.adversarial` only)."""
+        return next((found for report in self.reports if (found := report.adversarial_loss) is not None), None)
+
+    @property
     def loss_scale(self) -> float | None:
         """What the loss was multiplied by (float16 only)."""
         return self.reports[0].loss_scale

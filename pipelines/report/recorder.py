@@ -136,7 +136,6 @@ class Recorder:
         if why:
             self._journal.write("skipped", step=numbers.step, why=why)
         self._book.add(numbers.reports, numbers.num_tokens)
-        lost = {} if numbers.compression_error is None else {"compression_error": numbers.compression_error}
         self._steps.append(_without_reports(numbers))
         self._recent.append(numbers)
         self._progress.step(
@@ -146,7 +145,7 @@ class Recorder:
             tokens_per_second=numbers.tokens_per_second,
             busy=numbers.busy,
         )
-        predicted = {} if numbers.predicted_seconds is None else {"predicted_seconds": numbers.predicted_seconds}
+        some = ("predicted_seconds", "compression_error", "adversarial_loss")
         busy = {f"busy/stage_{j}": share for j, share in enumerate(numbers.busy)}
         self.tracker.metrics(
             numbers.step,
@@ -157,11 +156,10 @@ class Recorder:
                 "tokens_per_second": numbers.tokens_per_second,
                 "step_seconds": numbers.seconds,
                 "ideal_seconds": numbers.ideal_seconds,
-                **predicted,
+                **{name: value for name in some if (value := getattr(numbers, name)) is not None},
                 **busy,
                 **scaling,
                 **sharing.metrics(numbers),
-                **lost,
             },
         )
 

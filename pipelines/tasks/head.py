@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
+LossSum = Callable[[Any, Batch], Tensor]
+"""Of a model's output and a micro-batch, as `loss_sum` of a head."""
 
 
 def of_dtype(batch: Batch, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -30,6 +32,13 @@ class Head(ABC):
 
         Where no classes are weighted every target weighs 1.
         """
+
+    def loss_on(self, model: nn.Module) -> LossSum:  # noqa: ARG002
+        """The loss of what this very model answers: `loss_sum`, unless it looks at more of the model than its output.
+
+        To be asked for once, where the model's last units are.
+        """
+        return self.loss_sum
 
     @abstractmethod
     def answers(self, output: Any, batch: Batch) -> list[Any]:

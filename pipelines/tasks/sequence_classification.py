@@ -6,13 +6,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipelines.data.examples import IGNORE, Array, Encoded, LabelledText, floats, ints
 from pipelines.data.kind import ExampleKind
 from pipelines.data.labelled import ONE_LABEL, ONE_NUMBER, SEVERAL_LABELS
-from pipelines.tasks.head import Batch
+from pipelines.tasks.contrastive import Representation, check_representation, contrastive_sum
+from pipelines.tasks.head import Batch, LossSum
 from pipelines.tasks.precision import widened
 from pipelines.tasks.task import Task
 from pipelines.tasks.teacher import TEACHER, distance_sum, taught
@@ -31,7 +32,7 @@ class SequenceClassification(Task):
     """One label a text; cross entropy."""
 
     kind: ClassVar[ExampleKind] = ONE_LABEL
-    distils = True
+    distils = contrasts = True
     problem = "single_label_classification"
 
     @property
@@ -103,6 +104,25 @@ class SequenceClassification(Task):
         distance = distance_sum(output.logits, batch[TEACHER], distil.temperature, weights)
         return (1 - distil.weight) * own + distil.weight * distance
 
+    def loss_on(self, model: nn.Module) -> LossSum:
+        """`loss_sum`, and with `train.contrastive` how far rows of one label are from each other, too."""
+        contrastive = self.settings.contrastive
+        if contrastive is None:
+            return self.loss_sum
+        representation = Representation(model)
+
+        def loss_sum(output: Any, batch: Batch) -> Tensor:
+            own, labels = self.loss_sum(output, batch), batch["labels"][:, 0]
+            vectors, weights = representation.of(output.logits), self.loss.of_targets(labels, own.dtype)
+            distance = contrastive_sum(vectors, labels, contrastive.temperature, weights)
+            return (1 - contrastive.weight) * own + contrastive.weight * distance
+
+        return loss_sum
+
+    def check_model(self, model: nn.Module, inputs: Batch) -> None:
+        if self.settings.contrastive is not None:
+            check_representation(model, inputs)
+
     def inputs(self, batch: Batch) -> dict[str, Tensor]:
         return {name: column for name, column in super().inputs(batch).items() if name != TEACHER}
 
@@ -140,7 +160,7 @@ class MultiLabelClassification(SequenceClassification):
     """Any number of labels a text; binary cross entropy of each, so that every text has as many targets as classes."""
 
     kind = SEVERAL_LABELS
-    smooths, distils = False, False
+    smooths = distils = contrasts = False
     problem = "multi_label_classification"
 
     def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
@@ -193,7 +213,7 @@ class Regression(SequenceClassification):
     """A number a text; squared error."""
 
     kind = ONE_NUMBER
-    smooths, distils = False, False
+    smooths = distils = contrasts = False
     problem = "regression"
 
     def labels(self, splits: Mapping[str, Collection[str]]) -> list[str]:  # noqa: ARG002

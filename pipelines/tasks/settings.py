@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pipelines.distil_settings import DistilConfig
+from pipelines.recipe_settings import ContrastiveConfig
 from pipelines.tasks.writing_rules import WritingRules
 
 
@@ -18,6 +19,8 @@ class TaskSettings:
     """`run.seed`."""
     distil: DistilConfig | None = None
     """`train.distil`."""
+    contrastive: ContrastiveConfig | None = None
+    """`train.contrastive`."""
     rules: WritingRules | None = None
     """How texts are written; for the head alone, and None where none are."""
 

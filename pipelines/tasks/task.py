@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipelines.data.examples import Array, Encoded
 from pipelines.data.kind import ExampleKind
@@ -26,6 +26,9 @@ class Task(Head):
 
     distils: ClassVar[bool] = False
     """Whether it can learn from a teacher's answers (`train.distil`)."""
+
+    contrasts: ClassVar[bool] = False
+    """Whether what it makes of rows can be compared by their labels (`train.contrastive`)."""
 
     def __init__(self, loss: CrossEntropy = PLAIN, settings: TaskSettings = USUAL) -> None:
         """`loss`: its settings, which only whoever computes the loss needs."""
@@ -59,6 +62,16 @@ class Task(Head):
     @abstractmethod
     def probe(self, processor: Any) -> dict[str, Tensor]:
         """A small micro-batch's `inputs`, two rows of unlike lengths, to try the model on."""
+
+    def check_model(self, model: nn.Module, inputs: Batch) -> None:
+        """Refuse a model that the loss cannot be computed with; none, if nothing else is said.
+
+        Args:
+            inputs: a micro-batch, as its forward takes it.
+
+        Raises:
+            UserError: says why.
+        """
 
     # -- examples -------------------------------------------------------------------------------
 

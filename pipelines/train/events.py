@@ -59,6 +59,8 @@ class StageReport:
     """The first that this stage saw of what is not finite; None of a sound step, or where a smaller scale will help."""
     drawn: Drawn | None = None
     """What counters of its node and its GPU came to since it was built."""
+    adversarial_loss: float | None = None
+    """The same loss with the table of embeddings moved (pipelines/train/adversarial.py), where `loss` is told."""
     compression_error: float | None = None
     """The largest relative error of any tensor that it sent (pipelines/train/compress.py); None where all were sent
     as they are."""

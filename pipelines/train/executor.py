@@ -50,6 +50,9 @@ class StepOrder:
     """What the valid targets of the whole step, over all micro-batches, weigh together: the loss is divided by it."""
     wave: WaveOrder | None = None
     """Which part of the step it is, where parameter servers own the weights."""
+    rounds: int = 1
+    """How often the actions run the micro-batches; their numbers go on from one round to the next. Before each further
+    round the table of embeddings is moved (pipelines/train/adversarial.py)."""
 
 
 class Executor:
@@ -76,7 +79,11 @@ class Executor:
         Raises:
             TimeoutError: a neighbour did not send in time.
         """
-        return self._supplied(self.step(order, batches))
+        try:
+            return self._supplied(self.step(order, batches))
+        finally:
+            # Of a step that was interrupted between its rounds.
+            self._stage.put_back()
 
     def step(self, order: StepOrder, batches: Sequence[Batch]) -> Generator[Want, list[Tensor], StageReport]:
         """One step that stops at every message it waits for, and goes on when it is given it."""
@@ -85,7 +92,8 @@ class Executor:
         squares: list[float] = []
         penalties: tuple[float, ...] = ()
         poison: Poison | None = None
-        unfinished = set(stage.spec.chunks)
+        losses: list[float] = []
+        unfinished, rounds_left = set(stage.spec.chunks), order.rounds
         first = 0
         if self._client is not None:
             assert order.wave is not None
@@ -93,25 +101,31 @@ class Executor:
             yield from self._client.renew(order.step, order.wave.number, order.wave.version)
         for action in order.actions:
             chunk, i = action.chunk, action.micro_batch
+            # The stage knows no rounds: one begins on it when the one before is done.
+            own = first if i is None else first + (i - first) % len(batches)
             tensors: list[Tensor] = []
             if action.kind == "forward":
                 assert i is not None
                 received = yield from self._take(chunk - 1, Tag(order.step, "activations", i, chunk))
                 start = stage.device.now()
-                tensors = stage.forward(order.step, chunk, i, batches[i - first], received, order.target_weight)
+                tensors = stage.forward(order.step, chunk, own, batches[own - first], received, order.target_weight)
             elif action.kind == "backward":
                 assert i is not None
                 waits = chunk in self._gets_gradients
                 received = (yield from self._take(chunk + 1, Tag(order.step, "gradients", i, chunk))) if waits else []
                 start = stage.device.now()
-                tensors = stage.backward(chunk, i, received)
+                tensors = stage.backward(chunk, own, received)
             elif action.kind == "weights":
-                assert i is not None
                 start = stage.device.now()
-                stage.weights(chunk, i)
-                if i == first + len(batches) - 1:
+                stage.weights(chunk, own)
+                if own == first + len(batches) - 1:
                     unfinished.discard(chunk)
-                    if not unfinished:
+                    if not unfinished and rounds_left > 1:
+                        losses += self._losses()
+                        unfinished, rounds_left = set(stage.spec.chunks), rounds_left - 1
+                        stage.move()
+                    elif not unfinished:
+                        stage.put_back()
                         yield from self._sum_shared(order.step)
                         penalties = stage.add_penalties()
                         squares = stage.squared_norms()
@@ -135,12 +149,14 @@ class Executor:
         if self._client is not None and stage.is_poisoned((yield from self._agree(order.step, squares))):
             # Only now: who has sent its gradients waits for the others of its replica in any case.
             poison = yield from self._inquire(order, batches)
-        loss = stage.take_loss() if stage.spec.last_chunk in stage.spec.chunks else None
+        losses += self._losses()
         return StageReport(
             stage=self._j,
             step=order.step,
             events=tuple(events),
-            loss=loss,
+            loss=losses[0] if losses else None,
+            # Of a poisoned step it is what the inquiry found with nothing moved.
+            adversarial_loss=losses[1] if len(losses) > 1 and poison is None else None,
             grad_norm=done.grad_norm,
             bytes_sent=sent,
             penalties=penalties,
@@ -174,6 +190,10 @@ class Executor:
         """Get the weights after `version` updates from the parameter servers, when no step runs."""
         assert self._client is not None
         self._supplied(self._client.renew(version, -1, version))
+
+    def _losses(self) -> list[float]:
+        """What the loss came to in this round, where the last chunk is."""
+        return [self._stage.take_loss()] if self._stage.spec.last_chunk in self._stage.spec.chunks else []
 
     def _supplied(self, asking: Generator[Want, list[Tensor], Result]) -> Result:
         """What comes of `asking` when it gets every message that it waits for."""
@@ -232,7 +252,8 @@ class Executor:
         """Where the step's first number came from that is not finite."""
         first = 0 if order.wave is None else order.wave.first
         own = {action.micro_batch for action in order.actions if action.kind == "forward"}
-        numbered = {i: batches[i - first] for i in own if i is not None}
+        # Those of the first round: nothing is moved any more.
+        numbered = {i: batches[i - first] for i in own if i is not None and i - first < len(batches)}
         return (yield from self._inquiry.run(order.step, order.target_weight, numbered))
 
     def _allot(self, step: int) -> Generator[Want, list[Tensor], None]:

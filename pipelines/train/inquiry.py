@@ -45,7 +45,8 @@ class Inquiry:
         Returns:
             The first that this stage saw. Its gradients are forgotten.
         """
-        stage, found = self._stage, Poison.together(max(batches) + 1)
+        stage = self._stage
+        found = Poison.together(max(batches) + 1, moved=stage.spec.train.adversarial is not None)
         stage.drop_gradients()
         with stage.by_units():
             for i in sorted(batches):

@@ -35,6 +35,8 @@ class Where(IntEnum):
     BACKWARD = 2
     TOGETHER = 3
     """In no micro-batch alone."""
+    MOVED = 4
+    """As before, of a step that ran with the embeddings moved, too."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -50,9 +52,13 @@ class Poison:
     """Whose gradient it is, fully qualified; empty where it is what a unit hands on."""
 
     @staticmethod
-    def together(num_micro_batches: int) -> Poison:
-        """Of a step whose micro-batches are all sound where it is told."""
-        return Poison(num_micro_batches, Where.TOGETHER)
+    def together(num_micro_batches: int, *, moved: bool = False) -> Poison:
+        """Of a step whose micro-batches are all sound where it is told.
+
+        Args:
+            moved: whether they ran with the embeddings moved, too, which is not tried again.
+        """
+        return Poison(num_micro_batches, Where.MOVED if moved else Where.TOGETHER)
 
     def __str__(self) -> str:
         unit, i = repr(self.unit), self.micro_batch
@@ -65,7 +71,10 @@ class Poison:
             return f"the first that is not came in the backward: the norm of the gradient of {of}"
         if self.where is Where.BACKWARD:
             return f"the first that are not came in the backward: gradients that unit {unit} gave on in micro-batch {i}"
-        return "every micro-batch alone is sound, but the sum of their gradients is not, or its norm is too large"
+        moved = (
+            "with the embeddings moved something is not (train.adversarial), or " if self.where is Where.MOVED else ""
+        )
+        return f"every micro-batch alone is sound, but {moved}their gradients' sum is not, or its norm is too large"
 
     def to_bytes(self) -> bytes:
         """For other processes; `of_bytes` reads it back."""
@@ -91,7 +100,7 @@ def told(step: int, poison: Poison | None, rows: Sequence[Sequence[int]]) -> str
     """
     if poison is None:
         return None
-    of = "" if poison.where is Where.TOGETHER else f" (rows of train: {_listed(rows[poison.micro_batch])})"
+    of = "" if poison.where >= Where.TOGETHER else f" (rows of train: {_listed(rows[poison.micro_batch])})"
     return f"step {step} changed no weight: its numbers are not all finite; {poison}{of}"
 
 

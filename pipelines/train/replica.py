@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipelines.model.cut import Chunk, Cut
-from pipelines.tasks.head import Head
+from pipelines.tasks.head import Head, LossSum
 from pipelines.train.device import Device
 from pipelines.train.randomness import Stream
 from pipelines.train.specs import StageSpec
@@ -35,7 +35,7 @@ class Replica(Stage):
         self._last = 0
         self.bytes_shared = 0
         """Bytes of the gradients that went round in the last step."""
-        whole = _Whole(self._cut, self._chunks[0], spec.head, device, spec.train.precision)
+        whole = _Whole(self._cut, self._chunks[0], spec.head, self.loss_sum, device, spec.train.precision)
         for module in self._cut.model.modules():
             if isinstance(module, nn.Embedding) and device.kind.type == "cuda":
                 # NCCL sums no sparse gradients.
@@ -84,15 +84,16 @@ class Replica(Stage):
 class _Whole(nn.Module):
     """The model up to the loss: whatever else it answers with is no reason to wait for a gradient."""
 
-    def __init__(self, cut: Cut, chunk: Chunk, head: Head, device: Device, precision: str) -> None:
+    def __init__(self, cut: Cut, chunk: Chunk, head: Head, loss_sum: LossSum, device: Device, precision: str) -> None:
         super().__init__()
         self.model = cut.model
         self._cut, self._chunk, self._head, self._device, self._precision = cut, chunk, head, device, precision
+        self._loss_sum = loss_sum
 
     def forward(self, batch: Mapping[str, Tensor], stream: Stream) -> Tensor:
         with self._device.precision(self._precision):
             output: Any = self._cut.run(self._chunk, self._head.inputs(batch), [], stream)
-        return self._head.loss_sum(output, batch)
+        return self._loss_sum(output, batch)
 
 
 def _size(gradient: Tensor) -> int:

@@ -19,6 +19,7 @@ from pipelines.adapt.ranks import RANKED, Ranks, has_ranks
 from pipelines.model.cut import Chunk, Cut
 from pipelines.model.load import lay_out, put, skeleton
 from pipelines.tasks.head import of_dtype
+from pipelines.train.adversarial import Adversary, table_of
 from pipelines.train.device import HALVES, Device
 from pipelines.train.dropout import hasten
 from pipelines.train.elastic import HELD, Elastic
@@ -75,6 +76,13 @@ class Stage:
         self.owned, self.pieces = self._own(tables)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
         self._elastic = None if spec.train.ewc is None else Elastic(spec.train.ewc.strength, self.parameters)
+        self._adversary: Adversary | None = None
+        if spec.train.adversarial is not None:
+            table = self.parameters.get(table_of(model, spec.units, spec.trained))
+            self._adversary = None if table is None else Adversary(table, spec.train.adversarial.epsilon)
+        last = spec.last_chunk in spec.chunks
+        self.loss_sum = spec.head.loss_on(model) if last else spec.head.loss_sum
+        """The loss of what the last chunk answers."""
         self._waiting: dict[tuple[int, int], tuple[list[Tensor], list[Tensor]]] = {}
         self._losses: dict[int, Tensor] = {}
         self._scores: Tensor | None = None
@@ -128,7 +136,7 @@ class Stage:
             given = self._widened(arrived)
             output = self._cut.run(self._chunks[chunk], self.spec.head.inputs(here), given, stream)
         if chunk == self.spec.last_chunk:
-            loss = self.spec.head.loss_sum(output, here) / target_weight
+            loss = self.loss_sum(output, here) / target_weight
             self._losses[i] = loss.detach()
             self._waiting[chunk, i] = (arrived, [self.source(loss)])
             return []
@@ -173,6 +181,16 @@ class Stage:
     def noted(self) -> list[Tensor]:
         """What backwards left for weight gradients that are not computed yet; some may share memory."""
         return [tensor for layer in self._later for tensor in layer.noted()]
+
+    def move(self) -> None:
+        """Between two rounds of a step: move the table of embeddings to where the loss is higher, if it is here."""
+        if self._adversary is not None:
+            self._adversary.move()
+
+    def put_back(self) -> None:
+        """Behind the last round: the table of embeddings is bitwise what it was, if it was moved."""
+        if self._adversary is not None:
+            self._adversary.put_back()
 
     def add_penalties(self) -> tuple[float, ...]:
         """Add the gradients of what is added to the loss for the weights' own sake, and return its parts."""

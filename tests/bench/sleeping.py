@@ -90,6 +90,9 @@ class SleepingStage:
     def weights(self, chunk: int, i: int) -> None:
         """Part of the backward's sleep."""
 
+    def put_back(self) -> None:
+        """Nothing is ever moved."""
+
     def add_penalties(self) -> tuple[float, ...]:
         return ()
 

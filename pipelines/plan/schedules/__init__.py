@@ -8,7 +8,8 @@ result. The update is put behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import lru_cache, partial
 
 from pipelines.errors import UserError
@@ -32,18 +33,30 @@ _FIXED: dict[str, Make] = {
 SCHEDULES: dict[str, Make] = {**_FIXED, "synthesised": partial(synthesised, others=tuple(_FIXED.values()))}
 
 
-def make_schedule(name: str, pipeline: Pipeline, num_micro_batches: int) -> Schedule:
+def make_schedule(name: str, pipeline: Pipeline, num_micro_batches: int, *, rounds: int = 1) -> Schedule:
     """For each stage, its actions in one step.
+
+    Args:
+        rounds: how often the micro-batches run before the update, with the same order each time. Their numbers go on:
+            of 4 micro-batches, 4 to 7 are 0 to 3 in the second round.
 
     Raises:
         UserError: an unknown name, or a memory limit that no schedule keeps.
     """
     if name not in SCHEDULES:
         raise UserError(f"There is no schedule {name!r} (plan.schedule); known: {', '.join(SCHEDULES)}.")
-    return [list(actions) for actions in _made(name, pipeline, num_micro_batches)]
+    return [list(actions) for actions in _made(name, pipeline, num_micro_batches, rounds)]
 
 
 # A run asks for the same few again and again.
 @lru_cache(maxsize=64)
-def _made(name: str, pipeline: Pipeline, num_micro_batches: int) -> Schedule:
-    return [[*actions, Action("update")] for actions in SCHEDULES[name](pipeline, num_micro_batches)]
+def _made(name: str, pipeline: Pipeline, num_micro_batches: int, rounds: int) -> Schedule:
+    once = SCHEDULES[name](pipeline, num_micro_batches)
+    return [[*_repeated(actions, num_micro_batches, rounds), Action("update")] for actions in once]
+
+
+def _repeated(actions: Sequence[Action], num_micro_batches: int, rounds: int) -> Iterator[Action]:
+    for number in range(rounds):
+        for action in actions:
+            assert action.micro_batch is not None
+            yield replace(action, micro_batch=number * num_micro_batches + action.micro_batch)

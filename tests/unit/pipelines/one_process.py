@@ -21,6 +21,7 @@ from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
 from pipelines.tasks import make_task
 from pipelines.tasks.head import Head
+from pipelines.train.adversarial import rounds_of
 from pipelines.train.compress import Compression
 from pipelines.train.device import Device
 from pipelines.train.events import StageReport
@@ -121,7 +122,7 @@ class OneProcess:
         self.schedule = schedule
         self.reports: dict[int, StageReport] = {}
         """Of the last step, by stage."""
-        self._tolerance = Tolerance(train)
+        self._tolerance, self._rounds = Tolerance(train), rounds_of(train)
 
     def step(
         self, number: int, batches: Sequence[Batch], *, num_targets: float | None = None, update: bool = True
@@ -133,13 +134,13 @@ class OneProcess:
         """
         if num_targets is None:
             num_targets = sum(int((batch["labels"] != -100).sum()) for batch in batches)
-        todo = make_schedule(self.schedule, Pipeline(self.stages[0].spec.stage_of), len(batches))
+        todo = make_schedule(self.schedule, Pipeline(self.stages[0].spec.stage_of), len(batches), rounds=self._rounds)
         todo = todo if update else [[action for action in actions if action.kind != "update"] for actions in todo]
         running: dict[int, Generator[Want, list[Tensor], StageReport]] = {}
         waiting: dict[int, Want] = {}
         loss, penalties = float("nan"), [0.0]
         for j, executor in enumerate(self._executors):
-            running[j] = executor.step(StepOrder(number, tuple(todo[j]), num_targets), batches)
+            running[j] = executor.step(StepOrder(number, tuple(todo[j]), num_targets, rounds=self._rounds), batches)
         ready: dict[int, list[Tensor] | None] = dict.fromkeys(running)
         while running:
             assert ready, f"every stage waits: {waiting}"

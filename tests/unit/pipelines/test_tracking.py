@@ -93,6 +93,8 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
             "serve.scale",
             "serve.tls",
             "serve.traces",
+            "train.adversarial",
+            "train.contrastive",
             "train.distil",
             "train.ewc",
         )

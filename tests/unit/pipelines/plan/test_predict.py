@@ -21,6 +21,12 @@ def test_one_stage_takes_its_units_and_a_pass_for_every_micro_batch() -> None:
     assert predictor.step("1f1b", [SMALL, LARGE]).seconds == pytest.approx(0.024 + 0.003 + 2 * 0.021 + 0.004)
 
 
+def test_a_second_round_takes_as_long_as_the_first_and_the_update_comes_once() -> None:
+    alone = Seating((0, 3), (0,), ("fast",), ("a",))
+    one, two = (Predictor(MEASURED, alone, SMALL, rounds=n).step("1f1b", [SMALL, LARGE]).seconds for n in (1, 2))
+    assert two == pytest.approx(2 * one - 0.004)
+
+
 def test_a_message_takes_its_latency_and_its_bytes() -> None:
     step = Predictor(MEASURED, PAIR, SMALL).step("gpipe", [SMALL])
     # The first stage's forward takes 1 + 5 ms; then 1024 bytes at 1e8 a second, and a millisecond.

@@ -56,6 +56,12 @@ def test_eager_1f1b_runs_further_ahead() -> None:
     ]
 
 
+def test_a_second_round_runs_the_same_again_before_the_update_and_its_numbers_go_on() -> None:
+    first, second = make_schedule("1f1b", Pipeline((0, 1)), 2, rounds=2)
+    assert " ".join(map(str, first)) == "F0 F1 B0 W0 B1 W1 F2 F3 B2 W2 B3 W3 U"
+    assert " ".join(map(str, second)) == "F0 B0 F1 B1 W0 W1 F2 B2 F3 B3 W2 W3 U"
+
+
 def test_interleaved_1f1b_takes_rounds_of_micro_batches_through_its_chunks() -> None:
     first, second = drawn("interleaved-1f1b", ROUND, 4)
     assert first == (
@@ -102,6 +108,7 @@ def test_every_schedule_keeps_what_results_depend_on(
         assert len(actions) == len(chunks) * (2 * m + len(weight_parts(m))) + 1
     # Forwards before backwards, chunk after chunk: it does not wait for itself, whatever its actions take.
     assert simulate(schedule, pipeline, lambda *_: 1.0).seconds > 0
+    assert simulate(make_schedule(name, pipeline, m, rounds=2), pipeline, lambda *_: 1.0).seconds > 0
 
 
 @pytest.mark.parametrize("name", ["1f1b", "zero-bubble"])
