@@ -62,7 +62,7 @@ class Preparation:
             goes_on = f"Going on from step {self.start.step}: {self.start.folder}"
             self.notes = (*chosen.passed_over, goes_on)
             config = as_before(config, self.start)
-            check_same(self.start, lasting(config))
+            check_same(self.start, lasting(config), config.checkpoint.changes)
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
@@ -112,9 +112,11 @@ class Preparation:
         self.steps_per_epoch = len(self.epoch(0, micro_batches=1))
         wanted = config.train.epochs * self.steps_per_epoch
         self.num_steps = min(wanted, config.train.max_steps or wanted)
+        stop_after = config.checkpoint.stop_after
+        self.stop_step = None if stop_after is None else stop_after * self.steps_per_epoch
         if self.start is not None:
-            check_same(self.start, self.facts)
-            check_unfinished(self.start, self.num_steps, self._folder)
+            check_same(self.start, self.facts, config.checkpoint.changes)
+            check_unfinished(self.start, self.num_steps, self._folder, stop_step=self.stop_step)
 
     def decide(self, plan: Plan) -> None:
         """Do what the config leaves open as a plan has it. Before the first step."""

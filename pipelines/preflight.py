@@ -31,6 +31,7 @@ from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
 from pipelines.train.patience import check_patience
 from pipelines.train.poison import check_poisoned
+from pipelines.train.resume import check_changes
 
 READ_TWICE = 32 * 2**20
 """Bytes of data that are checked here already."""
@@ -71,6 +72,7 @@ def preflight(config: Config) -> Place:
     check_scaling(config)
     check_poisoned(config)
     check_patience(config)
+    check_changes(config)
     check_sharing(config)
     check_ewc(config)
     if config.adapter is not None:
