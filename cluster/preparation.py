@@ -149,11 +149,12 @@ class Preparation:
         """The task with the settings of its loss."""
         return make_task(self.config.train.task, self._loss, replace(self._settings, rules=self.rules))
 
-    def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
+    def epoch(self, epoch: int, *, micro_batches: int | None = None, packed: bool = True) -> list[Step]:
         """The steps of an epoch; the first is 0.
 
         Args:
             micro_batches: pieces of each batch, to see what steps they would make; the config's when left out.
+            packed: with `data.packing`; False to see what it saves.
         """
         train = self.config.train
         pieces = micro_batches or train.micro_batches
@@ -166,6 +167,7 @@ class Preparation:
             token_budget=train.token_budget,
             seed=self.config.run.seed,
             epoch=epoch,
+            packing=self.model.max_length if self.config.data.packing and packed else None,
         )
 
     def target_weight(self, step: Step) -> float:
@@ -217,7 +219,10 @@ class Preparation:
         data = {split: _facts_of(summary, self.lengths[split]) for split, summary in self._summaries.items()}
         if self._loss.weights is not None:
             data["train"]["class_weights"] = dict(zip(self.labels, self._loss.weights, strict=True))
-        data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), self.lengths["train"].lengths), 4)
+        lengths = self.lengths["train"].lengths
+        data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), lengths), 4)
+        if self.config.data.packing:
+            data["train"]["padding_waste_unpacked"] = round(padding_waste(self.epoch(0, packed=False), lengths), 4)
         return Beginning(
             self.num_steps, self.first_step, self.config.train.epochs, plan, data, self.labels, self.config
         )

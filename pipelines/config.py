@@ -74,6 +74,9 @@ class DataConfig(Section):
     """How many data-shard actors read and tokenise the data."""
     max_length: int = Field(default=512, ge=8)
     """Longest input in sub-words; words beyond it are cut off and counted."""
+    packing: bool = False
+    """Whether short texts that are learnt (`causal-lm`) stand side by side in rows of up to `max_length` sub-words.
+    None looks into another, and the loss is the same."""
     memory: Annotated[int | None, BeforeValidator(partial(byte_size, least=LEAST_MEMORY))] = None
     """What each data shard may take for its data, such as 64MB: it is read as a stream, and held on disk. As much as
     there is, and in memory, when left out. The result is the same."""

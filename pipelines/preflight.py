@@ -63,6 +63,13 @@ def preflight(config: Config) -> Place:
             f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "
             "Remove it."
         )
+    if config.data.packing and not task.packs:
+        raise UserError(
+            f"data.packing puts several texts into one row, which {config.train.task} does not take: of the tasks only "
+            "causal-lm does. Leave it out."
+        )
+    if config.data.packing and config.plan.strategy == "data":
+        raise UserError("data.packing needs the strategy `pipeline`: remove one of it and plan.strategy=data.")
     if config.train.distil is not None and not task.distils:
         raise UserError(
             "train.distil is for tasks that give a row, or each word of it, one label, and "
