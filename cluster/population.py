@@ -113,7 +113,7 @@ class Member(tune.Trainable):
         )
 
 
-class Population(PopulationBasedTraining):  # type: ignore[misc]  # Ray Tune's types are not known
+class Population(PopulationBasedTraining):
     """Compares all members when the last one has done its leg: those of the worst quarter go on from the best ones.
 
     Members that wait for their turn would be behind in a comparison at each one's own time.

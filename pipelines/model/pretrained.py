@@ -78,6 +78,11 @@ class Pretrained:
                     "Use train.recompute=false."
                 ) from None
             self.units = one_unit(self._model)
+        if config.data.packing and self._adapted is not None and self._adapted.num_virtual_tokens:
+            raise UserError(
+                "With data.packing several texts share a row, and only the first would read the virtual tokens that an "
+                "adapter puts in front of it. Use data.packing=false, or another adapter.method."
+            )
         self._packed = refuse_unpackable(self._model, self._probe) if config.data.packing else None
         # What a teacher says of a row has one length, and is none of the processor's business.
         self.padding = {**task.padding(self._processor), TEACHER: 0.0}

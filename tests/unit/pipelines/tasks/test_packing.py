@@ -8,13 +8,14 @@ import pytest
 import torch
 
 from pipelines.check.compare import BOUNDS, difference
-from pipelines.config import Config, TrainConfig
+from pipelines.config import Config, TrainConfig, from_overrides
 from pipelines.data.batches import split
 from pipelines.data.examples import Chat, Document, Encoded, Message
 from pipelines.data.pack import merge, pack
 from pipelines.errors import UserError
 from pipelines.model.load import without_caches
 from pipelines.model.packed import refuse_unpackable
+from pipelines.model.pretrained import Pretrained
 from pipelines.model.units import find_units
 from pipelines.model.verify import verify
 from pipelines.preflight import preflight
@@ -113,6 +114,14 @@ def test_a_model_whose_texts_would_read_each_other_is_refused(tmp_path: Path) ->
     without_caches(model)
     with pytest.raises(UserError, match=r"a text must not read the one before it in its row, and OPTForCausalLM does"):
         refuse_unpackable(model, probe)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_tokens_in_front_of_a_row_are_refused(method: str, tmp_path: Path) -> None:
+    folder = write_lm(tmp_path / "model", "llama")
+    config = from_overrides([f"model={folder}", f"adapter={method}", "train.task=causal-lm", "data.packing=true"])
+    with pytest.raises(UserError, match=r"only the first would read the virtual tokens"):
+        Pretrained(config, TASK, [])
 
 
 def test_only_where_a_row_is_read_from_left_to_right_can_texts_share_it() -> None:
