@@ -62,7 +62,7 @@ def search(
 
     Raises:
         UserError: the config cannot be run, has no dev split, or no trial came to a score; with `tpe` it lies
-            outside of the space; or a population cannot vary what is searched.
+            outside of the space; a population cannot vary what is searched; or `every` is given without one.
     """
     if "dev" not in sources(config.data):
         raise UserError("A search compares scores on dev, and there is no dev split. Set data.dev.")
@@ -70,6 +70,10 @@ def search(
         raise UserError("A search runs Motley's own strategy: leave plan.strategy out.")
     if by == "population":
         check_population(config, space, every)
+    elif every != 1:
+        raise UserError(
+            f"--every {every} says how often a population is compared: leave it out, or use --by population."
+        )
     searcher = _searcher(by, _as_it_is(config, space), space, trials, at_once, seed)
     try:
         folder.mkdir(parents=True)

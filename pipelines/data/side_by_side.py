@@ -9,11 +9,12 @@ TRIES = 10
 
 
 def side_by_side(rows: Sequence[int], lengths: Sequence[int], *, num_lines: int, most: int) -> list[list[int]]:
-    """Lines of examples: at most `num_lines` where those of `most` sub-words suffice, else as few as are found.
+    """Lines of examples: `num_lines` or fewer, or, where these would be longer than `most`, twice or thrice as many.
 
-    The shortest line with which first-fit decreasing (Johnson 1973, Near-Optimal Bin Packing Algorithms) comes to so
-    many lines, found by bisection: MULTIFIT (Coffman, Garey and Johnson 1978, An Application of Bin-Packing to
-    Multiprocessor Scheduling). A function of the lengths alone.
+    The shortest lines with which first-fit decreasing (Johnson 1973, Near-Optimal Bin Packing Algorithms) comes to so
+    many, found by bisection: MULTIFIT (Coffman, Garey and Johnson 1978, An Application of Bin-Packing to Multiprocessor
+    Scheduling). So lines are about equally full, also where there are several to a micro-batch. A function of the
+    lengths alone.
 
     Args:
         rows: numbers of the examples.
@@ -22,16 +23,15 @@ def side_by_side(rows: Sequence[int], lengths: Sequence[int], *, num_lines: int,
         most: sub-words of the longest line there may be.
     """
     total, longest = sum(lengths[row] for row in rows), max(lengths[row] for row in rows)
-    low, high = max(longest, -(-total // num_lines)), most
-    best = first_fit_decreasing(rows, lengths, high)
-    if len(best) > num_lines:
-        return best
+    best = first_fit_decreasing(rows, lengths, most)
+    wanted = -(-len(best) // num_lines) * num_lines
+    low, high = max(longest, -(-total // wanted)), most
     for _ in range(TRIES):
         if low >= high:
             break
         middle = (low + high) // 2
         found = first_fit_decreasing(rows, lengths, middle)
-        if len(found) <= num_lines:
+        if len(found) <= wanted:
             best, high = found, middle
         else:
             low = middle + 1

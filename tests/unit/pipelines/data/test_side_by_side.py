@@ -31,8 +31,9 @@ def test_lines_are_as_short_as_so_many_lines_allow() -> None:
     assert side_by_side(range(6), [2, 7, 3, 5, 5, 2], num_lines=2, most=100) == [[1, 3], [4, 2, 0, 5]]
 
 
-def test_there_are_more_lines_where_texts_do_not_fit_into_fewer() -> None:
-    assert side_by_side(range(4), [8, 8, 8, 2], num_lines=2, most=10) == [[0, 3], [1], [2]]
+def test_there_are_twice_as_many_lines_where_texts_do_not_fit_into_fewer() -> None:
+    assert side_by_side(range(4), [8, 8, 8, 2], num_lines=2, most=10) == [[0], [1], [2], [3]]
+    assert side_by_side(range(8), [4] * 8, num_lines=2, most=9) == [[0, 1], [2, 3], [4, 5], [6, 7]]
 
 
 def test_a_batch_is_split_into_rows_that_are_about_equally_full() -> None:
