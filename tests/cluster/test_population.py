@@ -16,7 +16,7 @@ from pipelines.report.journal import read_journal
 from pipelines.search.space import parse_space
 from tests.tiny import write_data, write_model
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("ray_session")]
+pytestmark = [pytest.mark.timeout(900), pytest.mark.usefixtures("ray_session")]
 
 
 def test_the_worst_goes_on_from_the_weights_of_the_best_with_another_rate(tmp_path: Path) -> None:
