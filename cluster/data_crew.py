@@ -142,11 +142,11 @@ class DataCrew:
         Args:
             written: of texts that are being written, what there is so far, by the number of the example.
         """
-        order, rows = self._orders[split], [micro_batch.rows for micro_batch in micro_batches]
-        calls = zip(self._shards, order.deal(rows), strict=True)
+        order = self._orders[split]
+        calls = zip(self._shards, order.deal(micro_batches), strict=True)
         if written is None:
             return [shard.micro_batches.remote(split, own) for shard, own in calls]
-        parts = order.own({row: written[row] for some in rows for row in some})
+        parts = order.own({row: written[row] for one in micro_batches for row in one.rows})
         return [shard.micro_batches.remote(split, own, part) for (shard, own), part in zip(calls, parts, strict=True)]
 
     def close(self) -> None:

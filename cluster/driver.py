@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from signal import SIGTERM
 
 from cluster.beginnings import Beginnings, newest
 from cluster.copies import Salvaged
@@ -147,7 +148,7 @@ class Driver:
         """Train to the last step, evaluate on dev after every epoch and on test at the end.
 
         Raises:
-            Stopped: a stop was asked for; a checkpoint was saved.
+            Stopped: a stop was asked for, or `checkpoint.stop_after` came; a checkpoint was saved.
             FloatingPointError: a step's numbers were not finite, and `train.poisoned` does not bear it.
         """
         run, safely = self._run, self._safely
@@ -161,6 +162,8 @@ class Driver:
             scored = end % run.steps_per_epoch == 0 or end == run.num_steps
             score = safely(partial(self._score, "dev")) if scored else None
             safely(partial(self.save, score))
+            if end == run.stop_step and end < run.num_steps:
+                raise self._stopped(SIGTERM)
             if end < run.num_steps:
                 self._consider_joined()
         safely(self._saving.finish)

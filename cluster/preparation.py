@@ -62,7 +62,7 @@ class Preparation:
             goes_on = f"Going on from step {self.start.step}: {self.start.folder}"
             self.notes = (*chosen.passed_over, goes_on)
             config = as_before(config, self.start)
-            check_same(self.start, lasting(config))
+            check_same(self.start, lasting(config), config.checkpoint.changes)
         self.config = config if config.plan.stages == "auto" else decided(config)
         """As it is run. What the config leaves open is as in the run that is resumed, or as where nothing is planned;
         it is still open where a new run is to be planned, until `decide`."""
@@ -116,9 +116,11 @@ class Preparation:
         self.steps_per_epoch = len(self.epoch(0, micro_batches=1))
         wanted = config.train.epochs * self.steps_per_epoch
         self.num_steps = min(wanted, config.train.max_steps or wanted)
+        stop_after = config.checkpoint.stop_after
+        self.stop_step = None if stop_after is None else stop_after * self.steps_per_epoch
         if self.start is not None:
-            check_same(self.start, self.facts)
-            check_unfinished(self.start, self.num_steps, self._folder)
+            check_same(self.start, self.facts, config.checkpoint.changes)
+            check_unfinished(self.start, self.num_steps, self._folder, stop_step=self.stop_step)
 
     def decide(self, plan: Plan) -> None:
         """Do what the config leaves open as a plan has it. Before the first step."""
@@ -151,11 +153,12 @@ class Preparation:
         """The task with the settings of its loss."""
         return make_task(self.config.train.task, self._loss, replace(self._settings, rules=self.rules))
 
-    def epoch(self, epoch: int, *, micro_batches: int | None = None) -> list[Step]:
+    def epoch(self, epoch: int, *, micro_batches: int | None = None, packed: bool = True) -> list[Step]:
         """The steps of an epoch; the first is 0.
 
         Args:
             micro_batches: pieces of each batch, to see what steps they would make; the config's when left out.
+            packed: with `data.packing`; False to see what it saves.
         """
         train = self.config.train
         pieces = micro_batches or train.micro_batches
@@ -168,6 +171,7 @@ class Preparation:
             token_budget=train.token_budget,
             seed=self.config.run.seed,
             epoch=epoch,
+            packing=self.model.max_length if self.config.data.packing and packed else None,
         )
 
     def target_weight(self, step: Step) -> float:
@@ -219,7 +223,10 @@ class Preparation:
         data = {split: _facts_of(summary, self.lengths[split]) for split, summary in self._summaries.items()}
         if self._loss.weights is not None:
             data["train"]["class_weights"] = dict(zip(self.labels, self._loss.weights, strict=True))
-        data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), self.lengths["train"].lengths), 4)
+        lengths = self.lengths["train"].lengths
+        data["train"]["padding_waste"] = round(padding_waste(self.epoch(0), lengths), 4)
+        if self.config.data.packing:
+            data["train"]["padding_waste_unpacked"] = round(padding_waste(self.epoch(0, packed=False), lengths), 4)
         return Beginning(
             self.num_steps, self.first_step, self.config.train.epochs, plan, data, self.labels, self.config
         )

@@ -136,7 +136,7 @@ def all_micro_batches(run: Preparation, number: int | None = None) -> list[Micro
 
 def shape_of(micro_batch: MicroBatch) -> Shape:
     """Its rows and its width."""
-    return Shape(len(micro_batch.rows), micro_batch.width)
+    return Shape(micro_batch.num_lines, micro_batch.width)
 
 
 def subject_of(config: Config, run: Preparation) -> Subject:

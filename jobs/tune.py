@@ -33,8 +33,10 @@ def main(
     at_once: Annotated[int, typer.Option(min=1, help="Trials at a time, each with the devices of its plan.")] = 1,
     early: Annotated[bool, typer.Option(help="End trials that do worse than others after as many epochs.")] = True,
     by: Annotated[
-        Literal["random", "tpe"], typer.Option(help="Draw at random, or near what did well (Optuna's TPE).")
+        Literal["random", "tpe", "population"],
+        typer.Option(help="Draw at random; near what did well (Optuna's TPE); or have the worst go on from the best."),
     ] = "random",
+    every: Annotated[int, typer.Option(min=1, help="Epochs between comparisons of a population.")] = 1,
     seed: Annotated[int, typer.Option(help="Of what is drawn.")] = 0,
     output: Annotated[Path | None, typer.Option(help="runs/NAME-search-DATE-TIME if left out.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print all trials as JSON on stdout.")] = False,
@@ -58,7 +60,7 @@ def main(
 
     found = run(
         settings, space, trials=trials, folder=folder, at_once=at_once, stop_early=early, seed=seed, by=by,
-        tell=lambda line: typer.echo(line, err=True),
+        every=every, tell=lambda line: typer.echo(line, err=True),
     )  # fmt: skip
     best = folder / "best.yaml"
     better = load_config(config, [*given, *chosen_as_overrides(found.best.chosen)], packaged=CONFIGS)
@@ -67,6 +69,8 @@ def main(
         typer.echo(json.dumps({"score_name": found.score_name, "trials": [asdict(one) for one in found.trials]}))
     else:
         typer.echo(table(found))
+        if found.best.folder is not None:
+            typer.echo(f"best run: {found.best.folder}")
         typer.echo(f"best config: python -m jobs.train {best}")
 
 

@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.adapter_settings import AdapterConfig
 from pipelines.byte_size import byte_size
+from pipelines.checkpoint_settings import CheckpointConfig
 from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
 from pipelines.device_settings import DeviceConfig, EnergyConfig
 from pipelines.distil_settings import DistilConfig
@@ -74,6 +75,9 @@ class DataConfig(Section):
     """How many data-shard actors read and tokenise the data."""
     max_length: int = Field(default=512, ge=8)
     """Longest input in sub-words; words beyond it are cut off and counted."""
+    packing: bool = False
+    """Whether short texts that are learnt (`causal-lm`) stand side by side in rows of up to `max_length` sub-words.
+    None looks into another, and the loss is the same."""
     memory: Annotated[int | None, BeforeValidator(partial(byte_size, least=LEAST_MEMORY))] = None
     """What each data shard may take for its data, such as 64MB: it is read as a stream, and held on disk. As much as
     there is, and in memory, when left out. The result is the same."""
@@ -165,20 +169,6 @@ class TrainConfig(Section):
     """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
-
-
-class CheckpointConfig(Section):
-    every_steps: int | None = Field(default=None, ge=1)
-    """Steps between checkpoints; one at the end of every epoch when left out."""
-    keep: int = Field(default=2, ge=1)
-    """How many of the newest checkpoints stay."""
-    keep_best: int = Field(default=1, ge=0)
-    """How many more stay: those with the best score on dev, which is known of those at the end of an epoch."""
-    copy_to: str | None = None
-    """An address (s3://, gs://, file:// and others of fsspec's) that each checkpoint is copied to when it is whole."""
-    resume: str = "auto"
-    """`auto` goes on with an unfinished run of the same config, in `run.output` or the newest in `runs/`; `never`
-    begins afresh; or a checkpoint's folder or address, or a run's, whose newest checkpoint is meant."""
 
 
 class TrackConfig(Section):

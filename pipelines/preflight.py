@@ -32,6 +32,7 @@ from pipelines.train.loss_scale import check_scaling
 from pipelines.train.optimizers import check_optimizer
 from pipelines.train.patience import check_patience
 from pipelines.train.poison import check_poisoned
+from pipelines.train.resume import check_changes
 
 READ_TWICE = 32 * 2**20
 """Bytes of data that are checked here already."""
@@ -63,6 +64,13 @@ def preflight(config: Config) -> Place:
             f"train.label_smoothing spreads a target over classes, and a target of {config.train.task} is no class. "
             "Remove it."
         )
+    if config.data.packing and not task.packs:
+        raise UserError(
+            f"data.packing puts several texts into one row, which {config.train.task} does not take: of the tasks only "
+            "causal-lm does. Leave it out."
+        )
+    if config.data.packing and config.plan.strategy == "data":
+        raise UserError("data.packing needs the strategy `pipeline`: remove one of it and plan.strategy=data.")
     if config.train.distil is not None and not task.distils:
         raise UserError(
             "train.distil is for tasks that give a row, or each word of it, one label, and "
@@ -77,6 +85,7 @@ def preflight(config: Config) -> Place:
     check_scaling(config)
     check_poisoned(config)
     check_patience(config)
+    check_changes(config)
     check_sharing(config)
     check_ewc(config)
     check_adversarial(config)

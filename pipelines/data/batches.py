@@ -9,8 +9,10 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate as running_sum
 from itertools import pairwise
 
+from pipelines.data.side_by_side import side_by_side
 from pipelines.plan.partition import solve
 
 MEGA = 50
@@ -27,11 +29,18 @@ class MicroBatch:
     rows: tuple[int, ...]
     """Numbers of the examples in their split, in the order of the rows."""
     width: int
-    """Length in sub-words of the longest."""
+    """Length in sub-words of the longest row."""
+    spots: tuple[tuple[int, int], ...] | None = None
+    """Of each example the row that it shares, and where in it it begins; None: each has a row of its own."""
+
+    @property
+    def num_lines(self) -> int:
+        """Rows of the tensors that the model gets."""
+        return len(self.rows) if self.spots is None else 1 + max(line for line, _ in self.spots)
 
     @property
     def num_padded_tokens(self) -> int:
-        return len(self.rows) * self.width
+        return self.num_lines * self.width
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ def epoch_steps(
     token_budget: int,
     seed: int,
     epoch: int,
+    packing: int | None = None,
 ) -> list[Step]:
     """The steps of one epoch: every example exactly once, batches of like lengths in random order.
 
@@ -63,6 +73,8 @@ def epoch_steps(
         micro_batches: pieces of about equal padded size that each batch is split into.
         token_budget: most padded sub-words of a piece; more pieces are made where needed.
         seed, epoch: what the order depends on.
+        packing: most sub-words of a row that several examples may share; None: none do. Steps hold the same examples
+            either way.
 
     Raises:
         ValueError: an example is longer than the token budget.
@@ -77,24 +89,47 @@ def epoch_steps(
         mega = sorted(order[start : start + MEGA * batch_size], key=lambda row: -lengths[row])
         batches += [mega[at : at + batch_size] for at in range(0, len(mega), batch_size)]
     chance.shuffle(batches)
-    pieces = [split(batch, lengths, micro_batches, token_budget) for batch in batches]
+    pieces = [split(batch, lengths, micro_batches, token_budget, packing) for batch in batches]
     return [
         Step(tuple(piece for batch in pieces[at : at + accumulate] for piece in batch))
         for at in range(0, len(pieces), accumulate)
     ]
 
 
-def split(rows: Sequence[int], lengths: Sequence[int], num_pieces: int, token_budget: int) -> list[MicroBatch]:
+def split(
+    rows: Sequence[int], lengths: Sequence[int], num_pieces: int, token_budget: int, packing: int | None = None
+) -> list[MicroBatch]:
     """Split a batch into pieces of like lengths and about equal cost, each within the token budget."""
-    rows = sorted(rows, key=lambda row: (-lengths[row], row))
-    wanted = min(num_pieces, len(rows))
+    if packing is None:
+        lines = [[row] for row in rows]
+    else:
+        lines = side_by_side(rows, lengths, num_lines=num_pieces, most=min(packing, token_budget))
+    lines.sort(key=lambda line: (-sum(lengths[row] for row in line), line[0]))
+    fills = [sum(lengths[row] for row in line) for line in lines]
+    wanted = min(num_pieces, len(lines))
     while True:
-        # Sorted by falling length, a row costs what the first of its piece costs, nearly its own length.
-        starts = [0, *solve([lengths[row] + OVERHEAD for row in rows], wanted), len(rows)]
-        pieces = [MicroBatch(tuple(rows[a:b]), lengths[rows[a]]) for a, b in pairwise(starts) if a < b]
+        # Sorted by falling length, a line costs what the first of its piece costs, nearly its own length.
+        starts = [0, *solve([fill + OVERHEAD for fill in fills], wanted), len(lines)]
+        pieces = [
+            MicroBatch(
+                tuple(row for line in lines[a:b] for row in line),
+                fills[a],
+                None if packing is None else _spots(lines[a:b], lengths),
+            )
+            for a, b in pairwise(starts)
+            if a < b
+        ]
         if all(piece.num_padded_tokens <= token_budget for piece in pieces):
             return pieces
         wanted += 1
+
+
+def _spots(lines: Sequence[Sequence[int]], lengths: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    return tuple(
+        (n, start)
+        for n, line in enumerate(lines)
+        for start in running_sum((lengths[row] for row in line[:-1]), initial=0)
+    )
 
 
 def evaluation_batches(lengths: Sequence[int], *, token_budget: int) -> list[MicroBatch]:

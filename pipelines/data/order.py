@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
+from pipelines.data.batches import MicroBatch
 from pipelines.data.examples import Array
 from pipelines.data.pack import Ints
 
 T = TypeVar("T")
 
-Where = tuple[int, int]
-"""A place in a micro-batch, and which of the shard's own examples belongs there."""
+
+class Where(NamedTuple):
+    """A place in a micro-batch, and which of the shard's own examples belongs there."""
+
+    place: int
+    """The row."""
+    own: int
+    start: int | None = None
+    """Where in the row it begins, if it shares it with others."""
 
 
 def pieces_of(continues: Sequence[bool] | Array) -> Ints:
@@ -50,11 +58,12 @@ class Order:
             found[s][at] = value
         return found
 
-    def deal(self, micro_batches: Sequence[Sequence[int]]) -> list[list[list[Where]]]:
-        """For each shard what it holds of each micro-batch (numbers of examples)."""
+    def deal(self, micro_batches: Sequence[MicroBatch]) -> list[list[list[Where]]]:
+        """For each shard what it holds of each micro-batch."""
         dealt: list[list[list[Where]]] = [[[] for _ in micro_batches] for _ in range(self._num_shards)]
-        for i, numbers in enumerate(micro_batches):
-            for place, n in enumerate(numbers):
-                s, at = self._at[n]
-                dealt[s][i].append((place, at))
+        for i, one in enumerate(micro_batches):
+            spots = [(place, None) for place in range(len(one.rows))] if one.spots is None else one.spots
+            for (place, start), n in zip(spots, one.rows, strict=True):
+                s, own = self._at[n]
+                dealt[s][i].append(Where(place, own, start))
         return dealt

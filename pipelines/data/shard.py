@@ -211,7 +211,7 @@ class DataShard:
             assert isinstance(self._task, WritingTask)
             return self._task.resumed(examples[at], written[at])
 
-        packed = [pack([example(at) for _, at in mine], [place for place, _ in mine]) for mine in wanted]
+        packed = [pack([example(one.own) for one in mine], *_places(mine)) for mine in wanted]
         self._holding.memory.look("to hand out micro-batches")
         return packed
 
@@ -235,6 +235,11 @@ class DataShard:
             return []
         rows = self._rows[split][numbers[0] : numbers[-1] + 1]
         return [(rows[n - numbers[0]], one) for n, one in zip(numbers, self._encoded[split][first:end], strict=True)]
+
+
+def _places(mine: Sequence[Where]) -> tuple[list[int], list[int] | None]:
+    starts = [one.start for one in mine if one.start is not None]
+    return [one.place for one in mine], starts or None
 
 
 def _own_lengths(examples: Sequence[Encoded]) -> OwnLengths:

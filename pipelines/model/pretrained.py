@@ -19,6 +19,7 @@ from pipelines.config import Config
 from pipelines.errors import UserError
 from pipelines.model.freeze import freeze, trained
 from pipelines.model.load import DTYPES, config_of, load_model, quiet, without_augmentation, without_caches
+from pipelines.model.packed import refuse_unpackable
 from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
@@ -38,7 +39,8 @@ class Pretrained:
         """Load everything and find the units.
 
         Raises:
-            UserError: no such model, no fast tokenizer, or a model that cannot be cut.
+            UserError: no such model, no fast tokenizer, a model that cannot be cut, or one whose texts cannot share a
+                row where they are to.
         """
         self._processor = task.load_processor(config.model.source)
         self._probe = of_dtype(task.probe(self._processor), DTYPES[config.model.dtype])
@@ -80,6 +82,12 @@ class Pretrained:
         task.check_model(self._model, self._probe)
         if config.train.adversarial is not None:
             table_of(self._model, self.units, self.trained)
+        if config.data.packing and self._adapted is not None and self._adapted.num_virtual_tokens:
+            raise UserError(
+                "With data.packing several texts share a row, and only the first would read the virtual tokens that an "
+                "adapter puts in front of it. Use data.packing=false, or another adapter.method."
+            )
+        self._packed = refuse_unpackable(self._model, self._probe) if config.data.packing else None
         # What a teacher says of a row has one length, and is none of the processor's business.
         self.padding = {**task.padding(self._processor), TEACHER: 0.0}
         taken = 0 if self._adapted is None else self._adapted.num_virtual_tokens
@@ -101,6 +109,8 @@ class Pretrained:
         if cut:
             refuse_dropped_blocks(self._model)
             verify(self._model, self.units, cut, self._probe)
+            if self._packed is not None:
+                verify(self._model, self.units, cut, self._packed)
 
     def adapter(self, *, num_steps: int) -> Any:
         """PEFT's configuration of the adapter for a run of so many steps; None where the whole model is trained.

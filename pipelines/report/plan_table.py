@@ -22,6 +22,8 @@ def plan_table(beginning: Beginning) -> str:
             if facts[key]
         ]
         waste = f", padding waste {facts['padding_waste']:.1%}" if "padding_waste" in facts else ""
+        if "padding_waste_unpacked" in facts:
+            waste += f" (unpacked {facts['padding_waste_unpacked']:.1%})"
         tail = f" ({'; '.join(notes)})" if notes else ""
         lines.append(f"{split:<5}  {facts['rows']:>7,} rows  {facts['sub_words']:>9,} sub-words{waste}{tail}")
     stages = beginning.plan["stages"]

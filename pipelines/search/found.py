@@ -22,6 +22,8 @@ class Tried:
     stopped: bool
     """Whether it was ended because others did better."""
     problem: str | None
+    folder: str | None = None
+    """Of the run that came to the trial's end, with its model; None if none did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,9 @@ class Found:
         return self.trials[0]
 
     @property
-    def default(self) -> Tried:
-        """The config as it is."""
-        return next(trial for trial in self.trials if trial.as_it_is)
+    def default(self) -> Tried | None:
+        """The config as it is; None if it took over from another trial."""
+        return next((trial for trial in self.trials if trial.as_it_is), None)
 
 
 def table(found: Found) -> str:
@@ -48,8 +50,9 @@ def table(found: Found) -> str:
         score = f"{one.score:.4f}" if one.score is not None else "failed"
         ended = " (stopped)" if one.stopped else f" ({one.problem})" if one.problem else ""
         lines.append(f"{one.number:<8}{_chosen(one):<{width}}  {score:>22}  {one.epochs:>6}{ended}")
-    if found.default.score is not None and found.best.score is not None:
-        lines.append(f"better than the config as it is by {found.best.score - found.default.score:.4f}")
+    default = found.default
+    if default is not None and default.score is not None and found.best.score is not None:
+        lines.append(f"better than the config as it is by {found.best.score - default.score:.4f}")
     return "\n".join(lines)
 
 

@@ -71,6 +71,11 @@ def overrides(chosen: Mapping[str, Any]) -> list[str]:
     return [f"{key}={json.dumps(value)}" for key, value in chosen.items()]
 
 
+def held_within(space: Space, chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """What was chosen, with numbers beyond the ends of their range taken to the end."""
+    return {key: _held(space[key], value) for key, value in chosen.items()}
+
+
 def corners(space: Space) -> Iterator[list[str]]:
     """One value of one key at a time, as overrides: every choice, and both ends of every range."""
     for key, one in space.items():
@@ -78,6 +83,10 @@ def corners(space: Space) -> Iterator[list[str]]:
         whole = isinstance(one, Range) and one.whole
         for value in values:
             yield overrides({key: int(value) if whole else value})
+
+
+def _held(one: Choice | Range, value: Any) -> Any:
+    return value if isinstance(one, Choice) else type(value)(min(max(value, one.low), one.high))
 
 
 def _range(one: str, text: str) -> Range:

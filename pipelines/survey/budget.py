@@ -50,7 +50,7 @@ def suggest(lengths: Sequence[int], config: Config) -> Budget:
     assert train.micro_batches != "auto"
     options: dict[str, Any] = {
         "batch_size": train.batch_size, "accumulate": 1, "micro_batches": train.micro_batches,
-        "seed": config.run.seed, "epoch": 0,
+        "seed": config.run.seed, "epoch": 0, "packing": config.data.max_length if config.data.packing else None,
     }  # fmt: skip
     free = epoch_steps(lengths, token_budget=train.batch_size * max(lengths), **options)
     sizes = [piece.num_padded_tokens for step in free for piece in step.micro_batches]

@@ -21,10 +21,12 @@ class CausalLM(WritingTask):
     """Of a text every sub-word is learnt but the first, its end included; of a chat, what the assistant says.
 
     A text that is longer than the model takes goes on in further pieces, each of which begins with the last sub-word of
-    the one before. A chat loses its end. Every row of a micro-batch holds one text or chat: none are packed together.
+    the one before. A chat loses its end. With `data.packing` a row of a micro-batch holds several texts or chats:
+    nothing is learnt of the first sub-word of any, so that no loss crosses from one to the next.
     """
 
     kind = TEXTS_AND_CHATS
+    packs = True
 
     @property
     def auto_class(self) -> Any:

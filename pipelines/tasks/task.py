@@ -24,6 +24,10 @@ class Task(Head):
     smooths: ClassVar[bool] = True
     """Whether its loss is one over classes, that `train.label_smoothing` can spread a target over."""
 
+    packs: ClassVar[bool] = False
+    """Whether examples may share a row (`data.packing`): the model reads a row from left to right, and each example's
+    first label is none."""
+
     distils: ClassVar[bool] = False
     """Whether it can learn from a teacher's answers (`train.distil`)."""
 

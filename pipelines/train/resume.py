@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -69,32 +69,66 @@ def as_before(config: Config, start: Checkpoint) -> Config:
     return decided(config, **{name: before[name] for name in ("micro_batches", "recompute") if name in before})
 
 
-def check_same(start: Checkpoint, facts: Mapping[str, Any]) -> None:
+def check_changes(config: Config) -> None:
+    """Refuse what `checkpoint.changes` and `checkpoint.stop_after` cannot do.
+
+    Raises:
+        UserError: says which setting, and what to do.
+    """
+    if config.checkpoint.changes and config.checkpoint.resume in ("auto", "never"):
+        raise UserError(
+            "checkpoint.changes says in what the run may differ from the one that it goes on from, and "
+            f"checkpoint.resume={config.checkpoint.resume} names none. Give checkpoint.resume a checkpoint's folder, "
+            "or leave checkpoint.changes out."
+        )
+    if config.checkpoint.stop_after is not None and config.plan.strategy == "data":
+        raise UserError("checkpoint.stop_after needs the strategy `pipeline`: remove one of it and plan.strategy=data.")
+
+
+def check_same(start: Checkpoint, facts: Mapping[str, Any], changes: Collection[str] = ()) -> None:
     """Compare what the checkpoint was made with to what this run has.
+
+    Args:
+        changes: keys of the config in which they may differ.
 
     Raises:
         UserError: names the first fact that differs.
     """
-    for name, value in facts.items():
-        if start.facts.get(name) != value:
+    before, now = (_without(changes, one) for one in (start.facts, facts))
+    for name, value in now.items():
+        if before.get(name) != value:
             raise UserError(
-                f"The checkpoint {start.folder} comes from another run: its {name} is {start.facts.get(name)!r}, "
+                f"The checkpoint {start.folder} comes from another run: its {name} is {before.get(name)!r}, "
                 f"this run's is {value!r}. Use the config it was made with, or begin afresh with "
                 "checkpoint.resume=never."
             )
 
 
-def check_unfinished(start: Checkpoint, num_steps: int, folder: Path | None) -> None:
+def _without(keys: Collection[str], facts: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    return {
+        name: _without(keys, value, f"{prefix}{name}.") if isinstance(value, Mapping) else value
+        for name, value in facts.items()
+        if f"{prefix}{name}" not in keys
+    }
+
+
+def check_unfinished(start: Checkpoint, num_steps: int, folder: Path | None, *, stop_step: int | None = None) -> None:
     """Check that there is something left to do.
 
     A run that was killed between its last step and its end is finished in its own folder.
 
     Args:
         folder: where this run goes.
+        stop_step: where it is to stop before its end.
 
     Raises:
-        UserError: the checkpoint is at or behind the run's end.
+        UserError: the checkpoint is at or behind the run's end, or where it is to stop.
     """
+    if stop_step is not None and start.step >= stop_step:
+        raise UserError(
+            f"The checkpoint {start.folder} has done {start.step} steps, and checkpoint.stop_after stops the run after "
+            f"{stop_step}: there is nothing to do. Raise checkpoint.stop_after or leave it out."
+        )
     own = folder is not None and start.folder.absolute().is_relative_to(folder.absolute()) and not is_finished(folder)
     if start.step > num_steps or (start.step == num_steps and not own):
         raise UserError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.config import CheckpointConfig
+from pipelines.checkpoint_settings import CheckpointConfig
 from pipelines.train.checkpoint import Checkpoint, saved, step_of
 from pipelines.train.checkpoint_choose import score_of, staying
 from pipelines.train.checkpoint_copy import mirror, remote

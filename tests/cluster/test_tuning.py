@@ -61,6 +61,16 @@ def test_what_the_config_says_has_to_be_in_the_space_of_tpe(tmp_path: Path) -> N
     assert not (tmp_path / "search").exists()
 
 
+def test_how_often_a_population_is_compared_needs_one(tmp_path: Path) -> None:
+    write_data(tmp_path / "data", train=4, dev=1, test=1)
+    config = from_overrides([f"data.path={tmp_path}/data", "plan.stages=1"])
+    with pytest.raises(UserError, match=r"--every 2 says how often a population is compared: leave it out"):
+        search(
+            config, parse_space(["train.epochs=1..2"]), trials=2, folder=tmp_path / "search", at_once=1,
+            stop_early=True, seed=0, tell=print, every=2,
+        )  # fmt: skip
+
+
 def test_without_a_dev_split_there_is_nothing_to_compare(tmp_path: Path) -> None:
     write_data(tmp_path / "data", train=4, dev=1, test=1)
     (tmp_path / "data" / "dev.conll").unlink()

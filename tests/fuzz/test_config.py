@@ -36,6 +36,7 @@ FITTING = {
     "data.train": ["data/train.conll", "data", "config.yaml"],
     "data.dev": ["data/dev.conll", "null"],
     "data.iob": ["repair"],
+    "data.packing": ["true", "[1]"],
     "data.memory": ["64MB", "1.5 GiB", "1MB", "17000000"],
     "data.scratch": [".", "nowhere"],
     "data.labels": ["[B-ORG]", "[ORG]", "[O, O]"],
@@ -94,6 +95,8 @@ FITTING = {
     "run.output": ["runs/x", "data", "config.yaml", "config.yaml/x", "."],
     "run.name": ["x"],
     "checkpoint.resume": ["data", "nowhere", "config.yaml", "auto", "never"],
+    "checkpoint.changes": ["[train.learning_rate]", "[train.batch_size]", "[]"],
+    "checkpoint.stop_after": ["1", "0"],
 }  # fmt: skip
 """By key: values that mean something there, as YAML."""
 

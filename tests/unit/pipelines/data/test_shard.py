@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from pipelines.config import DataConfig
-from pipelines.data.order import Order
+from pipelines.data.batches import MicroBatch
+from pipelines.data.order import Order, Where
 from pipelines.data.shard import DataShard
 from pipelines.tasks import make_task
 from tests.tiny import write_model
@@ -47,4 +48,5 @@ def test_examples_are_numbered_in_the_order_of_the_rows_whichever_shard_holds_th
     assert Order([[1, 3, 1, 2]]).join([whole]) == whole
     order = Order([[1, 1], [3, 2]])
     assert order.join([["a", "c"], ["b1", "b2", "b3", "d1", "d2"]]) == whole
-    assert order.deal([[6, 0], [2, 3]]) == [[[(1, 0)], []], [[(0, 4)], [(0, 1), (1, 2)]]]
+    dealt = order.deal([MicroBatch((6, 0), 9), MicroBatch((2, 3), 9)])
+    assert dealt == [[[Where(1, 0)], []], [[Where(0, 4)], [Where(0, 1), Where(1, 2)]]]

@@ -16,6 +16,7 @@ from pipelines.data.example_file import ExampleFile
 from pipelines.data.examples import Encoded, Picture, Sound, ints
 from pipelines.data.holding import OnDisk
 from pipelines.data.labelled import ONE_LABEL
+from pipelines.data.order import Where
 from pipelines.data.pack import Packed
 from pipelines.data.row_bytes import from_bytes, to_bytes
 from pipelines.data.shard import DataShard, all_together
@@ -124,7 +125,7 @@ def test_a_shard_of_a_stream_hands_out_bitwise_what_one_in_memory_does(
     streamed: tuple[list[DataShard], list[DataShard]],
 ) -> None:
     for plain, other in zip(*streamed, strict=True):
-        wanted = [[(0, 5), (2, 3)], [], [(1, 0), (0, 15), (2, 7)]]
+        wanted = [[Where(0, 5), Where(2, 3)], [], [Where(1, 0), Where(0, 15), Where(2, 7)]]
         assert packed(plain.micro_batches("train", wanted)) == packed(other.micro_batches("train", wanted))
         assert plain.class_counts("train") == other.class_counts("train")
         assert plain.target_weights("train", WEIGHTS) == other.target_weights("train", WEIGHTS)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipelines.config import CheckpointConfig, Config, TrackConfig, TrainConfig, load_config
+from pipelines.checkpoint_settings import CheckpointConfig
+from pipelines.config import Config, TrackConfig, TrainConfig, load_config
 from pipelines.plan.left_open import decided
 from pipelines.plan.pace import Straggler
 from pipelines.report.journal import read_journal

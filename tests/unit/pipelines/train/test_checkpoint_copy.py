@@ -10,7 +10,7 @@ import fsspec
 import pytest
 import torch
 
-from pipelines.config import CheckpointConfig
+from pipelines.checkpoint_settings import CheckpointConfig
 from pipelines.errors import UserError
 from pipelines.train.checkpoint import saved
 from pipelines.train.checkpoint_choose import choose

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from pipelines.config import CheckpointConfig
+from pipelines.checkpoint_settings import CheckpointConfig
 from pipelines.errors import UserError
 from pipelines.train.checkpoint import open_checkpoint, saved
 from pipelines.train.checkpoint_choose import choose

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.config import CheckpointConfig
+from pipelines.checkpoint_settings import CheckpointConfig
 from pipelines.train.checkpoint import open_checkpoint, saved
 from pipelines.train.shelf import Shelf
 
