@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from bisect import bisect_right, insort
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -131,7 +132,8 @@ class Batcher:
                 pass takes: more is not to be saved.
             patience: seconds of work that may wait; what comes then is refused.
             ahead: seconds of work for each worker that wait before one is sent a pass beside the one that it has, for
-                whoever counts passes to see how much there is to do; where passes would stay full when left out.
+                whoever counts passes to see how much there is to do. When left out, it is sent one when it ought to be
+                done with that, or passes would stay full.
             workers: how many there are now.
             told: of every pass that was computed.
             lost: of every worker that ended in a pass, with the number of its inputs.
@@ -150,6 +152,8 @@ class Batcher:
         """Something came, or a worker is free."""
         self._out = 0
         """Passes that are being computed."""
+        self._due: list[float] = []
+        """When each of them ought to be done, by what passes were measured to take; the next one first."""
         self._sending: asyncio.Task[None] | None = None
         self._passes: set[asyncio.Task[None]] = set()
 
@@ -227,8 +231,10 @@ class Batcher:
             return False
         if self._ahead is not None:
             return self.seconds_waiting >= self._ahead
+        # What is to be done when a worker has done what it has can be on its way by then.
+        done = bisect_right(self._due, asyncio.get_running_loop().time() + self._wait)
         # A worker that begins its next pass at once loses nothing, where so much waits that passes stay well filled.
-        return self._former.num_passes >= ENOUGH * workers
+        return done > self._out - workers or self._former.num_passes >= ENOUGH * workers
 
     def _send_one(self) -> None:
         taken = [self._open.pop(number) for number in self._former.take()]
@@ -241,12 +247,23 @@ class Batcher:
         apart = [[one] for one in wanted if one.lost > 1]
         together = [one for one in wanted if one.lost <= 1]
         for some in [*([together] if together else []), *apart]:
-            self._out += 1
-            task = asyncio.get_running_loop().create_task(self._pass(some))
+            task = asyncio.get_running_loop().create_task(self._pass(some, self._begin(some)))
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
 
-    async def _pass(self, some: list[_Open]) -> None:
+    def _begin(self, some: list[_Open]) -> float:
+        """Count a pass that is sent; returns when its worker ought to be done with it."""
+        loop, behind = asyncio.get_running_loop(), self._out - max(1, self._workers())
+        begin = loop.time() if behind < 0 else max(loop.time(), self._due[behind])
+        pieces = [one.waiting for one in some if one.waiting is not None]
+        longest = max(self._cost.row(one.length) for one in pieces)
+        due = begin + self._cost.fixed + longest * sum(one.pieces for one in pieces)
+        self._out += 1
+        insort(self._due, due)
+        loop.call_at(due - self._wait, self._changed.set)
+        return due
+
+    async def _pass(self, some: list[_Open], due: float) -> None:
         now = asyncio.get_running_loop().time
         waited = now() - min(one.came for one in some)
         try:
@@ -264,6 +281,7 @@ class Batcher:
             return
         finally:
             self._out -= 1
+            self._due.remove(due)
             self._changed.set()
         self._learn(some, computed)
         for one, output in zip(some, computed.outputs, strict=True):

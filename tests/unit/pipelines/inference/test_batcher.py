@@ -45,8 +45,8 @@ class Workers:
             self._go.release()
 
     def batcher(self, **settings: Any) -> Batcher:
-        given: dict[str, Any] = {"most": 8, "wait": 0.0, "patience": 1e9} | settings
-        return Batcher(self.run, COST, **given)
+        given: dict[str, Any] = {"most": 8, "wait": 0.0, "patience": 1e9, "cost": COST} | settings
+        return Batcher(self.run, **given)
 
 
 def letters(letter: str, quarters: int) -> Text:
@@ -115,6 +115,31 @@ def test_a_busy_worker_gets_a_second_pass_when_much_waits() -> None:
         assert len(workers.passes) == 1
         tasks.append(await asked(made, Text("e")))
         await workers.begun.acquire()
+        there = list(workers.passes)
+        workers.let_pass(9)
+        await asyncio.gather(*tasks)
+        return there
+
+    assert asyncio.run(ask()) == [["a"], ["b", "c"]]
+
+
+def test_a_worker_gets_its_next_pass_when_it_ought_to_be_done_with_the_last() -> None:
+    cost = PassCost(fixed=0.05, per_token=0.0, per_square=0, best_tokens=60)
+
+    async def ask() -> list[list[str]]:
+        workers = Workers(closed=True)
+        made = workers.batcher(cost=cost)
+        tasks = [await asked(made, Text("a"))]
+        await workers.begun.acquire()
+        tasks += [await asked(made, Text(letter)) for letter in "bc"]
+        await asyncio.sleep(0)
+        assert len(workers.passes) == 1
+        # Nobody has answered, and it is sent all the same.
+        await workers.begun.acquire()
+        tasks.append(await asked(made, Text("d")))
+        # Of the second pass nothing is known before the first one is done with.
+        for _ in range(3):
+            await asyncio.sleep(0)
         there = list(workers.passes)
         workers.let_pass(9)
         await asyncio.gather(*tasks)
