@@ -37,7 +37,7 @@ from pipelines.config import DataConfig
 from tests.bench.servers.texts import mixed_texts
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
-CONNECTIONS = (1, 2, 4, 8, 16, 32, 64)
+CONNECTIONS = (1, 2, 4, 8, 12, 16, 24, 32)
 BESIDE = 16
 """Connections beside which the longest texts are asked."""
 LONG = 0.05
