@@ -3,10 +3,10 @@
 python -m tests.bench.serving MODEL --data FOLDER [--seconds 8] [--p99 250] [--rounds 2]
 
 MODEL is a token classifier's folder as jobs.train writes it, FOLDER holds train.conll, by whose rows OpenVINO's form is
-scaled, and test.conll, whose sentences are the texts. Each server runs by itself, with one thread for the model,
-on a machine whose other core is left to HTTP and to the load generator (wrk, which must be there). Each gets the same
-texts from 1, 2, 4, ... connections, which ask anew when they are answered; of these levels the one counts with the most
-requests a second and a p99 within the limit. Then a client asks the longest texts beside 16 such connections.
+scaled, and test.conll, whose sentences are the texts. Each server runs by itself with two workers, each with one thread
+for the model; on two cores they share them with HTTP and with the load generator (wrk, which must be there). Each gets
+the same texts from 1, 2, 4, ... connections, which ask anew when they are answered; of these levels the one counts with
+the most requests a second and a p99 within the limit. Then a client asks the longest texts beside 16 such connections.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from pipelines.config import DataConfig
 from tests.bench.servers.texts import mixed_texts
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
-CONNECTIONS = (1, 2, 4, 8, 12, 16, 24, 32)
+CONNECTIONS = (1, 2, 4, 8, 12, 16, 20, 32)
 BESIDE = 16
 """Connections beside which the longest texts are asked."""
 LONG = 0.05
@@ -80,7 +80,7 @@ def servers(model: Path, forms: Mapping[str, Path]) -> list[Server]:
         )
 
     def ours(name: str, folder: Path) -> Server:
-        words = ("-m", "jobs.serve", "serve.port=PORT", "serve.auth=none", "--model", str(folder))
+        words = ("-m", "jobs.serve", "serve.port=PORT", "serve.auth=none", "serve.replicas=2", "--model", str(folder))
         return Server(name, (sys.executable, *words), "/v1/predict", "inputs")
 
     return [
@@ -238,8 +238,8 @@ def section(
 `{command(__file__)}`
 
 {machine()}. A token classifier (`{shown(str(given.model))}`), {len(texts)} texts of `{shown(str(source))}`, of
-{min(words)} to {max(words)} words (median {median(words):.0f}); {given.seconds} s a level, {given.rounds} rounds,
-medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections with a p99 of at most
+{min(words)} to {max(words)} words (median {median(words):.0f}); two workers of one thread each; {given.seconds} s a
+level, {given.rounds} rounds, medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections with a p99 of at most
 {given.p99:g} ms, errors not counted; long texts are the longest {LONG:.0%}, asked by one more client beside
 {BESIDE} connections.
 

@@ -28,7 +28,7 @@ class Lit(litserve.LitAPI):
 
 
 def main() -> None:
-    server = litserve.LitServer(Lit(max_batch_size=32, batch_timeout=0.01), accelerator="cpu", workers_per_device=1)
+    server = litserve.LitServer(Lit(max_batch_size=32, batch_timeout=0.01), accelerator="cpu", workers_per_device=2)
     server.run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False, log_level="warning")
 
 

@@ -18,7 +18,7 @@ def main() -> None:
         "tokenizer": AutoTokenizer.from_pretrained(folder),
     }
     mlflow.transformers.save_model(parts, str(place), task="token-classification", pip_requirements=["transformers"])
-    words = ["models", "serve", "-m", str(place), "-h", "127.0.0.1", "-p", port, "--env-manager", "local", "-w", "1"]
+    words = ["models", "serve", "-m", str(place), "-h", "127.0.0.1", "-p", port, "--env-manager", "local", "-w", "2"]
     os.execv(sys.executable, [sys.executable, "-m", "mlflow", *words])
 
 

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from transformers import pipeline
 
 
-@serve.deployment(max_ongoing_requests=512, ray_actor_options={"num_cpus": 1})
+@serve.deployment(num_replicas=2, max_ongoing_requests=512, ray_actor_options={"num_cpus": 1})
 class Plain:
     def __init__(self, folder: str) -> None:
         torch.set_num_threads(1)
