@@ -239,9 +239,9 @@ def section(
 
 {machine()}. A token classifier (`{shown(str(given.model))}`), {len(texts)} texts of `{shown(str(source))}`, of
 {min(words)} to {max(words)} words (median {median(words):.0f}); two workers of one thread each; {given.seconds} s a
-level, {given.rounds} rounds, medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections with a p99 of at most
-{given.p99:g} ms, errors not counted; long texts are the longest {LONG:.0%}, asked by one more client beside
-{BESIDE} connections.
+level, {given.rounds} rounds, medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections
+with a p99 of at most {given.p99:g} ms, errors not counted; long texts are the longest {LONG:.0%}, asked by one more
+client beside {BESIDE} connections.
 
 {table(head, rows)}
 
