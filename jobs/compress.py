@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -26,19 +25,14 @@ def main(
     split: Annotated[str, typer.Option(help="train, dev or test.")] = "test",
     most_lost: Annotated[float, typer.Option(min=0, help="Points of the score (of 100) that a form may lose.")] = 0.5,
     trim_vocabulary: Annotated[
-        str | None,
-        typer.Option(metavar="TEXTS", help="Drop sub-words that no row of this file, or folder, uses."),
+        str | None, typer.Option(metavar="TEXTS", help="Drop sub-words that no row of this file, or folder, uses.")
     ] = None,
     calibrate: Annotated[
         str | None,
-        typer.Option(
-            metavar="ROWS", help="By this file's, or folder's, rows OpenVINO's form is scaled; default: train."
-        ),
+        typer.Option(metavar="ROWS", help="File or folder by whose rows OpenVINO's form is scaled; default: train."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="With how many they are timed: as many as a replica has.")] = 1,
-    alias: Annotated[
-        str, typer.Option(help="Of a registered model, what the chosen form's version is called.")
-    ] = "small",
+    alias: Annotated[str, typer.Option(help="Of a registered model, what the chosen form is called.")] = "small",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
     """Write the model as a graph for ONNX Runtime, in float32 and in int8, and in int8 for OpenVINO where that is
@@ -54,26 +48,20 @@ def main(
     # Imported here so that --help and a wrong setting answer at once.
     from rich.console import Console
 
-    from pipelines.compress.calibrated import calibration_source
     from pipelines.compress.compress import compress
     from pipelines.compress.lineage import register_form
-    from pipelines.compress.show import draw, table_of
-    from pipelines.data.sources import sources, train_source
+    from pipelines.compress.show import table_of, write_report
+    from pipelines.data.sources import sources
     from pipelines.inference import registry
-    from pipelines.report.summary import write_whole
     from pipelines.tracking import tracking_uri
 
     store, console = tracking_uri(settings.track), Console(stderr=True)
     folder, _ = registry.fetch(model, tracking_uri=store)
-    splits = sources(settings.data, needed=split)
-    texts = None if trim_vocabulary is None else train_source(trim_vocabulary)
     found = compress(
-        folder, out, source=splits[split], split=split, data=settings.data, threads=threads, most_lost=most_lost / 100,
-        tell=console.print, texts=texts, calibration=calibration_source(calibrate, splits, console.print),
+        folder, out, splits=sources(settings.data, needed=split), split=split, data=settings.data, threads=threads,
+        most_lost=most_lost / 100, tell=console.print, trim_by=trim_vocabulary, calibrate_by=calibrate,
     )  # fmt: skip
-    draw(out / "forms.png", found)
-    report = json.dumps(found.to_json(), indent=2)
-    write_whole(out / "report.json", report)
+    report = write_report(out, found)
     console.print(table_of(found))
     if found.chosen is not None and model.startswith("models:"):
         version = register_form(found.chosen, model, alias=alias, tracking_uri=store)

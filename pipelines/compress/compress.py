@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pipelines.compress.calibrated import quantise_calibrated
+from pipelines.compress.calibrated import calibration_source, quantise_calibrated
 from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
 from pipelines.compress.trial import Form, measure_forms
 from pipelines.compress.trim import Trimmed, trim
 from pipelines.config import DataConfig
+from pipelines.data.sources import train_source
 from pipelines.errors import UserError
 
 PLAIN, TRIMMED, GRAPH, INT8, OPENVINO = "fp32", "trimmed", "graph", "int8", "openvino"
@@ -63,25 +64,29 @@ def compress(
     folder: Path,
     out: Path,
     *,
-    source: str,
+    splits: Mapping[str, str],
     split: str,
     data: DataConfig,
     threads: int,
     most_lost: float,
     tell: Callable[[str], None],
-    texts: str | None = None,
-    calibration: str | None = None,
+    trim_by: str | None = None,
+    calibrate_by: str | None = None,
 ) -> Compressed:
     """Write a graph and int8 graphs of the model in `folder` to folders in `out`, and measure them beside it.
 
     Args:
+        splits: the sources of the data's splits.
+        split: the one to score on.
         most_lost: of the score, as a share of 1: a form that loses more is not accepted.
-        texts: rows of the task's kind, by whose sub-words the vocabulary is trimmed first; the graphs are of that then.
-        calibration: rows of the task's kind, by which the int8 graph for OpenVINO is scaled; there is none without.
+        trim_by: rows of the task's kind, by whose sub-words the vocabulary is trimmed first; the graphs are of that.
+        calibrate_by: rows by which the int8 graph for OpenVINO is scaled, in the place of those of train.
 
     Raises:
         UserError: the model cannot be a graph, or the data cannot be used.
     """
+    texts = None if trim_by is None else train_source(trim_by)
+    calibration = calibration_source(calibrate_by, splits, tell)
     wanted = [*([] if texts is None else [TRIMMED]), GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
     for name in wanted:
         if (out / name).exists():
@@ -100,7 +105,7 @@ def compress(
         quantise_calibrated(out / GRAPH, out / OPENVINO, source=calibration, data=data)
     tell("scoring and timing")
     folders = {PLAIN: folder} | {name: out / name for name in wanted}
-    plain, *others = measure_forms(folders, source=source, split=split, data=data, threads=threads)
+    plain, *others = measure_forms(folders, source=splits[split], split=split, data=data, threads=threads)
     return Compressed(plain, tuple(judge(plain, one, most_lost) for one in others), most_lost, threads, left)
 
 

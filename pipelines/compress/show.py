@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from matplotlib.figure import Figure, FigureBase
 from rich.table import Table
 
 from pipelines.compress.compress import Compressed
-from pipelines.report.pictures import BLUE, DPI, GREEN, GREY, INK, ORANGE
+from pipelines.report.pictures import BLUE, DPI, GREEN, GREY, INK, ORANGE, PURPLE
+from pipelines.report.summary import write_whole
 
-COLOURS = (GREY, BLUE, GREEN, ORANGE)
+COLOURS = (GREY, BLUE, GREEN, ORANGE, PURPLE)
 MEGABYTE = 1e6
 
 
@@ -34,10 +36,13 @@ def table_of(found: Compressed) -> Table:
     return table
 
 
-def draw(path: Path, found: Compressed) -> None:
-    """Write the picture to a PNG file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure_of(found).savefig(path, dpi=DPI)
+def write_report(out: Path, found: Compressed) -> str:
+    """Write forms.png and report.json to the folder `out`; returns the JSON."""
+    out.mkdir(parents=True, exist_ok=True)
+    figure_of(found).savefig(out / "forms.png", dpi=DPI)
+    report = json.dumps(found.to_json(), indent=2)
+    write_whole(out / "report.json", report)
+    return report
 
 
 def figure_of(found: Compressed) -> Figure:

@@ -24,7 +24,6 @@ from pipelines.compress.compress import compress
 from pipelines.compress.trim import trim
 from pipelines.compress.vocabulary import needed, pieces_of, trimmed
 from pipelines.config import DataConfig
-from pipelines.data.sources import train_source
 from pipelines.errors import UserError
 
 TEXTS = ["the lower the slower", "a newer slower flower", "lowest and newest", "wider and wider 日", "the mower shower"]
@@ -187,8 +186,8 @@ def test_every_form_of_a_trimmed_model_is_scored_on_texts_that_it_cuts_itself(tm
     train, test = rows(tmp_path / "train.jsonl", GIVEN), rows(tmp_path / "test.jsonl", [*TEXTS, *OTHERS] * 2)
     told: list[str] = []
     found = compress(
-        folder, tmp_path / "out", source=str(test), split="test", data=DataConfig(), threads=1, most_lost=1.0,
-        tell=told.append, texts=train_source(str(train)),
+        folder, tmp_path / "out", splits={"test": str(test)}, split="test", data=DataConfig(), threads=1,
+        most_lost=1.0, tell=told.append, trim_by=str(train),
     )  # fmt: skip
     assert [one.form.name for one in found.verdicts] == ["trimmed", "graph", "int8"]
     assert found.trimmed is not None
