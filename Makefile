@@ -26,7 +26,7 @@ demo: $(INSTALLED) ## train, track, register and serve an address parser; at mos
 	@$(BIN)/python -m jobs.demo
 
 # What needs no cluster runs on both cores, a thread each; what starts one has the machine to itself.
-test: lint ## the checks and the whole test suite; half an hour on 2 cores
+test: lint ## the checks and the whole test suite; 45 minutes on 2 cores
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/unit tests/fuzz --numprocesses=2 --dist=worksteal --session-timeout=$(TEST_LIMIT)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/cluster --session-timeout=$(TEST_LIMIT)
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/e2e --session-timeout=$(TEST_LIMIT)
@@ -53,7 +53,7 @@ alerts: $(INSTALLED) ## the cause of every alert rule, until it arrives at a web
 gpu: $(INSTALLED) ## the tests that want a GPU, on a machine that has one
 	@OMP_NUM_THREADS=1 $(TEST_ENVIRONMENT) $(BIN)/python -m pytest tests/gpu
 
-tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and write the table of docs/tasks.md; half an hour
+tasks: $(INSTALLED) ## train every task's config, beside simple baselines, and write the table of docs/tasks.md; an hour
 	@$(PIP) --no-deps --require-hashes -r requirements-bench.txt
 	@$(TEST_ENVIRONMENT) $(BIN)/python -m tests.tasks
 

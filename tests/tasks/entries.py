@@ -85,8 +85,9 @@ ENTRIES = (
         (
             "data.columns={source: text}",
             "data.max_length=128",
-            "train.epochs=20",
-            "train.learning_rate=2.0e-3",
+            "train.epochs=40",
+            "train.learning_rate=1.0e-3",
+            "train.warmup=0.1",
             "train.max_new_tokens=32",
         ),
         "chrf",
