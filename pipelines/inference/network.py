@@ -21,7 +21,7 @@ RUNTIME = "runtime"
 """Of the folder's facts: what runs its graph."""
 ONNX_RUNTIME, OPENVINO = "onnxruntime", "openvino"
 STEP = 8
-"""Sub-words. OpenVINO prepares itself for every shape anew: it takes 10 to 25 ms and 1 to 3 MiB for MiniLM."""
+"""Sub-words that lengths are rounded up to: OpenVINO prepares itself for every shape, which takes time and memory."""
 
 
 class Network(Protocol):
@@ -110,8 +110,8 @@ class OnnxNetwork(GraphNetwork):
                 str(folder / GRAPH),
                 options,
                 providers=["CPUExecutionProvider"],
-                # Its one kernel for both takes three times as long as an addition and a normalisation: 14 % of a pass
-                # of MiniLM in int8.
+                # Its one kernel for both takes longer than an addition and a normalisation do: a seventh of a pass of
+                # MiniLM in int8, by ONNX Runtime's own profile.
                 disabled_optimizers=["SkipLayerNormFusion"],
             )
         except Exception as error:
