@@ -39,6 +39,8 @@ class Reserved:
     first_bundle: int
     """Of its stages in there."""
     keys: Keys
+    share: float = 1.0
+    """Of its bundle that each stage takes, where there is to be room for another crew."""
 
 
 class StageCrew:
@@ -80,7 +82,8 @@ class StageCrew:
         device, bundle = self._devices[j], self._reserved.first_bundle + j
         here = PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=bundle)
         on_gpu = device.kind == "gpu"
-        make = StageActor.options(num_cpus=device.cpus, num_gpus=int(on_gpu), scheduling_strategy=here)
+        share = self._reserved.share
+        make = StageActor.options(num_cpus=share * device.cpus, num_gpus=share * int(on_gpu), scheduling_strategy=here)
         return make.remote(self._task, self._role(j))
 
     def _role(self, j: int) -> Role:

@@ -23,6 +23,8 @@ class Present:
     """Why others could not be loaded, by their addresses."""
     spans_dropped: int = 0
     """Spans of traces that no collector got, since it was last heard."""
+    group: int = 0
+    """Of the groups of workers the one that it belongs to."""
 
 
 class Crowd:
@@ -67,6 +69,10 @@ class Crowd:
         now = self._clock()
         self._heard = {name: heard for name, heard in self._heard.items() if now - heard[0] <= SILENT}
         return [present for _, present in self._heard.values()]
+
+    def number(self, group: int) -> int:
+        """How many workers of a group there are."""
+        return sum(one.group == group for one in self.present)
 
     def all_hold(self, uri: str) -> bool:
         """Whether each worker that is there has loaded a model; where there is none, nobody has to."""

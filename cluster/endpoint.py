@@ -18,7 +18,7 @@ from ray.serve.exceptions import RayServeException
 from ray.serve.schema import LoggingConfig
 
 from cluster.serve_options import ServeOptions
-from cluster.serving import build
+from cluster.serving import build, bundles
 from cluster.session import connected
 from cluster.worker import FRONT
 from pipelines.config import Config
@@ -156,14 +156,16 @@ def _free_port(host: str) -> int:
 
 
 def _check_machine(settings: ServeConfig, port: int) -> None:
-    """Ray Serve would wait for ever for CPUs, and say little of a port."""
-    workers = settings.replicas if settings.scale is None else settings.scale.most
-    needed, there = workers * settings.cpus_per_replica, ray.cluster_resources().get("CPU", 0)
-    if needed > there:
-        raise UserError(
-            f"Serving needs {needed:g} CPUs ({workers} x {settings.cpus_per_replica:g}) and this machine has "
-            f"{there:g}: set serve.replicas (or serve.scale.most) or serve.cpus_per_replica lower."
-        )
+    """Ray Serve would wait for ever for CPUs or GPUs, and say little of a port."""
+    there = ray.cluster_resources()
+    for kind in ("CPU", "GPU"):
+        needs = [(group.most, sum(one.get(kind, 0) for one in bundles(group))) for group in settings.groups]
+        if (needed := sum(number * each for number, each in needs)) > there.get(kind, 0):
+            worker = " + ".join(f"{number} x {each:g}" for number, each in needs)
+            raise UserError(
+                f"Serving needs {needed:g} {kind}s ({worker}) and this machine has {there.get(kind, 0):g}: set "
+                "serve.replicas (or serve.scale.most) or serve.cpus_per_replica lower, or those of serve.beside."
+            )
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

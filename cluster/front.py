@@ -21,6 +21,7 @@ from cluster.lanes import Served, WorkerLane, WorkerLanes
 from cluster.serve_options import ServeOptions
 from cluster.standing import look
 from cluster.worker import Refusal
+from cluster.workforce import Workforce
 from pipelines.inference import registry
 from pipelines.inference.api import create_api
 from pipelines.inference.chat_turns import Begun
@@ -41,18 +42,21 @@ class Front:
     """One replica; it computes nothing itself."""
 
     # Ray Serve awaits it.
-    async def __init__(self, options: ServeOptions, worker: Any, counter: Any = None) -> None:  # type: ignore[misc]
+    async def __init__(  # type: ignore[misc]
+        self, options: ServeOptions, workers: Sequence[Any], counter: Any = None
+    ) -> None:
         """
         Args:
-            worker: the handle of the workers.
+            workers: the handles of their groups.
             counter: the handle of what counts for all fronts, where anything is to be counted.
         """
         install(logging.getLogger())
-        self._options, self._worker = options, worker
+        self._options = options
         settings, self._watch = options.settings, Watch()
         watch, self._traces = self._watch, Traces.of(settings.traces, self._watch.spans_dropped)
         self._crowd = Crowd(came=watch.worker_started)
-        self._lanes = lanes = WorkerLanes(worker, self._crowd, settings, watch)
+        self._workforce = Workforce(workers, self._crowd)
+        self._lanes = lanes = WorkerLanes(workers, self._crowd, settings, watch)
         first = await self._first(lanes)
         # What may wait before a model has its turn is in it.
         self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
@@ -67,7 +71,7 @@ class Front:
             access=options.access,
             ask=None if counter is None else asking(counter),
             hiding=options.hiding,
-            explain=self._explain if first.facts.explains else None,
+            explain=self._explain if any(one.explains for one in first.by_group) else None,
             write=self._write if first.facts.writes else None,
             watch=watch,
             traces=self._traces,
@@ -121,30 +125,33 @@ class Front:
         return asyncio.get_running_loop().create_task(follower.run())
 
     async def _explain(self, given: Any, target: str | int | None, steps: int) -> Explained:
-        ref = self._champion.ref
-        traced = traced_here(ref.version)
-        asked = self._worker.explain.remote(ref.uri, given, target, steps, traced)
-        try:
-            found: Explained | Refusal = await asked
-        except asyncio.CancelledError:
-            # Nobody waits for it any more.
-            asked.cancel()
-            raise
+        champion = self._champion
+        ref, traced = champion.ref, traced_here(champion.ref.version)
+        with self._workforce.one(champion.by_group, lambda facts: facts.explains) as worker:
+            asked = worker.explain.remote(ref.uri, given, target, steps, traced)
+            try:
+                found: Explained | Refusal = await asked
+            except asyncio.CancelledError:
+                # Nobody waits for it any more.
+                asked.cancel()
+                raise
         if isinstance(found, Refusal):
             raise found.error
         return found
 
     async def _write(self, messages: Sequence[Message], most: int | None) -> AsyncGenerator[Begun | str | End]:
-        ref = self._champion.ref
-        pieces = self._worker.options(stream=True).write.remote(ref.uri, messages, most, traced_here(ref.version))
-        ended = False
-        try:
-            async for piece in pieces:
-                if isinstance(piece, Refusal):
-                    raise piece.error
-                yield piece
-            ended = True
-        finally:
-            if not ended:
-                # Nobody listens any more.
-                pieces.cancel()
+        champion = self._champion
+        ref, traced = champion.ref, traced_here(champion.ref.version)
+        with self._workforce.one(champion.by_group, lambda facts: facts.writes) as worker:
+            pieces = worker.options(stream=True).write.remote(ref.uri, messages, most, traced)
+            ended = False
+            try:
+                async for piece in pieces:
+                    if isinstance(piece, Refusal):
+                        raise piece.error
+                    yield piece
+                ended = True
+            finally:
+                if not ended:
+                    # Nobody listens any more.
+                    pieces.cancel()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from ray.exceptions import RayError, RayTaskError
 
 from cluster.crowd import TELL_EVERY, Crowd
 from pipelines.errors import UserError
-from pipelines.inference.batcher import Batcher, Computed, Pass, WorkerLost
+from pipelines.inference.batcher import Batcher, Pass
+from pipelines.inference.groups import Computed, Group, WorkerLost
 from pipelines.inference.holder import Facts
+from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig
 from pipelines.traces.spans import Traced
@@ -27,8 +30,14 @@ class WorkerLane:
     """One version, with a batcher of its own: its passes may cost something else."""
 
     ref: ModelRef
-    facts: Facts
+    by_group: tuple[Facts, ...]
+    """As each group of workers has it."""
     batcher: Batcher
+
+    @property
+    def facts(self) -> Facts:
+        """Of what all groups have alike."""
+        return self.by_group[0]
 
     @property
     def takes(self) -> type:
@@ -55,12 +64,12 @@ class Served:
 class WorkerLanes:
     """Opens versions on all workers that are there, and has those that come hold them, too."""
 
-    def __init__(self, worker: Any, crowd: Crowd, settings: ServeConfig, watch: Watch) -> None:
+    def __init__(self, handles: Sequence[Any], crowd: Crowd, settings: ServeConfig, watch: Watch) -> None:
         """
         Args:
-            worker: the handle of the workers.
+            handles: of the groups of workers.
         """
-        self._worker, self._crowd, self._settings, self._watch = worker, crowd, settings, watch
+        self._handles, self._crowd, self._settings, self._watch = handles, crowd, settings, watch
         self.opened: list[WorkerLane] = []
         self.served = Served(0, 0, 0)
 
@@ -72,7 +81,9 @@ class WorkerLanes:
         self._crowd.want(ref.uri)
         try:
             # Of a worker that starts for it, where there is none.
-            facts: Facts = await self._asked(self._worker.facts.remote(ref.uri))
+            facts: list[Facts] = await asyncio.gather(
+                *(self._asked(handle.facts.remote(ref.uri)) for handle in self._handles)
+            )
             while not self._crowd.all_hold(ref.uri):
                 if (why := self._crowd.reason(ref.uri)) is not None:
                     raise UserError(why)
@@ -82,20 +93,27 @@ class WorkerLanes:
             raise
         settings = self._settings
         batcher = Batcher(
-            lambda inputs, traceparents: self._compute(ref, inputs, Traced(ref.version, traceparents)),
-            facts.cost,
+            [self._group(k, ref, one.cost) for k, one in enumerate(facts)],
             most=settings.max_batch_size,
             wait=settings.batch_wait_ms / 1000,
             patience=settings.max_wait_seconds,
-            ahead=None if settings.scale is None else settings.scale.wait,
-            workers=lambda: len(self._crowd.present),
             told=lambda done: self._passed(ref, done),
             lost=lambda _: self._lost(),
         )
-        lane = WorkerLane(ref, facts, batcher)
+        lane = WorkerLane(ref, tuple(facts), batcher)
         self.opened.append(lane)
-        self._watch.serves(ref.version, facts.baseline)
+        self._watch.serves(ref.version, lane.facts.baseline)
         return lane
+
+    def _group(self, number: int, ref: ModelRef, cost: PassCost) -> Group:
+        """One of the groups of workers, as a version's passes are shared among them."""
+
+        async def run(inputs: list[Any], traceparents: tuple[str, ...]) -> Computed:
+            return await self._compute(self._handles[number], ref, inputs, Traced(ref.version, traceparents))
+
+        scale = self._settings.groups[number].scale
+        ahead = None if scale is None else scale.wait
+        return Group(run, cost, workers=lambda: self._crowd.number(number), ahead=ahead)
 
     async def _asked(self, answer: Any) -> Any:
         """What a worker answers; what is meant for people without the traceback that Ray adds."""
@@ -115,9 +133,9 @@ class WorkerLanes:
             self._crowd.leave(lane.ref.uri)
             self._watch.retired(lane.ref.version)
 
-    async def _compute(self, ref: ModelRef, inputs: list[Any], traced: Traced) -> Computed:
+    async def _compute(self, handle: Any, ref: ModelRef, inputs: list[Any], traced: Traced) -> Computed:
         try:
-            computed: Computed = await self._worker.compute.remote(ref.uri, inputs, traced)
+            computed: Computed = await handle.compute.remote(ref.uri, inputs, traced)
         except RayTaskError:
             # The worker is there, and could not do it.
             self._watch.worker_failed(NOBODY)

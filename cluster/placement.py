@@ -71,7 +71,7 @@ def reserve(devices: Sequence[Wanted], *, may_grow: bool, timeout: float) -> Pla
         UserError: the cluster has not got, or does not free in time, what the plan asks for.
     """
     check_room(devices, may_grow=may_grow)
-    bundles, asked = _bundles(devices)
+    bundles, asked = bundles_of(devices), _sums(devices)
     nodes = [{NODE_LABEL: device.node} if device.node else {TYPE_LABEL: f"!{KEPT}"} for device in devices]
     group: PlacementGroup = placement_group(bundles, strategy="PACK", bundle_label_selector=nodes)
     if not group.wait(timeout_seconds=timeout):
@@ -96,15 +96,19 @@ def check_room(devices: Sequence[Wanted], *, may_grow: bool) -> None:
     Raises:
         UserError: says what was asked and what there is.
     """
-    _, asked = _bundles(devices)
+    asked = _sums(devices)
     if _lacks(asked, ray.cluster_resources()) and not may_grow:
         raise UserError(_explain(len(devices), asked))
 
 
-def _bundles(devices: Sequence[Wanted]) -> tuple[list[dict[str, float]], dict[str, float]]:
-    """What each device takes of its node, and all of them together."""
-    bundles = [{"CPU": device.cpus} if device.kind == "cpu" else {"CPU": device.cpus, "GPU": 1} for device in devices]
-    return bundles, {kind: sum(bundle.get(kind, 0) for bundle in bundles) for kind in ("CPU", "GPU")}
+def bundles_of(devices: Sequence[Wanted]) -> list[dict[str, float]]:
+    """What each device takes of its node."""
+    return [{"CPU": device.cpus} if device.kind == "cpu" else {"CPU": device.cpus, "GPU": 1} for device in devices]
+
+
+def _sums(devices: Sequence[Wanted]) -> dict[str, float]:
+    """What all of them take together."""
+    return {kind: sum(bundle.get(kind, 0) for bundle in bundles_of(devices)) for kind in ("CPU", "GPU")}
 
 
 def _lacks(asked: dict[str, float], there: dict[str, float]) -> bool:

@@ -9,9 +9,10 @@ from ray.serve.schema import LoggingConfig
 
 from cluster.counting import counter
 from cluster.front import Front
+from cluster.placement import Wanted, bundles_of, wanted
 from cluster.serve_options import ServeOptions
 from cluster.worker import FRONT, Worker
-from pipelines.serve_settings import ServeConfig
+from pipelines.workers_settings import WorkersConfig
 
 QUIET = LoggingConfig(enable_access_log=False)
 """Requests are in the audit log; a line for every pass and every second would cost more than it tells."""
@@ -23,13 +24,7 @@ HEAD = {"node:__internal_head__": 0.001}
 
 def build(options: ServeOptions) -> serve.Application:
     """The application, ready for `serve.run`."""
-    worker = serve.deployment(
-        name="Worker",
-        max_ongoing_requests=MANY,
-        logging_config=QUIET,
-        ray_actor_options={"num_cpus": options.settings.cpus_per_replica},
-        **_scaled(options.settings),
-    )(Worker).bind(options)
+    workers = [_workers(options, group) for group in range(len(options.settings.groups))]
     own = {} if options.listen is None else {"resources": HEAD}
     front = serve.deployment(
         name=FRONT,
@@ -38,10 +33,39 @@ def build(options: ServeOptions) -> serve.Application:
         logging_config=QUIET,
         ray_actor_options={"num_cpus": 0, **own},
     )(serve.ingress()(Front))
-    return front.bind(options, worker, counter() if options.access.counts else None)
+    return front.bind(options, workers, counter() if options.access.counts else None)
 
 
-def _scaled(settings: ServeConfig) -> dict[str, Any]:
+def _workers(options: ServeOptions, group: int) -> serve.Application:
+    """A deployment of like workers."""
+    settings = options.settings.groups[group]
+    own, *stages = bundles(settings)
+    needs: dict[str, Any] = {"num_cpus": own["CPU"], "num_gpus": own.get("GPU", 0)}
+    if settings.labels and not stages:
+        needs["label_selector"] = settings.labels
+    spread: dict[str, Any] = {}
+    if stages:
+        spread = {"placement_group_bundles": [own, *stages], "placement_group_strategy": "PACK"}
+        if settings.labels:
+            spread["placement_group_bundle_label_selector"] = [settings.labels] * (1 + len(stages))
+    worker = serve.deployment(
+        name="Worker" if group == 0 else f"Worker{group + 1}",
+        max_ongoing_requests=MANY,
+        logging_config=QUIET,
+        ray_actor_options=needs,
+        **spread,
+        **_scaled(settings),
+    )(Worker)
+    return worker.bind(options, group)
+
+
+def bundles(settings: WorkersConfig) -> list[dict[str, float]]:
+    """What the processes of a worker take of their nodes: its own, and the stages of a model that is cut."""
+    stages = [] if settings.plan is None else wanted(settings.plan)
+    return bundles_of([Wanted(settings.device, settings.cpus_per_replica), *stages])
+
+
+def _scaled(settings: WorkersConfig) -> dict[str, Any]:
     """How many workers, as Ray Serve takes it."""
     if (scale := settings.scale) is None:
         return {"num_replicas": settings.replicas}

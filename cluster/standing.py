@@ -22,7 +22,7 @@ def look(
         waiting_seconds=sum(lane.batcher.seconds_waiting for lane in lanes.opened),
         limit_seconds=settings.max_wait_seconds,
         workers=len(crowd.present),
-        workers_wanted=settings.replicas if settings.scale is None else settings.scale.least,
+        workers_wanted=sum(group.least for group in settings.groups),
         versions=versions,
         certificate_ends=certificate_ends,
     )

@@ -9,30 +9,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import math
+import os
 import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import ray
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.exceptions import RayServeException
 
 from cluster.crowd import TELL_EVERY, Present
+from cluster.devices import slowdown_here
 from cluster.serve_options import ServeOptions
 from pipelines.errors import UserError
 from pipelines.inference import registry
 from pipelines.inference.aside import BusyError
-from pipelines.inference.batcher import Computed
 from pipelines.inference.chat_turns import Begun, Write, in_threads
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.explain_api import Explain, in_turn
+from pipelines.inference.groups import Computed
 from pipelines.inference.holder import Facts, Holder, Loaded
 from pipelines.inference.masking.records import install
 from pipelines.traces.spans import Traced
 from pipelines.traces.traces import Traces
+from pipelines.train.device import Device
 from pipelines.versions.outbox import told
 from pipelines.watch import baseline
 
@@ -76,14 +79,18 @@ class Worker:
     """One replica."""
 
     # Ray Serve awaits it.
-    async def __init__(self, options: ServeOptions) -> None:  # type: ignore[misc]
+    async def __init__(self, options: ServeOptions, group: int) -> None:  # type: ignore[misc]
+        """`group`: of the groups of workers the one that it belongs to."""
         # Whatever a library writes of a text: Ray Serve's handlers are there by now.
         install(logging.getLogger())
         context = serve.get_replica_context()
-        self._options, self._name = options, context.replica_id.unique_id
+        self._options, self._name, self._group = options, context.replica_id.unique_id, group
+        self._settings = options.settings.groups[group]
+        gpus = [str(i) for i in ray.get_runtime_context().get_accelerator_ids().get("GPU", [])]
+        self._device = replace(Device.assigned(gpus, self._settings.cpus_per_replica), slowdown=slowdown_here())
         self._spans_dropped = 0
         self._traces = Traces.of(options.settings.traces, self._count_dropped)
-        self._holder = Holder(self._load, name=self._name, traces=self._traces)
+        self._holder = Holder(self._load, name=self._name, traces=self._traces, device=self._device)
         self._explains: dict[str, Explain] = {}
         self._writes: dict[str, Write] = {}
         self._failed: dict[str, str] = {}
@@ -157,11 +164,14 @@ class Worker:
 
     def _load(self, uri: str) -> Loaded:
         # Here, so that only a worker's thread waits for it.
+        from cluster.cut_model import cut
         from pipelines.inference.predictors import load_predictor
 
         folder, _ = registry.fetch(uri, tracking_uri=self._options.tracking_uri)
-        threads = max(1, math.floor(self._options.settings.cpus_per_replica))
-        return Loaded(load_predictor(folder, threads=threads), baseline.read(folder))
+        predictor = load_predictor(folder, device=str(self._device.kind), threads=self._device.threads)
+        if self._settings.plan is None:
+            return Loaded(predictor, baseline.read(folder))
+        return Loaded(predictor, baseline.read(folder), cut(predictor, folder, self._settings.plan, lost=_end))
 
     async def _tell(self) -> None:
         """Say what is here, and hold what is wanted, for as long as this worker lives."""
@@ -170,7 +180,7 @@ class Worker:
             # A front that begins anew, or that is busy, hears of it the next time.
             with contextlib.suppress(RayError, RayServeException, TimeoutError):
                 dropped = self._spans_dropped
-                present = Present(self._name, tuple(self._holder.held), self._failed, dropped - heard)
+                present = Present(self._name, tuple(self._holder.held), self._failed, dropped - heard, self._group)
                 self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
                 heard = dropped
             await asyncio.sleep(TELL_EVERY)
@@ -193,3 +203,8 @@ class Worker:
             self._failed[uri] = told(error)
         finally:
             del self._loading[uri]
+
+
+def _end() -> None:
+    """At once, as if it had been killed: who waits for it asks another worker, and Ray Serve starts a new one."""
+    os._exit(1)

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from pipelines.inference.rate import Rate
 from pipelines.section import Section
+from pipelines.workers_settings import WorkersConfig
 
 SIGNATURES = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """With these, who can check a token cannot make one."""
@@ -103,26 +104,6 @@ class TracesConfig(Section):
     """Share of the traces that are kept. Of a request that continues a caller's trace, the caller decides."""
 
 
-class ScaleConfig(Section):
-    """As many workers as there is work for."""
-
-    least: int = Field(default=1, ge=0)
-    """With 0 the endpoint answers from an idle cluster after the time that a worker needs to start."""
-    most: int = Field(ge=1)
-    wait: float = Field(default=0.1, gt=0)
-    """Seconds of work that may wait for each worker; where more does, there are too few of them."""
-    up_after: float = Field(default=5, gt=0)
-    """Seconds of more work than the workers can do after which there are more of them."""
-    down_after: float = Field(default=60, gt=0)
-    """Seconds of less work after which there are fewer."""
-
-    @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        if self.least > self.most:
-            raise PydanticCustomError("order", "least is above most; at least as many workers as at most cannot be")
-        return self
-
-
 class TrialConfig(Section):
     """What a candidate must show before it is served, and a new champion before the former one is closed
     (docs/versions.md). A candidate's own tag in the registry wins over it, key by key."""
@@ -145,7 +126,7 @@ class TrialConfig(Section):
     back if that is too much."""
 
 
-class ServeConfig(Section):
+class ServeConfig(WorkersConfig):
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     auth: Literal["key", "none"] = "key"
@@ -166,11 +147,9 @@ class ServeConfig(Section):
     traces: TracesConfig | None = None
     """None are made when left out."""
     mask: MaskConfig = MaskConfig()
-    replicas: int = Field(default=1, ge=1)
-    """Workers, each with a copy of the model."""
-    scale: ScaleConfig | None = None
-    """By load, in the place of `replicas`."""
-    cpus_per_replica: float = Field(default=1, gt=0)
+    beside: tuple[WorkersConfig, ...] = ()
+    """Further groups of workers, of another kind: [{device: gpu}] beside those on CPUs. What a group is given follows
+    from how fast it was measured to be."""
     max_batch_size: int = Field(default=32, ge=1)
     """Most inputs in one pass through the model."""
     batch_wait_ms: float = Field(default=5, ge=0)
@@ -198,10 +177,17 @@ class ServeConfig(Section):
         """Whether the one key in MOTLEY_API_KEY is what opens."""
         return self.auth == "key" and self.keys is None and self.jwt is None
 
+    @property
+    def groups(self) -> tuple[WorkersConfig, ...]:
+        """All groups of workers."""
+        return (self, *self.beside)
+
     @model_validator(mode="after")
     def _nothing_ignored(self) -> Self:
-        if self.scale is not None and self.replicas != 1:
-            raise PydanticCustomError("both", "scale decides how many workers there are; leave replicas out")
+        if self.beside and not all(group.least for group in self.groups):
+            raise PydanticCustomError(
+                "asleep", "of several groups of workers none can go down to none; set least of each scale to 1 or more"
+            )
         if self.auth == "none":
             for name in ("keys", "jwt", "rate"):
                 if getattr(self, name) is not None:

@@ -50,7 +50,7 @@ def export(folder: Path, out: Path) -> None:
     facts = read_facts(folder) | {"longest": longest_input(model, tokenizer)}
     (out / FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False), encoding="utf-8")
     _trace(model, names, _batch(tokenizer, *TRACED, names), out / GRAPH)
-    _compare(model, OnnxNetwork(out, threads=torch.get_num_threads()), tokenizer, names)
+    _compare(model, OnnxNetwork(out, device="cpu", threads=torch.get_num_threads()), tokenizer, names)
 
 
 class _Logits(torch.nn.Module):

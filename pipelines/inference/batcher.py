@@ -10,23 +10,18 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from bisect import bisect_right, insort
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pipelines.inference.deadlines import REQUEST_TIMEOUT, deadline
-from pipelines.inference.former import Former, Waiting
-from pipelines.inference.pass_cost import PassCost
+from pipelines.inference.former import Former, Waiting, pass_seconds
+from pipelines.inference.groups import Computed, Group, Groups, WorkerLost
 from pipelines.inference.predictor import LONGEST_WINDOW, texts_in
 from pipelines.traces.spans import Parent, here
 
 MOST_LOST = 3
 """Workers that an input may take with it before it is taken for the cause."""
-
-
-ENOUGH = 2.0
-"""Full passes for each worker that wait before it is sent one beside the one that it has."""
 
 
 class Overloaded(Exception):
@@ -55,24 +50,6 @@ class TooLate(Overloaded):
         return f"this request has {limit:.3g} s left ({REQUEST_TIMEOUT}): ask again later, or give it longer."
 
 
-class WorkerLost(Exception):
-    """A worker ended in the middle of a pass; another may compute it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What a worker found."""
-
-    outputs: Sequence[Any | None]
-    """One for each input; None for one that the model failed on."""
-    lengths: Sequence[int]
-    """Sub-words of each input."""
-    seconds: float
-    """That the worker took."""
-    worker: str
-    """Its name."""
-
-
 @dataclass(frozen=True, slots=True)
 class Pass:
     """One pass through the model."""
@@ -80,10 +57,6 @@ class Pass:
     computed: Computed
     waited: float
     """Seconds from when the oldest of its inputs came until the pass was sent."""
-
-
-Run = Callable[[list[Any], tuple[str, ...]], Awaitable[Computed]]
-"""Has a worker compute a pass, which belongs to these traces (`Parent.traceparent`). Raises WorkerLost."""
 
 
 @dataclass(slots=True)
@@ -114,34 +87,26 @@ class Batcher:
 
     def __init__(
         self,
-        run: Run,
-        cost: PassCost,
+        groups: Sequence[Group],
         *,
         most: int,
         wait: float,
         patience: float,
-        ahead: float | None = None,
-        workers: Callable[[], int] = lambda: 1,
         told: Callable[[Pass], None] = lambda _: None,
         lost: Callable[[int], None] = lambda _: None,
     ) -> None:
         """
         Args:
+            groups: of the workers.
             most: inputs in one pass.
-            wait: seconds that a request waits at most for others when a worker is free. Never longer than starting a
-                pass takes: more is not to be saved.
+            wait: as of `Groups`.
             patience: seconds of work that may wait; what comes then is refused.
-            ahead: seconds of work for each worker that wait before one is sent a pass beside the one that it has, for
-                whoever counts passes to see how much there is to do. When left out, it is sent one when it ought to be
-                done with that, or passes would stay full.
-            workers: how many there are now.
             told: of every pass that was computed.
             lost: of every worker that ended in a pass, with the number of its inputs.
         """
-        self._run, self._cost, self._patience, self._ahead = run, cost, patience, ahead
-        self._workers, self._told, self._lost = workers, told, lost
-        self._wait = min(wait, cost.fixed)
-        self._former = Former(cost, most=most)
+        self._groups, self._patience = Groups(groups, wait=wait), patience
+        self._told, self._lost = told, lost
+        self._former = Former(most=most)
         self._open: dict[int, _Open] = {}
         self._number = 0
         self._alone = True
@@ -150,10 +115,6 @@ class Batcher:
         """Sub-words that a byte of text makes, as passes have shown: English and Chinese texts are alike in it."""
         self._changed = asyncio.Event()
         """Something came, or a worker is free."""
-        self._out = 0
-        """Passes that are being computed."""
-        self._due: list[float] = []
-        """When each of them ought to be done, by what passes were measured to take; the next one first."""
         self._sending: asyncio.Task[None] | None = None
         self._passes: set[asyncio.Task[None]] = set()
 
@@ -165,7 +126,7 @@ class Batcher:
     @property
     def seconds_waiting(self) -> float:
         """What all workers together need for them."""
-        return self._former.seconds / max(1, self._workers())
+        return self._groups.seconds(self._former)
 
     def close(self) -> None:
         """For a batcher that nobody waits for any more."""
@@ -218,26 +179,12 @@ class Batcher:
             if not self._alone:
                 await self._gather()
             self._changed.clear()
-            while self._may_send():
-                self._send_one()
+            now = asyncio.get_running_loop().time
+            while (group := self._groups.next(self._former, now())) is not None:
+                self._send_one(group)
 
-    def _may_send(self) -> bool:
-        workers = max(1, self._workers())
-        if not len(self._former):
-            return False
-        if self._out < workers:
-            return True
-        if self._out >= 2 * workers:
-            return False
-        if self._ahead is not None:
-            return self.seconds_waiting >= self._ahead
-        # What is to be done when a worker has done what it has can be on its way by then.
-        done = bisect_right(self._due, asyncio.get_running_loop().time() + self._wait)
-        # A worker that begins its next pass at once loses nothing, where so much waits that passes stay well filled.
-        return done > self._out - workers or self._former.num_passes >= ENOUGH * workers
-
-    def _send_one(self) -> None:
-        taken = [self._open.pop(number) for number in self._former.take()]
+    def _send_one(self, group: Group) -> None:
+        taken = [self._open.pop(number) for number in self._former.take(group.cost)]
         # Who has gone away needs no answer.
         wanted = [one for one in taken if not one.answer.done()]
         if not wanted:
@@ -247,27 +194,23 @@ class Batcher:
         apart = [[one] for one in wanted if one.lost > 1]
         together = [one for one in wanted if one.lost <= 1]
         for some in [*([together] if together else []), *apart]:
-            task = asyncio.get_running_loop().create_task(self._pass(some, self._begin(some)))
+            task = asyncio.get_running_loop().create_task(self._pass(some, group, self._begin(some, group)))
             self._passes.add(task)
             task.add_done_callback(self._passes.discard)
 
-    def _begin(self, some: list[_Open]) -> float:
+    def _begin(self, some: list[_Open], group: Group) -> float:
         """Count a pass that is sent; returns when its worker ought to be done with it."""
-        loop, behind = asyncio.get_running_loop(), self._out - max(1, self._workers())
-        begin = loop.time() if behind < 0 else max(loop.time(), self._due[behind])
+        loop = asyncio.get_running_loop()
         pieces = [one.waiting for one in some if one.waiting is not None]
-        longest = max(self._cost.row(one.length) for one in pieces)
-        due = begin + self._cost.fixed + longest * sum(one.pieces for one in pieces)
-        self._out += 1
-        insort(self._due, due)
-        loop.call_at(due - self._wait, self._changed.set)
+        due = group.begin(pass_seconds(pieces, group.cost), loop.time())
+        loop.call_at(due - self._groups.lead(group), self._changed.set)
         return due
 
-    async def _pass(self, some: list[_Open], due: float) -> None:
+    async def _pass(self, some: list[_Open], group: Group, due: float) -> None:
         now = asyncio.get_running_loop().time
         waited = now() - min(one.came for one in some)
         try:
-            computed = await self._run([one.given for one in some], _end_of_queue(some))
+            computed = await group.run([one.given for one in some], _end_of_queue(some))
         except WorkerLost:
             self._lost(len(some))
             self._again(some)
@@ -280,8 +223,7 @@ class Batcher:
                 raise
             return
         finally:
-            self._out -= 1
-            self._due.remove(due)
+            group.end(due)
             self._changed.set()
         self._learn(some, computed)
         for one, output in zip(some, computed.outputs, strict=True):
@@ -307,8 +249,9 @@ class Batcher:
 
     async def _gather(self) -> None:
         """Others may be about to come: wait for them as long as it may pay."""
-        deadline = asyncio.get_running_loop().time() + self._wait
-        while not self._former.is_full:
+        group = self._groups.first(self._former)
+        deadline = asyncio.get_running_loop().time() + self._groups.lead(group)
+        while not self._former.is_full(group.cost):
             self._changed.clear()
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:

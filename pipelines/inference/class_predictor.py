@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedTokenizerFast
 
-from pipelines.inference.network import Network
+from pipelines.inference.network import Network, is_here
 from pipelines.inference.predictor import (
     Reading,
     ReadingPredictor,
@@ -119,7 +119,7 @@ class _TextPredictor(ReadingPredictor):
         return dict(self._tokenizer(readable(given.text), pair, truncation=True, max_length=self._limit))
 
     def explainer(self) -> Explainer | None:
-        if not isinstance(self._model, torch.nn.Module):
+        if not is_here(self._model):
             return None
         # Imported here: a registered model brings this file along, and answers without that one.
         from pipelines.inference.explain_texts import TextExplainer

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForTokenClassification, BatchEncoding, PreTrainedTokenizerFast
 
 from pipelines.inference.entities import Entity, Tagged, join
-from pipelines.inference.network import Network
+from pipelines.inference.network import Network, is_here
 from pipelines.inference.predictor import (
     Reading,
     ReadingPredictor,
@@ -88,7 +88,7 @@ class EntityPredictor(ReadingPredictor):
         return list(self._labels)
 
     def explainer(self) -> Explainer | None:
-        if not isinstance(self._model, torch.nn.Module):
+        if not is_here(self._model):
             return None
         # Imported here: a registered model brings this file along, and answers without that one.
         from pipelines.inference.explain_entities import EntityExplainer

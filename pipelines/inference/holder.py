@@ -13,15 +13,20 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pipelines.inference.batcher import Computed
+import torch
+
+from pipelines.inference.groups import Computed
 from pipelines.inference.pass_cost import UNMEASURED, PassCost, measure, shapes, timed
 from pipelines.inference.predictor import Predictor, Reading, ReadingPredictor, num_characters
 from pipelines.inference.rescue import each
 from pipelines.traces.spans import UNTRACED, Attributes, Traced
 from pipelines.traces.traces import Traces
+from pipelines.train.device import Device
 from pipelines.watch.baseline import Baseline
 
 Made = TypeVar("Made")
+PLAIN = Device(torch.device("cpu"), threads=1)
+"""On which a pass lasts as long as its call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +47,24 @@ class Facts:
 class Loaded:
     predictor: Predictor
     baseline: Baseline | None = None
+    close: Callable[[], None] = lambda: None
+    """Ends what computes for it elsewhere."""
 
 
 class Holder:
     """Models by their addresses; several share the threads, so that they take no more of the machine than one."""
 
-    def __init__(self, load: Callable[[str], Loaded], *, name: str, traces: Traces | None = None) -> None:
+    def __init__(
+        self, load: Callable[[str], Loaded], *, name: str, traces: Traces | None = None, device: Device = PLAIN
+    ) -> None:
         """
         Args:
             load: the model of an address; runs in a thread.
             name: the worker's, which its answers tell.
             traces: where passes get their spans; they get none without.
+            device: that the models compute on; a pass lasts as long as it takes there.
         """
-        self._load, self._name, self._traces = load, name, traces
+        self._load, self._name, self._traces, self._device = load, name, traces, device
         self._held: dict[str, asyncio.Task[Loaded]] = {}
         self._costs: dict[str, PassCost] = {}
         self._loading = ThreadPoolExecutor(1, thread_name_prefix="loader")
@@ -87,6 +97,8 @@ class Holder:
     def drop(self, uri: str) -> None:
         """Forget a model; passes that it is in end first."""
         if (task := self._held.pop(uri, None)) is not None:
+            if _is_ready(task):
+                self._answering.submit(task.result().close)
             task.cancel()
         self._costs.pop(uri, None)
 
@@ -112,7 +124,7 @@ class Holder:
         )
         readings = reading.made
         read = [one for one in readings if one is not None]
-        answering = await loop.run_in_executor(self._answering, _timed, lambda: _answered(predictor, read))
+        answering = await loop.run_in_executor(self._answering, _timed, lambda: self._answered(predictor, read))
         found = iter(answering.made)
         lengths = [0 if one is None else one.length for one in readings]
         if self._traces is not None:
@@ -132,9 +144,18 @@ class Holder:
         loop = asyncio.get_running_loop()
 
         async def one(reading: Reading, rows: int) -> float:
-            return await loop.run_in_executor(self._answering, timed, predictor, reading, rows)
+            return await loop.run_in_executor(self._answering, timed, lambda: self._answer(predictor, [reading] * rows))
 
         return await measure(await loop.run_in_executor(self._reading, shapes, predictor), one)
+
+    def _answered(self, predictor: Predictor, readings: list[Reading]) -> list[Any | None]:
+        return each(lambda some: self._answer(predictor, some), readings, lambda reading: num_characters(reading.given))
+
+    def _answer(self, predictor: Predictor, readings: Sequence[Reading]) -> list[Any]:
+        begin = self._device.now()
+        found = predictor.answer(readings)
+        self._device.wait(begin)
+        return found
 
     async def _ready(self, uri: str) -> Loaded:
         loop = asyncio.get_running_loop()
@@ -147,10 +168,6 @@ class Holder:
 
 def _is_ready(task: asyncio.Task[Loaded]) -> bool:
     return task.done() and not task.cancelled() and task.exception() is None
-
-
-def _answered(predictor: Predictor, readings: list[Reading]) -> list[Any | None]:
-    return each(predictor.answer, readings, lambda reading: num_characters(reading.given))
 
 
 @dataclass(frozen=True, slots=True)

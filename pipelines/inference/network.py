@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad
 from transformers import AutoConfig, PretrainedConfig
 
@@ -20,6 +20,8 @@ GRAPH = "model.onnx"
 RUNTIME = "runtime"
 """Of the folder's facts: what runs its graph."""
 ONNX_RUNTIME, OPENVINO = "onnxruntime", "openvino"
+ON_CPUS, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+"""What ONNX Runtime computes with."""
 STEP = 8
 """Sub-words that lengths are rounded up to: OpenVINO prepares itself for every shape, which takes time and memory."""
 
@@ -39,13 +41,25 @@ class Network(Protocol):
         """Has `logits`."""
 
 
+class Elsewhere:
+    """Mixed into the class of a model whose forward is computed elsewhere (elsewhere.py)."""
+
+
+def is_here(model: Network) -> bool:
+    """Whether it is a model of transformers with its weights, which can be asked for gradients."""
+    return isinstance(model, nn.Module) and not isinstance(model, Elsewhere)
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     logits: Tensor
 
 
 class GraphNetwork:
-    """A graph that pipelines/compress wrote, on a CPU; what runs it is in a class below."""
+    """A graph that pipelines/compress wrote; what runs it is in a class below."""
+
+    device = torch.device("cpu")
+    """Where it takes what it is given, and leaves what it answers."""
 
     def __init__(self, folder: Path) -> None:
         """
@@ -53,7 +67,6 @@ class GraphNetwork:
             UserError: the folder does not say what it must of its graph.
         """
         self.config: PretrainedConfig = AutoConfig.from_pretrained(folder, local_files_only=True)
-        self.device = torch.device("cpu")
         longest = read_facts(folder).get("longest")
         if not isinstance(longest, int):
             raise UserError(f"{folder} does not say how long a text its graph reads (task.json): export it anew.")
@@ -67,17 +80,21 @@ class GraphNetwork:
         raise NotImplementedError
 
 
-def read_graph(folder: Path, *, threads: int) -> GraphNetwork:
+def read_graph(folder: Path, *, device: str = "cpu", threads: int) -> GraphNetwork:
     """The graph in a model's folder, ready to answer.
 
     Args:
+        device: that it computes on, as torch names it.
         threads: of this graph; torch's own number does not hold for it.
 
     Raises:
-        UserError: the graph cannot be read, or what runs it is not installed.
+        UserError: the graph cannot be read, or what runs it is not installed or not for this device.
     """
-    runtime = runtime_of(folder)
-    return (OpenVinoNetwork if runtime == OPENVINO else OnnxNetwork)(folder, threads=threads)
+    if runtime_of(folder) == ONNX_RUNTIME:
+        return OnnxNetwork(folder, device=device, threads=threads)
+    if device != "cpu":
+        raise UserError(f"OpenVINO runs the graph in {folder}, on CPUs only: serve it with serve.device=cpu.")
+    return OpenVinoNetwork(folder, threads=threads)
 
 
 def runtime_of(folder: Path) -> str:
@@ -95,12 +112,18 @@ def runtime_of(folder: Path) -> str:
 class OnnxNetwork(GraphNetwork):
     """A graph run by ONNX Runtime."""
 
-    def __init__(self, folder: Path, *, threads: int) -> None:
+    def __init__(self, folder: Path, *, device: str, threads: int) -> None:
         """As `read_graph`."""
         # Imported here: it is needed only for models that were compressed.
         import onnxruntime
 
         super().__init__(folder)
+        wanted = CUDA if device != "cpu" else ON_CPUS
+        if wanted not in (there := onnxruntime.get_available_providers()):
+            raise UserError(
+                f"The ONNX Runtime that is installed runs no graph on a GPU (it has {', '.join(there)}): install "
+                "onnxruntime-gpu in the place of onnxruntime, or serve the model in safetensors."
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         # Lengths change with every pass: buffers for all that there were would only grow.
@@ -109,7 +132,8 @@ class OnnxNetwork(GraphNetwork):
             self._session = onnxruntime.InferenceSession(
                 str(folder / GRAPH),
                 options,
-                providers=["CPUExecutionProvider"],
+                # What has no kernel on a GPU is run on the CPU.
+                providers=[wanted] if wanted == ON_CPUS else [wanted, ON_CPUS],
                 # Its one kernel for both takes longer than an addition and a normalisation do: a seventh of a pass of
                 # MiniLM in int8, by ONNX Runtime's own profile.
                 disabled_optimizers=["SkipLayerNormFusion"],

@@ -67,6 +67,13 @@ class Predictor(ABC):
     """An input and its output, as JSON."""
     hello: ClassVar[Any]
     """An input to warm it up with."""
+    _model: Any
+
+    @property
+    def network(self) -> Network:
+        """What it asks."""
+        network: Network = self._model
+        return network
 
     @classmethod
     @abstractmethod
@@ -170,7 +177,7 @@ def read_network(
         return read_model(folder, auto_class, device=device, threads=threads)
     refuse_pickle(folder)
     torch.set_num_threads(threads)
-    return read_graph(folder, threads=threads), _read_tokenizer(folder)
+    return read_graph(folder, device=device, threads=threads), _read_tokenizer(folder)
 
 
 def read_model(

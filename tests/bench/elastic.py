@@ -24,8 +24,9 @@ from pipelines.compress.graph import export
 from pipelines.compress.int8 import quantise
 from pipelines.config import Config, TrackConfig
 from pipelines.inference.registry import register
-from pipelines.serve_settings import ScaleConfig, ServeConfig, TrialConfig
+from pipelines.serve_settings import ServeConfig, TrialConfig
 from pipelines.versions.registry_view import RegistryView
+from pipelines.workers_settings import ScaleConfig
 from tests.bench.servers.texts import mixed_texts
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 from tests.cluster.loads import Answer, Load, served, until, workers

@@ -12,8 +12,9 @@ from mlflow import MlflowClient
 
 from pipelines.config import Config, TrackConfig
 from pipelines.inference.registry import register
-from pipelines.serve_settings import ScaleConfig, ServeConfig, TrialConfig
+from pipelines.serve_settings import ServeConfig, TrialConfig
 from pipelines.versions.registry_view import RegistryView
+from pipelines.workers_settings import ScaleConfig
 from tests.cluster.loads import TEXTS, Load, computed, served, until, workers
 from tests.unit.pipelines.inference.conftest import make_model_folder
 

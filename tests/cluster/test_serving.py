@@ -247,9 +247,9 @@ class Talkative(Front):
 
 def test_what_a_replica_logs_is_masked(url: str, folder: Path) -> None:  # noqa: ARG001  Ray Serve runs
     options = ServeOptions(model=str(folder), tracking_uri=None, key_sha256=None)
-    worker = serve.deployment(name="Worker", ray_actor_options={"num_cpus": 0.5})(Worker).bind(options)
+    worker = serve.deployment(name="Worker", ray_actor_options={"num_cpus": 0.5})(Worker).bind(options, 0)
     deployment = serve.deployment(name=FRONT, ray_actor_options={"num_cpus": 0})(Talkative)
-    handle = serve.run(deployment.bind(options, worker), name="talkative", route_prefix=None)
+    handle = serve.run(deployment.bind(options, [worker]), name="talkative", route_prefix=None)
     handle.talk.remote("ann.lee@example.org").result(timeout_s=30)
     serve.delete("talkative")
     logs = Path(ray._private.worker._global_node.get_logs_dir_path())

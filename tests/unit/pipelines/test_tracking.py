@@ -90,6 +90,7 @@ def test_a_run_keeps_its_config_metrics_plan_pictures_and_files(store: str, tmp_
             "devices",
             "energy.watts",
             "serve.jwt",
+            "serve.plan",
             "serve.scale",
             "serve.tls",
             "serve.traces",

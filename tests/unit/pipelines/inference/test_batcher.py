@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from pipelines.inference.batcher import Batcher, Computed, Overloaded, Pass, WorkerLost
+from pipelines.inference.batcher import Batcher, Overloaded, Pass
+from pipelines.inference.groups import Computed, Group, WorkerLost
 from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.predictor import Text
 
@@ -46,7 +48,8 @@ class Workers:
 
     def batcher(self, **settings: Any) -> Batcher:
         given: dict[str, Any] = {"most": 8, "wait": 0.0, "patience": 1e9, "cost": COST} | settings
-        return Batcher(self.run, **given)
+        alike = {name: given.pop(name) for name in ("cost", "workers", "ahead") if name in given}
+        return Batcher([Group(self.run, **alike)], **given)
 
 
 def letters(letter: str, quarters: int) -> Text:
@@ -182,7 +185,9 @@ def test_what_a_lost_worker_had_is_computed_again() -> None:
                 raise WorkerLost
             return await workers.run(inputs)
 
-        return await Batcher(run, COST, most=8, wait=0, patience=1e9, lost=lost.append).answer([Text("a"), Text("bc")])
+        return await Batcher([Group(run, COST)], most=8, wait=0, patience=1e9, lost=lost.append).answer(
+            [Text("a"), Text("bc")]
+        )
 
     assert asyncio.run(ask()) == [1, 2]
     assert lost == [2]
@@ -272,7 +277,7 @@ def test_the_length_of_texts_is_learnt_from_what_passes_had() -> None:
             # A sub-word for every byte.
             return Computed(computed.outputs, [2 + len(one.text) for one in inputs], 0.0, "w")
 
-        made = Batcher(run, COST, most=8, wait=0, patience=1e9)
+        made = Batcher([Group(run, COST)], most=8, wait=0, patience=1e9)
         workers.let_pass(200)
         for _ in range(200):
             await made.answer([Text("x" * 100)])
@@ -287,3 +292,26 @@ def test_the_length_of_texts_is_learnt_from_what_passes_had() -> None:
         return workers.passes
 
     assert [len(texts) for texts in asyncio.run(ask())] == [1, 1, 1]
+
+
+def test_of_unlike_groups_each_computes_by_its_own_costs() -> None:
+    async def ask() -> tuple[list[Any], list[list[str]], list[list[str]]]:
+        fast, slow = Workers(closed=True), Workers(closed=True)
+        made = Batcher(
+            # 60 sub-words are five such texts; 24 are two.
+            [Group(slow.run, replace(COST, per_token=2, best_tokens=24)), Group(fast.run, COST)],
+            most=8, wait=0, patience=1e9,
+        )  # fmt: skip
+        tasks = [await asked(made, letters("a", 10)) for _ in range(10)]
+        await fast.begun.acquire()
+        await slow.begun.acquire()
+        there = len(fast.passes[0]), len(slow.passes[0])
+        assert there == (1, 1)
+        slow.let_pass(9)
+        fast.let_pass(9)
+        return await asyncio.gather(*tasks), fast.passes, slow.passes
+
+    found, fast, slow = asyncio.run(ask())
+    assert found == [[40]] * 10
+    assert max(map(len, fast)) == 5
+    assert max(map(len, slow)) <= 2

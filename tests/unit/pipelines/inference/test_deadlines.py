@@ -13,10 +13,11 @@ import httpx
 import pytest
 
 from pipelines.inference.api import create_api
-from pipelines.inference.batcher import Batcher, Computed
+from pipelines.inference.batcher import Batcher
 from pipelines.inference.chat_turns import in_threads
 from pipelines.inference.chat_writer import End, Message, Say
 from pipelines.inference.class_predictor import Label, LabelPredictor
+from pipelines.inference.groups import Computed, Group
 from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.service import Limits
 from pipelines.watch.watch import Watch
@@ -117,7 +118,7 @@ class Workers:
     def __init__(self) -> None:
         self.passes: list[list[str]] = []
         self.begun, self.go = asyncio.Semaphore(0), asyncio.Semaphore(0)
-        self.batcher = Batcher(self.run, COST, most=8, wait=0, patience=600)
+        self.batcher = Batcher([Group(self.run, COST)], most=8, wait=0, patience=600)
 
     async def run(self, inputs: list[Any], _: tuple[str, ...]) -> Computed:
         self.passes.append([one.text for one in inputs])

@@ -19,11 +19,11 @@ COST = PassCost(fixed=10, per_token=1, per_square=0, best_tokens=200)
 
 def passes(lengths: list[int], *, most: int = 99, best_tokens: int = 200) -> list[list[int]]:
     """The lengths in each pass, until nothing waits."""
-    former = Former(replace(COST, best_tokens=best_tokens), most=most)
+    cost, former = replace(COST, best_tokens=best_tokens), Former(most=most)
     for number, length in enumerate(lengths):
         former.add(Waiting(length, number))
     found = []
-    while taken := former.take():
+    while taken := former.take(cost):
         found.append(sorted(lengths[number] for number in taken))
     return found
 
@@ -59,41 +59,41 @@ def test_no_pass_has_more_than_it_may() -> None:
 
 
 def test_rows_count_not_inputs() -> None:
-    former = Former(replace(COST, best_tokens=64), most=99)
+    cost, former = replace(COST, best_tokens=64), Former(most=99)
     former.add(Waiting(16, 0, pieces=3))
     former.add(Waiting(16, 1, pieces=2))
     former.add(Waiting(16, 2))
-    assert [former.take(), former.take()] == [[0], [1, 2]]
+    assert [former.take(cost), former.take(cost)] == [[0], [1, 2]]
 
 
 def test_what_waits_is_known_in_seconds() -> None:
-    former = Former(COST, most=9)
-    assert former.seconds == 0
+    former = Former(most=9)
+    assert former.seconds(COST) == 0
     for number in range(4):
         former.add(Waiting(100, number))
     # 400 sub-words, and a start for every 200.
-    assert former.seconds == 400 + 2 * 10
+    assert former.seconds(COST) == 400 + 2 * 10
 
 
 def test_what_no_longer_waits_is_in_no_pass_and_takes_no_time() -> None:
-    former = Former(COST, most=9)
+    former = Former(most=9)
     for number, length in enumerate((100, 7, 100)):
         former.add(Waiting(length, number))
     former.drop(Waiting(100, 0))
     former.drop(Waiting(7, 1))
-    assert (former.seconds, former.take(), former.take()) == (110, [2], [])
+    assert (former.seconds(COST), former.take(COST), former.take(COST)) == (110, [2], [])
 
 
 @given(st.lists(st.integers(1, 400), max_size=60), st.integers(1, 8))
 def test_each_is_taken_once_and_the_oldest_is_always_in_the_next_pass(lengths: list[int], most: int) -> None:
-    former = Former(replace(COST, best_tokens=2000), most=most)
+    cost, former = replace(COST, best_tokens=2000), Former(most=most)
     for number, length in enumerate(lengths):
         former.add(Waiting(length, number))
     left = set(range(len(lengths)))
     while left:
-        taken = former.take()
+        taken = former.take(cost)
         assert min(left) in taken
         assert len(taken) <= most
         assert set(taken) <= left
         left -= set(taken)
-    assert former.take() == []
+    assert former.take(cost) == []

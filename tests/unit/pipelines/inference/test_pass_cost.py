@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_passes_are_timed_as_long_as_the_model_reads(tiny_model_folder: Path) ->
             return super().answer(readings)
 
     predictor = Watched.load(tiny_model_folder, threads=1)
-    assert min(timed(predictor, reading, rows) for reading, rows in shapes(predictor)) > 0
+    passes = [partial(predictor.answer, [reading] * rows) for reading, rows in shapes(predictor)]
+    assert min(map(timed, passes)) > 0
     # It reads 32 sub-words in one piece.
     assert {length for _, length in asked} == {8, 32}
     assert {rows for rows, _ in asked} == set(ROWS)

@@ -18,9 +18,10 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from pipelines.inference.api import create_api
 from pipelines.inference.audit import logger as audit
-from pipelines.inference.batcher import Batcher, Computed, WorkerLost
+from pipelines.inference.batcher import Batcher
 from pipelines.inference.credentials import hash_key
 from pipelines.inference.entity_predictor import EntityPredictor
+from pipelines.inference.groups import Computed, Group, WorkerLost
 from pipelines.inference.holder import Holder, Loaded
 from pipelines.inference.pass_cost import UNMEASURED
 from pipelines.inference.service import Limits
@@ -78,7 +79,7 @@ class Endpoint:
                 raise WorkerLost
             return await holder.compute(str(folder), inputs, Traced("7", traceparents))
 
-        batcher = Batcher(run, UNMEASURED, most=8, wait=0, patience=60)
+        batcher = Batcher([Group(run, UNMEASURED)], most=8, wait=0, patience=60)
         self.app = create_api(
             by_version(answer or batcher.answer, "7"), EntityPredictor, model="m", version=lambda: "7",
             limits=Limits(8, 100), key_sha256=hash_key(KEY), traces=traces,
