@@ -11,7 +11,7 @@ from functools import wraps
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutput, ModelOutput
 
@@ -48,6 +48,14 @@ class Answers(Head):
         return [{name: value[row].clone() for name, value in named.items()} for row in range(rows)]
 
 
+class _Unread(nn.Module):
+    """Stands where `generate` has the encoder read: the stages read what is to be translated with every sub-word, so it
+    is kept where otherwise stands what the encoder says of it."""
+
+    def forward(self, input_ids: Tensor, **kwargs: Any) -> BaseModelOutput:  # noqa: ARG002
+        return BaseModelOutput(last_hidden_state=input_ids[..., None])
+
+
 def together(rows: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """What `Answers` gives of rows, as a batch."""
     return {name: torch.stack([row[name] for row in rows]) for name in rows[0]}
@@ -76,16 +84,11 @@ def compute_elsewhere(model: PreTrainedModel, ask: Ask, *, takes: Collection[str
             given[LAST] = torch.ones(len(next(iter(given.values()))), dtype=torch.bool)
         return ModelOutput(**ask(given))
 
-    def encoder_kept(self: Any, inputs_tensor: Tensor, model_kwargs: dict[str, Any], *_: Any) -> dict[str, Any]:  # noqa: ARG001
-        # The stages read what is to be translated with every sub-word: it stands where `generate` keeps what the
-        # encoder says of it.
-        return model_kwargs | {"encoder_outputs": BaseModelOutput(last_hidden_state=inputs_tensor[..., None])}
-
     # The same name, by which the library knows what kind of model it is.
     names = {
         "forward": forward,
         "device": property(lambda _: torch.device("cpu")),
-        "_prepare_encoder_decoder_kwargs_for_generation": encoder_kept,
+        "get_encoder": lambda _: _Unread(),
     }
     model.__class__ = type(plain.__name__, (Elsewhere, plain), names)
     model.to("meta")

@@ -114,15 +114,17 @@ def section(given: argparse.Namespace, found: dict[float, Found], cut: Found) ->
             name, spread([one.per_second for one in most_of], 1),
             f"{median(one.p99 for one in most_of):.0f}", f"{median(one.p50 for one in alone):.1f}",
         ])  # fmt: skip
-    errors = sum(level.errors for by in [*found.values(), cut] for rounds in by.values() for one in rounds for level in one)
+    errors = sum(
+        level.errors for by in [*found.values(), cut] for rounds in by.values() for one in rounds for level in one
+    )
     return f"""## Workers of unlike speed, and a model that is cut
 
 `{command(__file__)}`
 
-{machine()}. A token classifier (`{shown(str(given.model))}`), texts of `{shown(str(given.texts))}`; two Ray nodes of one
-CPU, a worker of one thread on each; {given.rounds} rounds of {given.seconds} s for each of {CONNECTIONS} connections, of
-which the one with the most requests a second counts. Answers that were errors: {errors}. The slow worker sleeps after every pass, so
-that it takes r times as long. Front and load generator share the two cores with them.
+{machine()}. A token classifier (`{shown(str(given.model))}`), texts of `{shown(str(given.texts))}`; two
+Ray nodes of one CPU, a worker of one thread on each; {given.rounds} rounds of {given.seconds} s for each of {CONNECTIONS}
+connections, of which the one with the most requests a second counts. Answers that were errors: {errors}. The slow
+worker sleeps after every pass, so that it takes r times as long. Front and load generator share the two cores with them.
 
 Requests a second, medians (extremes):
 

@@ -11,8 +11,13 @@ from typing import Any
 import httpx
 import pytest
 import ray
+import torch
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cluster.cut_model import cut
 from pipelines.config import Config
+from pipelines.inference.predictor import Text
 from pipelines.inference.predictors import load_predictor
 from pipelines.inference.text_predictor import Prompt
 from pipelines.plan_settings import PlanConfig
@@ -91,3 +96,54 @@ def test_no_request_fails_when_a_stage_is_killed(tmp_path: Path) -> None:
         until(lambda: len(workers()) == 2 and len(stages()) == 4)
         assert ask(url, TEXTS)
     assert load.statuses == {200}
+
+
+@ray.remote(num_cpus=0.25)
+class Holder:
+    """Holds a model that is cut over the other bundles of its placement group."""
+
+    def __init__(self, folder: str) -> None:
+        self._predictor = load_predictor(Path(folder), threads=1)
+        self._losses = 0
+        self._close = cut(self._predictor, Path(folder), CUT, lost=self._lose)
+
+    def _lose(self) -> None:
+        self._losses += 1
+
+    def answer(self, texts: list[str]) -> list[Any]:
+        return [asdict(one) for one in self._predictor.predict([Text(text) for text in texts])]
+
+    def fail(self) -> str:
+        """Asks for a sub-word that there is not."""
+        nothing = torch.tensor([[10**6, 1], [1, 1]])
+        try:
+            self._predictor.network(input_ids=nothing, attention_mask=torch.ones_like(nothing))
+        except Exception as error:
+            return str(error)
+        return ""
+
+    def losses(self) -> int:
+        return self._losses
+
+    def close(self) -> None:
+        self._close()
+
+
+def test_an_input_that_a_stage_fails_on_fails_alone(tmp_path: Path) -> None:
+    folder = saved("token-classification", tmp_path)
+    expected = [asdict(one) for one in load_predictor(folder, threads=1).predict([Text("Ann left Oslo")] * 3)]
+    group = placement_group([{"CPU": 0.25}] * 3)
+    here = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=0)
+    make: Any = Holder
+    holder = make.options(scheduling_strategy=here).remote(str(folder))
+    try:
+        for _ in range(2):
+            assert near(ray.get(holder.answer.remote(["Ann left Oslo"] * 3)), expected)
+            assert "index out of range" in ray.get(holder.fail.remote())
+        assert near(ray.get(holder.answer.remote(["Ann left Oslo"] * 3)), expected)
+        assert ray.get(holder.losses.remote()) == 0
+        ray.get(holder.close.remote())
+        until(lambda: not stages())
+    finally:
+        ray.kill(holder)
+        remove_placement_group(group)

@@ -1,0 +1,42 @@
+"""What cannot be served cut is refused before any actor is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from cluster.cut_model import cut
+from pipelines.compress.graph import export
+from pipelines.errors import UserError
+from pipelines.inference.predictors import load_predictor
+from pipelines.plan_settings import PlanConfig
+from tests.unit.pipelines.inference.test_every_predictor import saved
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def as_graph(folder: Path) -> Path:
+    export(folder, folder.with_name("graph"))
+    return folder.with_name("graph")
+
+
+def with_more_blocks(folder: Path) -> Path:
+    """Of a model that has two of them."""
+    assert json.loads((folder / "config.json").read_text())["num_hidden_layers"] == 2
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("made", "stages", "why"),
+    [
+        (as_graph, 2, "is served in one piece: leave the plan of its workers out"),
+        (with_more_blocks, 999, "has only"),
+    ],
+)
+def test_it_says_why(made: Callable[[Path], Path], stages: int, why: str, tmp_path: Path) -> None:
+    folder = made(saved("token-classification", tmp_path))
+    with pytest.raises(UserError, match=why):
+        cut(load_predictor(folder, threads=1), folder, PlanConfig(stages=stages), lost=list)
