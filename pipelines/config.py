@@ -303,7 +303,9 @@ def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
     for name, field in section.model_fields.items():
         # A section that may be left out is one of several types, and one that there is by name the last of a dict's.
         kinds = [k for k in (field.annotation, *get_args(field.annotation)) if isinstance(k, type)]
-        if parts := [kind for kind in kinds if issubclass(kind, BaseModel)]:
+        # Sections in a row have no names to set one by.
+        in_a_row = get_origin(field.annotation) is tuple
+        if (parts := [kind for kind in kinds if issubclass(kind, BaseModel)]) and not in_a_row:
             named = "NAME." if get_origin(field.annotation) is dict else ""
             yield from _keys(parts[0], f"{prefix}{name}.{named}")
         else:

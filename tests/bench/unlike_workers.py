@@ -122,9 +122,10 @@ def section(given: argparse.Namespace, found: dict[float, Found], cut: Found) ->
 `{command(__file__)}`
 
 {machine()}. A token classifier (`{shown(str(given.model))}`), texts of `{shown(str(given.texts))}`; two
-Ray nodes of one CPU, a worker of one thread on each; {given.rounds} rounds of {given.seconds} s for each of {CONNECTIONS}
-connections, of which the one with the most requests a second counts. Answers that were errors: {errors}. The slow
-worker sleeps after every pass, so that it takes r times as long. Front and load generator share the two cores with them.
+Ray nodes of one CPU, a worker of one thread on each; {given.rounds} rounds of {given.seconds} s for each of
+{CONNECTIONS} connections, of which the one with the most requests a second counts. Answers that were errors: {errors}.
+The slow worker sleeps after every pass, so that it takes r times as long. Front and load generator share the two cores
+with them.
 
 Requests a second, medians (extremes):
 
