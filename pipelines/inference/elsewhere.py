@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput, ModelOutput
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.utils.generic import ModelOutput
 
 from pipelines.inference.network import Elsewhere
 from pipelines.model.load import without_caches
@@ -72,7 +73,9 @@ def compute_elsewhere(model: PreTrainedModel, ask: Ask, *, takes: Collection[str
     without_caches(model)
     if model.can_generate():
         model.generation_config.use_cache = False
-    plain = type(model)
+    # Any: a class is made here, which the type checker cannot follow.
+    emptied: Any = model
+    plain: Any = type(model)
 
     @wraps(plain.forward)
     def forward(self: Any, *args: Any, **inputs: Any) -> ModelOutput:  # noqa: ARG001
@@ -90,5 +93,5 @@ def compute_elsewhere(model: PreTrainedModel, ask: Ask, *, takes: Collection[str
         "device": property(lambda _: torch.device("cpu")),
         "get_encoder": lambda _: _Unread(),
     }
-    model.__class__ = type(plain.__name__, (Elsewhere, plain), names)
-    model.to("meta")
+    emptied.__class__ = type(plain.__name__, (Elsewhere, plain), names)
+    emptied.to("meta")

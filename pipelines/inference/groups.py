@@ -146,7 +146,7 @@ class Groups:
             busy += group.left(now) / alone
         return None
 
-    def _fastest_first(self, waiting: Former) -> list[Group]:
+    def _fastest_first(self, waiting: Former) -> Sequence[Group]:
         # By one worker's time, for whoever waits; in the order in which they were given where that is the same.
         present = self._present()
         return sorted(present, key=lambda group: waiting.seconds(group.cost)) if len(present) > 1 else present
