@@ -35,8 +35,8 @@ def main(
     alias: Annotated[str, typer.Option(help="Of a registered model, what the chosen form is called.")] = "small",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
-    """Write the model as a graph for ONNX Runtime, in float32 and in int8, and in int8 for OpenVINO where that is
-    installed; score and time them beside the model.
+    """Write the model as a graph for ONNX Runtime, in float32 and in int8, in int8 for OpenVINO where that is
+    installed, and in bfloat16 where the processor multiplies it; score and time them beside the model.
 
     A form is accepted if it loses no more than --most-lost and is faster or smaller on this machine. The fastest of
     those is registered as a new version of the model, if that is a registered one; jobs.serve takes it like any other.

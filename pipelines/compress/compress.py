@@ -9,6 +9,7 @@ from typing import Any
 
 from pipelines.compress.calibrated import calibration_source, quantise_calibrated
 from pipelines.compress.graph import export
+from pipelines.compress.half import LEFT_OUT, halve, pays_here
 from pipelines.compress.int8 import quantise
 from pipelines.compress.trial import Form, measure_forms
 from pipelines.compress.trim import Trimmed, trim
@@ -16,7 +17,7 @@ from pipelines.config import DataConfig
 from pipelines.data.sources import train_source
 from pipelines.errors import UserError
 
-PLAIN, TRIMMED, GRAPH, INT8, OPENVINO = "fp32", "trimmed", "graph", "int8", "openvino"
+PLAIN, TRIMMED, HALF, GRAPH, INT8, OPENVINO = "fp32", "trimmed", "bfloat16", "graph", "int8", "openvino"
 FASTER = 1.05
 """Less than this is noise."""
 
@@ -73,7 +74,7 @@ def compress(
     trim_by: str | None = None,
     calibrate_by: str | None = None,
 ) -> Compressed:
-    """Write a graph and int8 graphs of the model in `folder` to folders in `out`, and measure them beside it.
+    """Write smaller forms of the model in `folder` to folders in `out`, and measure them beside it.
 
     Args:
         splits: the sources of the data's splits.
@@ -87,7 +88,8 @@ def compress(
     """
     texts = None if trim_by is None else train_source(trim_by)
     calibration = calibration_source(calibrate_by, splits, tell)
-    wanted = [*([] if texts is None else [TRIMMED]), GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
+    wanted = [*([] if texts is None else [TRIMMED]), *([HALF] if pays_here() else [])]
+    wanted += [GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
     for name in wanted:
         if (out / name).exists():
             raise UserError(f"{out / name} exists: remove it, or give another folder with --out.")
@@ -96,8 +98,14 @@ def compress(
         tell("trimming the vocabulary")
         left = trim(folder, out / TRIMMED, source=texts, data=data)
         tell(f"{left.after:,} of {left.before:,} sub-words stay")
+    source = folder if left is None else out / TRIMMED
+    if HALF in wanted:
+        tell("writing it in bfloat16")
+        halve(source, out / HALF)
+    else:
+        tell(LEFT_OUT)
     tell("exporting the graph")
-    export(folder if left is None else out / TRIMMED, out / GRAPH)
+    export(source, out / GRAPH)
     tell("quantising it to int8")
     quantise(out / GRAPH, out / INT8)
     if calibration is not None:

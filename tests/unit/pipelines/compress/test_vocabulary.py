@@ -25,6 +25,7 @@ from pipelines.compress.trim import trim
 from pipelines.compress.vocabulary import needed, pieces_of, trimmed
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
+from tests.unit.pipelines.compress.test_half import HALF
 
 TEXTS = ["the lower the slower", "a newer slower flower", "lowest and newest", "wider and wider 日", "the mower shower"]
 OTHERS = ["the mower flows over wide shores", "anew, a wildflower", "Östlich"]
@@ -189,7 +190,7 @@ def test_every_form_of_a_trimmed_model_is_scored_on_texts_that_it_cuts_itself(tm
         folder, tmp_path / "out", splits={"test": str(test)}, split="test", data=DataConfig(), threads=1,
         most_lost=1.0, tell=told.append, trim_by=str(train),
     )  # fmt: skip
-    assert [one.form.name for one in found.verdicts] == ["trimmed", "graph", "int8"]
+    assert [one.form.name for one in found.verdicts] == ["trimmed", *HALF, "graph", "int8"]
     assert found.trimmed is not None
     assert f"{found.trimmed.after} of {found.trimmed.before} sub-words stay" in told
     assert found.verdicts[0].form.bytes < found.plain.bytes
