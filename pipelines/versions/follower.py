@@ -15,7 +15,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 
 from pipelines.inference.registry import ModelRef
 from pipelines.serve_settings import ServeConfig, TrialConfig
@@ -35,19 +34,6 @@ SECONDS_TO_CHECK = 600.0
 SECONDS_TO_DRAIN = 300.0
 SECONDS_BETWEEN_SHOWS = 30.0
 SECONDS_BETWEEN_JUDGEMENTS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What goes on, for metrics and for people."""
-
-    champion: str
-    challenger: str | None
-    share: float | None
-    """None: in the shadow."""
-    standby: str | None
-    trouble: str | None
-    """Why the registry cannot be followed just now."""
 
 
 async def open_first(registry: Registry, lanes: Lanes) -> Lane:
@@ -97,17 +83,6 @@ class Follower:
         self._retiring: set[asyncio.Task[None]] = set()
         self._shown = clock()
         self._trouble: str | None = None
-
-    @property
-    def standing(self) -> Standing:
-        switch = self._switch
-        return Standing(
-            switch.champion.ref.version,
-            switch.trial.lane.ref.version if switch.trial else None,
-            switch.trial.share if switch.trial else None,
-            switch.standby.ref.version if switch.standby else None,
-            self._trouble,
-        )
 
     async def run(self) -> None:
         """For ever, or not at all where `serve.follow_seconds` is 0."""

@@ -17,7 +17,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from pipelines.inference.batcher import Overloaded
 from pipelines.inference.service import Answered
@@ -27,18 +27,6 @@ from pipelines.versions.tally import Tally
 
 MOST_ASIDE = 8
 """Requests that are asked aside at once, to compare; others are not compared, and counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """One request to one version, for metrics."""
-
-    version: str
-    role: Literal["champion", "challenger", "standby"]
-    aside: bool
-    """Whether it was only asked to compare."""
-    seconds: float
-    failed: bool
 
 
 class Trial:
@@ -89,19 +77,17 @@ class Switch:
         *,
         patience: float,
         clock: Callable[[], float] = time.monotonic,
-        told: Callable[[Seen], None] = lambda _: None,
         most_aside: int = MOST_ASIDE,
     ) -> None:
         """
         Args:
             patience: seconds after which a candidate, or a champion that is watched, has failed on a request, and the
                 other version answers it. Give it more than what may wait before a model takes.
-            told: hears of every request to every version.
         """
         self._champion = champion
         self._standby: Lane | None = None
         self._trial: Trial | None = None
-        self._patience, self._clock, self._told, self._most_aside = patience, clock, told, most_aside
+        self._patience, self._clock, self._most_aside = patience, clock, most_aside
         self._tally = Tally()
         self._inside: dict[Lane, int] = {}
         self._left = asyncio.Event()
@@ -166,9 +152,7 @@ class Switch:
         reply = await self._ask(champion, inputs, None if self._standby is None else self._patience)
         if not reply.is_whole and (answered := await self._by_another(inputs, champion, reply)) is not None:
             tally.failed()
-            self._tell(champion, "champion", reply, failed=True)
             return answered
-        self._tell(champion, "champion", reply)
         if reply.error is not None:
             raise reply.error
         tally.answered(reply.seconds)
@@ -189,7 +173,6 @@ class Switch:
             return None
         if len(other.missing) >= len(reply.missing):
             return None
-        self._tell(lane, "champion" if lane is self._champion else "standby", other)
         return Answered(lane.ref.version, other.outputs)
 
     async def _by_challenger(self, inputs: list[Any], trial: Trial) -> Answered:
@@ -200,11 +183,10 @@ class Switch:
             return await self._by_champion(inputs, None)
         if reply.is_whole:
             trial.challenger.answered(reply.seconds)
-            self._tell(trial.lane, "challenger", reply)
             self._beside(trial, lambda: self._compare(trial, inputs, reply))
             return Answered(trial.lane.ref.version, reply.outputs)
         answered = await self._by_champion(inputs, None)
-        self._failed_or_not(trial, reply, answered.outputs, aside=False)
+        self._failed_or_not(trial, reply, answered.outputs)
         return answered
 
     async def _shadow(self, trial: Trial, inputs: list[Any], champions: _Reply) -> None:
@@ -212,24 +194,21 @@ class Switch:
         reply = await self._ask(trial.lane, inputs, self._patience)
         # Times count in pairs: else the candidate would be asked only when little is asked.
         trial.champion.answered(champions.seconds)
-        self._failed_or_not(trial, reply, champions.outputs, aside=True)
+        self._failed_or_not(trial, reply, champions.outputs)
         self._note_agreement(trial, champions, reply)
 
     async def _compare(self, trial: Trial, inputs: list[Any], challengers: _Reply) -> None:
         """The champion's answer to what the candidate has answered."""
         champion = self._champion
         reply = await self._ask(champion, inputs)
-        self._tell(champion, "champion", reply, aside=True)
         self._note_agreement(trial, reply, challengers)
 
-    def _failed_or_not(self, trial: Trial, reply: _Reply, champions: list[Any | None], *, aside: bool) -> None:
+    def _failed_or_not(self, trial: Trial, reply: _Reply, champions: list[Any | None]) -> None:
         """What the champion cannot answer either is no failure of the candidate."""
-        failed = any(champions[i] is not None for i in reply.missing)
-        if failed:
+        if any(champions[i] is not None for i in reply.missing):
             trial.challenger.failed()
         else:
             trial.challenger.answered(reply.seconds)
-        self._tell(trial.lane, "challenger", reply, aside=aside, failed=failed)
 
     def _note_agreement(self, trial: Trial, champions: _Reply, challengers: _Reply) -> None:
         pairs = zip(champions.outputs, challengers.outputs, strict=True)
@@ -276,15 +255,3 @@ class Switch:
             if not self._inside[lane]:
                 del self._inside[lane]
             self._left.set()
-
-    def _tell(
-        self,
-        lane: Lane,
-        role: Literal["champion", "challenger", "standby"],
-        reply: _Reply,
-        *,
-        aside: bool = False,
-        failed: bool | None = None,
-    ) -> None:
-        wrong = not reply.is_whole if failed is None else failed
-        self._told(Seen(lane.ref.version, role, aside, reply.seconds, wrong))

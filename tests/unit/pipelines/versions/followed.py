@@ -111,6 +111,18 @@ class Endpoint:
             await asyncio.sleep(0)
 
     @property
+    def champion(self) -> str:
+        return self.switch.champion.ref.version
+
+    @property
+    def challenger(self) -> str | None:
+        return None if self.switch.trial is None else self.switch.trial.lane.ref.version
+
+    @property
+    def standby(self) -> str | None:
+        return None if self.switch.standby is None else self.switch.standby.ref.version
+
+    @property
     def latest(self) -> set[str]:
         """Who has answered lately."""
         return set(self.versions[-20:])
@@ -135,8 +147,7 @@ async def endpoint(
                 one.cancel()
     assert made.failed == []
     # What is not served is not loaded.
-    standing = made.follower.standing
-    assert made.lanes.open_now == {standing.champion, standing.challenger, standing.standby} - {None}
+    assert made.lanes.open_now == {made.champion, made.challenger, made.standby} - {None}
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:

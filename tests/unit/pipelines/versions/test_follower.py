@@ -26,10 +26,10 @@ def test_another_version_behind_the_alias_is_served_and_the_former_one_stands_by
             await one.rounds(2)
             assert one.latest == {"2"}
             assert registry.aliases == {"champion": "2", "previous": "1"}
-            assert one.follower.standing.standby == "1"
+            assert one.standby == "1"
             one.clock.now += 1000
             await one.rounds(1)
-            assert one.follower.standing.standby is None
+            assert one.standby is None
 
     run(work)
 
@@ -48,13 +48,15 @@ def test_a_person_can_go_back_while_the_former_version_is_loaded_and_later() -> 
                 await one.rounds(2)
                 assert one.latest == {"1"}
                 # What was sent away must not come back by itself.
-                assert one.follower.standing.standby is None
+                assert one.standby is None
             assert one.lanes.opened == ["1", "2", "2", "1"]
 
     run(work)
 
 
-def test_a_new_champion_that_fails_goes_at_once_though_the_registry_is_out_of_reach() -> None:
+def test_a_new_champion_that_fails_goes_at_once_though_the_registry_is_out_of_reach(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     async def work() -> None:
         registry, new = FakeRegistry(1), FakeLane(2)
         async with endpoint(registry, FakeLane(1), new) as one:
@@ -68,12 +70,12 @@ def test_a_new_champion_that_fails_goes_at_once_though_the_registry_is_out_of_re
             assert one.latest == {"1"}
             await one.rounds(3)
             assert one.latest == {"1"}
-            assert one.follower.standing.trouble == "MLflow cannot be used"
+            assert "cannot be followed; what is served stays: MLflow cannot be used" in caplog.text
             registry.is_there = True
             await one.rounds(2)
             assert registry.aliases["champion"] == "1"
             assert "requests that the other version answers" in registry.refused["2"]
-            assert one.follower.standing.trouble is None
+            assert "The registry can be followed again." in caplog.text
             assert one.lanes.opened == ["1", "2"]
 
     run(work)
@@ -87,7 +89,7 @@ def test_a_good_candidate_is_promoted(share: float | None) -> None:
         async with endpoint(registry, FakeLane(1), FakeLane(2)) as one:
             registry.aliases["challenger"] = "2"
             await one.look()
-            assert one.follower.standing.challenger == "2"
+            assert one.challenger == "2"
             await one.rounds(4, requests=200)
             assert one.latest == {"2"}
             assert registry.aliases == {"champion": "2", "previous": "1"}
@@ -140,7 +142,7 @@ def test_a_bad_candidate_is_dropped_and_told_why(fault: Callable[[FakeLane], str
         async with endpoint(registry, champion, challenger, clock=clock) as one:
             registry.aliases["challenger"] = "2"
             await one.look()
-            assert one.follower.standing.challenger == "2"
+            assert one.challenger == "2"
             said = fault(challenger)
             await one.rounds(4, requests=200)
             assert one.latest == {"1"}
@@ -180,7 +182,7 @@ def test_a_store_that_is_out_of_reach_for_a_moment_refuses_nothing() -> None:
             await one.rounds(ATTEMPTS - 1)
             one.lanes.errors = {}
             await one.look()
-            assert one.follower.standing.challenger == "2"
+            assert one.challenger == "2"
             assert registry.refused == {}
 
     run(work)
@@ -214,21 +216,21 @@ def test_a_trial_ends_when_the_candidate_or_the_champion_is_another() -> None:
             await one.rounds(1)
             registry.aliases["challenger"] = "3"
             await one.rounds(1)
-            assert one.follower.standing.challenger == "3"
+            assert one.challenger == "3"
             registry.share = 0.5
             await one.rounds(1)
-            assert one.follower.standing.share == 0.5
+            assert one.switch.trial is not None
+            assert one.switch.trial.share == 0.5
             registry.aliases["champion"] = "4"
             await one.rounds(2)
-            standing = one.follower.standing
             # One after the other: while the new champion is watched, nothing is tried.
-            assert (standing.champion, standing.challenger, standing.standby) == ("4", None, "1")
+            assert (one.champion, one.challenger, one.standby) == ("4", None, "1")
             one.clock.now += 1000
             await one.rounds(2)
-            assert one.follower.standing.challenger == "3"
+            assert one.challenger == "3"
             del registry.aliases["challenger"]
             await one.rounds(1)
-            assert one.follower.standing.challenger is None
+            assert one.challenger is None
 
     run(work)
 
