@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pipelines.inference.deadlines import REQUEST_TIMEOUT
 from pipelines.inference.tls import certificate_end
-from pipelines.serve_settings import TlsConfig
+from pipelines.serve_settings import TlsConfig, TracesConfig
+from pipelines.traces.traces import Traces
 from tests.alerts.endpoint import USUAL, Endpoint
 from tests.alerts.servers import Monitoring
 
@@ -31,12 +34,20 @@ class World:
     """A key with a rate of 1/s."""
 
     @contextmanager
-    def asking(self, *texts: str, per_second: float, at_once: int = 1, key: str | None = None) -> Iterator[None]:
-        """Let `at_once` clients together ask so often for these texts, each time for all of them."""
+    def asking(
+        self, *texts: str, per_second: float, at_once: int = 1, key: str | None = None, within: float | None = None
+    ) -> Iterator[None]:
+        """Let `at_once` clients together ask so often for these texts, each time for all of them.
+
+        Args:
+            within: seconds that they give it.
+        """
         done = threading.Event()
 
         def ask() -> None:
             headers = {"Authorization": f"Bearer {key or self.key}"}
+            if within is not None:
+                headers[REQUEST_TIMEOUT] = str(within)
             with httpx.Client(base_url=f"http://127.0.0.1:{self.endpoint.port}", headers=headers, timeout=20) as client:
                 due = time.monotonic()
                 while not done.wait(max(0.0, due - time.monotonic())):
@@ -111,6 +122,43 @@ def slow(seconds: float, per_second: float, at_once: int) -> Cause:
     return slowed
 
 
+@contextmanager
+def late(world: World) -> Iterator[None]:
+    """A caller gives requests less time than a pass takes."""
+    usual, world.endpoint.workers.seconds = world.endpoint.workers.seconds, 0.2
+    try:
+        with world.asking("fine a b", per_second=10, within=0.1):
+            yield
+    finally:
+        world.endpoint.workers.seconds = usual
+
+
+@contextmanager
+def traces_lost(world: World) -> Iterator[None]:
+    """Where the collector is said to be nobody listens."""
+    with socket.socket() as taken:
+        # Bound, but nobody listens.
+        taken.bind(("127.0.0.1", 0))
+        settings = TracesConfig(endpoint=f"http://127.0.0.1:{taken.getsockname()[1]}/v1/traces", sampling_ratio=1)
+        traces = Traces.of(settings, world.endpoint.watch.spans_dropped)
+        assert traces is not None
+        over = threading.Event()
+
+        def trace() -> None:
+            while not over.wait(0.5):
+                with traces.request(""):
+                    pass
+
+        tracing = threading.Thread(target=trace, daemon=True)
+        tracing.start()
+        try:
+            yield
+        finally:
+            over.set()
+            tracing.join(timeout=10)
+            traces.close()
+
+
 def texts(*texts: str, per_second: float) -> Cause:
     return lambda world: world.asking(*texts, per_second=per_second)
 
@@ -169,6 +217,8 @@ CAUSES: Mapping[str, Made] = {
     "MotleySlow": made("passes take 2.2 s", slow(2.2, per_second=1, at_once=2)),
     "MotleyQueueLong": made("passes take 0.6 s, and six callers ask at once", slow(0.6, per_second=100, at_once=6)),
     "MotleyOverloaded": made("passes take 0.6 s, and 14 callers ask at once", slow(0.6, per_second=100, at_once=14)),
+    "MotleyLate": made("passes take 0.2 s, and half of the callers give 0.1 s", late),
+    "MotleyTracesLost": made("the collector of traces is away", traces_lost),
     "MotleyNoWorkers": made("both workers are lost", ready(0)),
     "MotleyKeyGuessing": made("40 requests a second with a wrong key", guessing),
     "MotleyRateLimited": made("a key that may ask once a second asks 20 times", too_often),

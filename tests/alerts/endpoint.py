@@ -103,11 +103,12 @@ class Endpoint:
         self.port, self._keys = port, keys
         self.certificate_ends: Callable[[], float | None] = lambda: None
         self.workers: Workers
+        self.watch: Watch
         self.start()
 
     def start(self) -> None:
         # The window is as small as everything else is short.
-        watch = Watch(window=300, fewest=100)
+        watch = self.watch = Watch(window=300, fewest=100)
         watch.serves(VERSION, _baseline())
         workers = self.workers = Workers(watch)
         watch.follow(lambda: workers.state(self.certificate_ends()))
