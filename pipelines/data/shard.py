@@ -70,6 +70,8 @@ class Lengths:
     num_targets: list[int]
     num_cut: int
     num_unseen: int
+    num_in_pieces: int
+    """Rows that are longer than the model takes, and make several examples."""
 
 
 @dataclass(frozen=True, slots=True)
