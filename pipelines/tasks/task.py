@@ -94,6 +94,13 @@ class Task(Head):
         assert self.settings.distil is None
         return examples
 
+    def drawn(self, example: Encoded, processor: Any, epoch: int) -> Encoded:  # noqa: ARG002
+        """An example of the training split as an epoch has it; as it is, unless a part is drawn anew in each.
+
+        Lengths and targets are as many in every epoch. What is drawn depends on seed, epoch and example alone.
+        """
+        return example
+
     @abstractmethod
     def padding(self, processor: Any) -> dict[str, float]:
         """What each column of a micro-batch, `labels` among them, is padded with."""
