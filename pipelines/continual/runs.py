@@ -2,7 +2,7 @@
 
 set 1 ──▶ run 1 ──model──▶ run 2 ──model──▶ run 3
                            ▲ set 2          ▲ set 3
-                           └ of set 1       └ of sets 1 and 2      rows (replay), or what mattered (ewc)
+                           └ of set 1       └ of sets 1 and 2      rows (replay), what mattered (ewc), or labels (lwf)
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pipelines.config import Config
 from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
+from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 
-OF_METHOD = {"kept": "replay", "strength": "ewc", "sample": "ewc"}
+OF_METHOD = {"kept": "replay", "strength": "ewc", "sample": "ewc", "weight": "lwf", "temperature": "lwf"}
 """Settings that only one method has."""
 SAMPLE = 200
 """`continual.sample` where it is left out."""
@@ -46,6 +47,8 @@ def check_continual(config: Config) -> ContinualConfig:
             "continual.method=ewc wants to know how strongly weights are held back: set continual.strength, for "
             "example to 1000. What is right depends on model and data; docs/continual.md says how to find it."
         )
+    if wanted.method == "lwf":
+        _check_taught(config)
     if config.train.ewc is not None:
         raise UserError(
             "train.ewc has no effect beside continual.sets. Leave it out; continual.method=ewc and continual.strength "
@@ -66,16 +69,43 @@ def check_continual(config: Config) -> ContinualConfig:
     return wanted
 
 
-def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Config:
+def _check_taught(config: Config) -> None:
+    """Refuse what the model of one run cannot teach that of the next.
+
+    Raises:
+        UserError: says why.
+    """
+    # Imported here: tasks bring torch, and only this method asks one.
+    from pipelines.tasks import make_task
+
+    task = config.train.task
+    if not make_task(task).distils:
+        raise UserError(
+            "With continual.method=lwf each model is taught by the one before which labels it would give, for tasks "
+            f"that give a row, or each word of it, one label. {task} is none of them: use another method."
+        )
+    if config.train.distil is not None:
+        raise UserError(
+            "train.distil names one teacher, and with continual.method=lwf every run has the model of the one before. "
+            "Leave it out; continual.weight and continual.temperature say what it says."
+        )
+    if config.data.memory is not None:
+        raise UserError(
+            "data.memory bounds what a data shard holds, and with continual.method=lwf it would hold a teacher as "
+            "well. Remove one of them."
+        )
+
+
+def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[Sequence[str]]) -> Config:
     """What the main job is to do for set `k`, counted from 0.
 
     Args:
         config: of the sequence.
         folder: of the sequence; each run has a folder in it.
-        labels: of all sets, which the model has from the first run on.
+        labels: of each set. The model has all of them from the first run on.
     """
     wanted = check_continual(config)
-    data: dict[str, object] = {"path": wanted.sets[k], "labels": tuple(labels)}
+    data: dict[str, object] = {"path": wanted.sets[k], "labels": _together(labels)}
     changed: dict[str, object] = {
         "run": config.run.model_copy(update={"output": str(run_folder(folder, k))}),
         "continual": None,
@@ -89,7 +119,16 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
             assert wanted.strength is not None
             ewc = EwcConfig(importance=str(importance_file(folder, k - 1)), strength=wanted.strength)
             changed["train"] = config.train.model_copy(update={"ewc": ewc})
+        if wanted.method == "lwf":
+            given = {name: getattr(wanted, name) for name in ("weight", "temperature")}
+            given = {name: value for name, value in given.items() if value is not None}
+            distil = DistilConfig(teacher=str(model_folder(folder, k - 1)), labels=_together(labels[:k]), **given)
+            changed["train"] = config.train.model_copy(update={"distil": distil})
     return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
+
+
+def _together(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    return tuple(sorted(set[str]().union(*labels)))
 
 
 def sample_of(config: Config) -> int:
