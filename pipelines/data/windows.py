@@ -9,6 +9,8 @@ import numpy as np
 
 from pipelines.data.examples import Array
 
+LONGEST_ANSWER = 30
+"""Sub-words."""
 SHARED = 4
 """Neighbouring windows share the 4th part of the sub-words that there is room for behind the question."""
 

@@ -132,7 +132,7 @@ def settled(task: Task, answered: Answered) -> Answered:
     """The examples that are scored: where a row has one answer out of several examples, one that is as long as the
     longest of them."""
     scored, answers = task.settled(answered.gold, answered.answers)
-    kept = np.asarray(scored)
+    kept = np.asarray(scored, np.intp)
     row_of = np.repeat(np.arange(len(answered.pieces)), answered.pieces)
     lengths = np.asarray(answered.lengths)
     if len(kept) < len(lengths):

@@ -11,11 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerFast
 
-from pipelines.data.windows import Window, windows
+from pipelines.data.windows import LONGEST_ANSWER, Window, windows
 from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
-
-LONGEST = 30
-"""Sub-words of an answer, as in training, where long texts are read in the same parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ def _found(part: Window, start: Tensor, end: Tensor) -> _Found:
     sums = float(start.logsumexp(0) + end.logsumexp(0))
     outside = torch.from_numpy(~part.inside)
     pieces = start.masked_fill(outside, -torch.inf)[:, None] + end.masked_fill(outside, -torch.inf)[None, :]
-    allowed = torch.ones(length, length, dtype=torch.bool).triu().tril(LONGEST - 1)
+    allowed = torch.ones(length, length, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1)
     strength, at = pieces.masked_fill(~allowed, -torch.inf).flatten().max(0)
     first, last = divmod(int(at), length)
     none = float(start[0] + end[0])

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from pipelines.data.examples import Array, Encoded, Question, ints
 from pipelines.data.questions import QUESTIONS
-from pipelines.data.windows import Window, windows
+from pipelines.data.windows import LONGEST_ANSWER, Window, windows
 from pipelines.tasks.head import Batch
 from pipelines.tasks.precision import widened
 from pipelines.tasks.raw_text import RawTextTask
@@ -22,8 +22,6 @@ from pipelines.tasks.text_inputs import text_padding
 if TYPE_CHECKING:
     from pipelines.report.answers import AnswerReport
 
-LONGEST = 30
-"""Sub-words of the longest answer."""
 STRENGTH, NONE_SCORE, NONE = 3, 4, 5
 """In what a window says, behind first and last sub-word of its likeliest answer and the probability of that: the
 answer's logits; and, of there being none, probability and logits."""
@@ -76,16 +74,8 @@ class QuestionAnswering(RawTextTask):
             for n, window in enumerate(windows(processor, row.question, row.context, max_length)):
                 columns = {name: ints(column) for name, column in window.columns.items()}
                 columns |= {"labels": ints(_span(row, window)), "spans": ints(window.inside)}
-                encoded.append(
-                    Encoded(
-                        columns,
-                        len(window.places),
-                        1,
-                        num_cut=window.num_cut,
-                        places=window.places,
-                        continues=n > 0,
-                    )
-                )
+                length, cut = len(window.places), window.num_cut
+                encoded.append(Encoded(columns, length, 1, num_cut=cut, places=window.places, continues=n > 0))
         return encoded
 
     def padding(self, processor: Any) -> dict[str, float]:
@@ -101,13 +91,13 @@ class QuestionAnswering(RawTextTask):
         return (losses[0] + losses[1]) / 2
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
-        """What each window says, [6]: see the places above; `settled` makes a row's answer of them."""
+        """What each window says, [6]: see `STRENGTH` above; `settled` makes a row's answer of them."""
         start, end = _logits(output, batch)
         sums = start.logsumexp(-1) + end.logsumexp(-1)
         outside = batch["spans"] == 0
         width = start.shape[1]
         both = start.masked_fill(outside, -torch.inf)[:, :, None] + end.masked_fill(outside, -torch.inf)[:, None, :]
-        allowed = torch.ones(width, width, dtype=torch.bool, device=both.device).triu().tril(LONGEST - 1)
+        allowed = torch.ones(width, width, dtype=torch.bool, device=both.device).triu().tril(LONGEST_ANSWER - 1)
         strength, at = both.masked_fill(~allowed, -torch.inf).flatten(1).max(-1)
         none = start[:, 0] + end[:, 0]
         columns = (at // width, at % width, (strength - sums).exp(), strength, (none - sums).exp(), none)
