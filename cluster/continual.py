@@ -51,7 +51,7 @@ def learn_in_turn(config: Config, *, folder: Path, tell: Tell) -> Learnt:
         place.release()
 
 
-def _learn(config: Config, folder: Path, labels: Sequence[Sequence[str]], found: Learnt, tell: Tell) -> Learnt:
+def _learn(config: Config, folder: Path, labels: Sequence[str], found: Learnt, tell: Tell) -> Learnt:
     tracker = Tracker.start(config, run_name=folder.name)
     track = config.track.model_copy(update={"uri": tracker.uri, "system_metrics": False})
     each = config.model_copy(update={"track": track})
@@ -81,15 +81,15 @@ def _learn(config: Config, folder: Path, labels: Sequence[Sequence[str]], found:
     return found
 
 
-def labels_of_all(config: Config) -> list[list[str]]:
-    """The labels of each set's training split; none where the task has none. Reads, and so checks, all of the data.
+def labels_of_all(config: Config) -> list[str]:
+    """The labels of all sets' training splits; none where the task has none. Reads, and so checks, all of the data.
 
     Raises:
         UserError: a set cannot be read, has no test split, or holds a label in dev or test that no set has in train.
     """
-    task, tables, sets = make_task(config.train.task), {}, check_continual(config).sets
+    task, tables = make_task(config.train.task), {}
     task.kind.columns(config.data).check()
-    for path in sets:
+    for path in check_continual(config).sets:
         data = _data(config, path)
         found = sources(data)
         if "test" not in found:
@@ -99,7 +99,7 @@ def labels_of_all(config: Config) -> list[list[str]]:
     known = task.labels({"train": labels})
     for splits in tables.values():
         check_labels({split: table.labels for split, table in splits.items()}, known)
-    return [sorted(tables[path]["train"].labels) if known else [] for path in sets]
+    return sorted(labels) if known else []
 
 
 def _find_importance(config: Config, k: int, folder: Path, sample: int) -> None:

@@ -32,7 +32,7 @@ class ContinualConfig(Section):
     method: Literal["none", "replay", "ewc", "lwf"] = "none"
     """What is done against forgetting: nothing; rows of the earlier sets among those of the next one; elastic weight
     consolidation, which holds back the weights that mattered for the earlier sets; or learning without forgetting,
-    where the model before says of the next set's rows which of the earlier labels it would give them."""
+    where the model before teaches the next one what it says of the next set's rows."""
     kept: int | None = Field(default=None, ge=1)
     """Of `replay`: rows kept of each earlier set; 200 when left out."""
     strength: float | None = Field(default=None, gt=0)

@@ -15,6 +15,3 @@ class DistilConfig(Section):
     temperature: float = Field(default=2.0, gt=0)
     """What the logits of both are divided by before they are compared: the higher, the more the teacher's second and
     third thoughts count."""
-    labels: tuple[str, ...] = ()
-    """Those of its labels that the teacher has learnt, if it has others too: what it says of these is not learnt. All
-    when left out."""

@@ -2,7 +2,7 @@
 
 set 1 ──▶ run 1 ──model──▶ run 2 ──model──▶ run 3
                            ▲ set 2          ▲ set 3
-                           └ of set 1       └ of sets 1 and 2      rows (replay), what mattered (ewc), or labels (lwf)
+                           └ of set 1       └ of sets 1 and 2      rows (replay), or what mattered (ewc)
 """
 
 from __future__ import annotations
@@ -96,16 +96,16 @@ def _check_taught(config: Config) -> None:
         )
 
 
-def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[Sequence[str]]) -> Config:
+def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Config:
     """What the main job is to do for set `k`, counted from 0.
 
     Args:
         config: of the sequence.
         folder: of the sequence; each run has a folder in it.
-        labels: of each set. The model has all of them from the first run on.
+        labels: of all sets, which the model has from the first run on.
     """
     wanted = check_continual(config)
-    data: dict[str, object] = {"path": wanted.sets[k], "labels": _together(labels)}
+    data: dict[str, object] = {"path": wanted.sets[k], "labels": tuple(labels)}
     changed: dict[str, object] = {
         "run": config.run.model_copy(update={"output": str(run_folder(folder, k))}),
         "continual": None,
@@ -122,13 +122,9 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[Sequence[st
         if wanted.method == "lwf":
             given = {name: getattr(wanted, name) for name in ("weight", "temperature")}
             given = {name: value for name, value in given.items() if value is not None}
-            distil = DistilConfig(teacher=str(model_folder(folder, k - 1)), labels=_together(labels[:k]), **given)
+            distil = DistilConfig(teacher=str(model_folder(folder, k - 1)), **given)
             changed["train"] = config.train.model_copy(update={"distil": distil})
     return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
-
-
-def _together(labels: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(sorted(set[str]().union(*labels)))
 
 
 def sample_of(config: Config) -> int:

@@ -2,12 +2,9 @@
 
     loss of a row = (1 - weight) * the task's own + weight * T² * KL(teacher at T || model at T)
 
-(Hinton et al. 2015). Where a teacher has labels that it never learnt (`train.distil.labels`), both distributions are
-those over the others (Li & Hoiem 2017).
-
-The data shard that holds a row asks the teacher once, when it tokenises: one row at a time, so that the answer does not
-depend on which rows a shard holds. A teacher may have another tokenizer than the model. Where words have labels, the
-loss of a word is made so.
+(Hinton et al. 2015). The data shard that holds a row asks the teacher once, when it tokenises: one row at a time, so
+that the answer does not depend on which rows a shard holds. A teacher may have another tokenizer than the model. Where
+words have labels, the loss of a word is made so.
 """
 
 from __future__ import annotations
@@ -16,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,17 +44,16 @@ def taught(
     """The examples, one a row, with what the teacher says of each.
 
     Args:
-        place: where in the column the teacher's logits belong; they are -inf for labels that it never learnt.
+        place: where in the column the teacher's logits belong.
 
     Raises:
-        UserError: there is no such teacher, it was trained for other labels, or is to have learnt one that is none.
+        UserError: there is no such teacher, or it was trained for other labels.
     """
     from pipelines.model.load import config_of, load_model
     from pipelines.model.pretrained import positions
 
     model = load_model(distil.teacher, auto_class=task.auto_class, dtype="float32", seed=0).eval()
     order = _order(distil.teacher, config_of(model).id2label, labels)
-    unlearnt = _unlearnt(distil, labels)
     processor = task.load_processor(distil.teacher)
     longest = min(max_length, getattr(processor, "model_max_length", max_length), positions(model))
     padding = task.padding(processor)
@@ -67,7 +62,7 @@ def taught(
         batch = merge([pack([own], [0])], padding)
         with torch.inference_mode():
             logits = model(**task.inputs(batch)).logits[0][..., order]
-        said = place(example, own, floats(np.where(unlearnt, -np.inf, logits.numpy())))
+        said = place(example, own, floats(logits.numpy()))
         found.append(replace(example, columns=example.columns | {TEACHER: said}))
     return found
 
@@ -76,29 +71,14 @@ def distance_sum(logits: Tensor, teacher: Tensor, temperature: float, weights: T
     """T² * KL(teacher at T || model at T), summed over rows.
 
     Args:
-        logits: [rows, classes], like the `teacher`'s, which are -inf for classes that it never learnt; half precision
-            is computed in float32.
+        logits: [rows, classes], like the `teacher`'s; half precision is computed in float32.
         weights: of each row, [rows]; 1 when None.
     """
-    logits, unlearnt = widened(logits), teacher.isneginf()
-    said = F.log_softmax((logits / temperature).masked_fill(unlearnt, -torch.inf), -1).masked_fill(unlearnt, 0)
-    true = F.log_softmax(teacher.to(logits.dtype) / temperature, -1).masked_fill(unlearnt, 0)
+    logits = widened(logits)
+    said = F.log_softmax(logits / temperature, -1)
+    true = F.log_softmax(teacher.to(logits.dtype) / temperature, -1)
     of_rows = F.kl_div(said, true, reduction="none", log_target=True).sum(-1)
     return temperature**2 * (of_rows if weights is None else of_rows * weights).sum()
-
-
-def _unlearnt(distil: DistilConfig, labels: Sequence[str]) -> Array:
-    """Which of the labels the teacher never learnt, bool [classes].
-
-    Raises:
-        UserError: it is to have learnt what is no label.
-    """
-    if unknown := sorted(set(distil.labels).difference(labels)):
-        raise UserError(
-            f"train.distil.labels has what is no label of this run: {', '.join(unknown[:10])}. Correct it, or leave it "
-            "out where the teacher has learnt all of its labels."
-        )
-    return np.array([bool(distil.labels) and label not in distil.labels for label in labels], np.bool_)
 
 
 def _order(source: str, id2label: dict[int, str] | None, labels: Sequence[str]) -> list[int]:

@@ -119,7 +119,7 @@ class TokenClassification(Task):
             return own
         there = labels != IGNORE
         logits, labels, said = logits[there], labels[there], batch[TEACHER][there]
-        read = ~said[:, 0].isnan()
+        read = said[:, 0].isfinite()
         weights = self.loss.of_targets(labels[read], own.dtype)
         distance = distance_sum(logits[read], said[read], distil.temperature, weights)
         return (1 - distil.weight) * own + distil.weight * (distance + self.loss.sum(logits[~read], labels[~read]))

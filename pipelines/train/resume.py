@@ -21,13 +21,10 @@ def lasting(config: Config) -> dict[str, Any]:
     an evaluation, and what becomes of a poisoned step: whoever was stopped by one may go on without it."""
     # Of what is not used, checkpoints say nothing: there are such from before it could be.
     nothing = {name for name in ("ewc", "distil", "adversarial", "contrastive") if getattr(config.train, name) is None}
-    train = config.train.model_dump(mode="json", exclude=MAY_CHANGE | nothing)
-    if config.train.distil is not None and not config.train.distil.labels:
-        del train["distil"]["labels"]
     return {
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),
-        "train": train,
+        "train": config.train.model_dump(mode="json", exclude=MAY_CHANGE | nothing),
         # Threads are the plan's.
         "devices": {name: part.model_dump(mode="json", exclude={"threads"}) for name, part in config.devices.items()}
         or None,

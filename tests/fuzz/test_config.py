@@ -55,7 +55,7 @@ FITTING = {
     "train.ewc": ["{importance: model/model.safetensors, strength: 1}", "{importance: data, strength: 2}"],
     "train.adversarial": ["{}", "{epsilon: 0.5}", "{epsilon: 0}"],
     "train.contrastive": ["{}", "{weight: 1, temperature: 0.1}", "{weight: 0}"],
-    "train.distil": ["{teacher: model}", "{teacher: data, weight: 1}", "{teacher: model, labels: [O]}"],
+    "train.distil": ["{teacher: model}", "{teacher: data, weight: 1}"],
     "train.ewc.importance": ["model/model.safetensors"],
     "continual": [
         "{sets: [data, data]}",
