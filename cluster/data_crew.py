@@ -110,6 +110,7 @@ class DataCrew:
                 order.join([part.num_targets.tolist() for part in parts]),
                 sum(part.num_cut for part in parts),
                 sum(part.num_unseen for part in parts),
+                sum(int((part.pieces > 1).sum()) for part in parts),
             )
         return found
 

@@ -183,11 +183,11 @@ class Preparation:
         """The scores of a split.
 
         Args:
-            answers: of the head, by row.
+            answers: of the head, by example.
         """
         gold = self.data.gold(split)
-        settled = self._task.settled(gold, [answers[row] for row in range(len(gold))])
-        return self._task.report(gold, settled, self.labels)
+        kept, settled = self._task.settled(gold, [answers[n] for n in range(len(gold))])
+        return self._task.report([gold[n] for n in kept], settled, self.labels)
 
     def asked(self, split: str) -> dict[int, Asked]:
         """What is to be written for a split, by the number of the example: nothing where it is not wanted."""
@@ -243,6 +243,7 @@ def _facts_of(summary: SplitSummary, lengths: Lengths) -> dict[str, Any]:
         "sub_words": sum(lengths.lengths),
         "targets": sum(lengths.num_targets),
         "longest": max(lengths.lengths),
+        "in_pieces": lengths.num_in_pieces,
         "cut": lengths.num_cut,
         "unseen": lengths.num_unseen,
     }

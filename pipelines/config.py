@@ -74,7 +74,8 @@ class DataConfig(Section):
     shards: int = Field(default=2, ge=1)
     """How many data-shard actors read and tokenise the data."""
     max_length: int = Field(default=512, ge=8)
-    """Longest input in sub-words; words beyond it are cut off and counted."""
+    """Longest input in sub-words; what is longer goes on in further examples where the task can, else it is cut off,
+    and both are counted."""
     packing: bool = False
     """Whether short texts that are learnt (`causal-lm`) stand side by side in rows of up to `max_length` sub-words.
     None looks into another, and the loss is the same."""

@@ -29,12 +29,17 @@ class EwcConfig(Section):
 class ContinualConfig(Section):
     sets: tuple[str, ...] = Field(min_length=2)
     """The data sets in the order in which they are learnt: each a folder with train and test files, or `hub:ID`."""
-    method: Literal["none", "replay", "ewc"] = "none"
-    """What is done against forgetting: nothing; rows of the earlier sets among those of the next one; or elastic weight
-    consolidation, which holds back the weights that mattered for the earlier sets."""
+    method: Literal["none", "replay", "ewc", "lwf"] = "none"
+    """What is done against forgetting: nothing; rows of the earlier sets among those of the next one; elastic weight
+    consolidation, which holds back the weights that mattered for the earlier sets; or learning without forgetting,
+    where the model before teaches the next one what it says of the next set's rows."""
     kept: int | None = Field(default=None, ge=1)
     """Of `replay`: rows kept of each earlier set; 200 when left out."""
     strength: float | None = Field(default=None, gt=0)
     """Of `ewc`: how strongly weights are held back; there is no usual value, so it is to be given."""
     sample: int | None = Field(default=None, ge=1)
     """Of `ewc`: examples of a set by which it is found out which weights mattered; 200 when left out."""
+    weight: float | None = Field(default=None, gt=0, lt=1)
+    """Of `lwf`: `train.distil.weight` of every run but the first; as there when left out."""
+    temperature: float | None = Field(default=None, gt=0)
+    """Of `lwf`: `train.distil.temperature` of these; as there when left out."""

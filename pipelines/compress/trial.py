@@ -16,6 +16,7 @@ from pipelines.config import DataConfig
 from pipelines.data.batches import evaluation_batches
 from pipelines.data.pack import merge, pack
 from pipelines.evaluate.answer import answer, labels_of, network_in
+from pipelines.evaluate.evaluation import settled
 from pipelines.inference.facts import read_facts
 from pipelines.inference.network import Network
 from pipelines.inference.predictor import TOKENS_PER_PASS
@@ -70,10 +71,10 @@ def measure_forms(
     task, labels = make_task(task_name), labels_of(first)
     scores = {}
     for name, folder in folders.items():
-        found = answer(
+        found = settled(task, answer(
             folder, task_name=task_name, source=source, split=split, data=data, token_budget=TOKENS_PER_PASS,
             device=device,
-        )  # fmt: skip
+        ))  # fmt: skip
         scores[name] = task.report(found.gold, found.answers, labels)
     networks = {name: network_in(folder, task, labels, device)[0] for name, folder in folders.items()}
     asked = {

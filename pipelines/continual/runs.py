@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pipelines.config import Config
 from pipelines.continual_settings import ContinualConfig, EwcConfig, ReplayConfig
+from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 
-OF_METHOD = {"kept": "replay", "strength": "ewc", "sample": "ewc"}
+OF_METHOD = {"kept": "replay", "strength": "ewc", "sample": "ewc", "weight": "lwf", "temperature": "lwf"}
 """Settings that only one method has."""
 SAMPLE = 200
 """`continual.sample` where it is left out."""
@@ -46,6 +47,8 @@ def check_continual(config: Config) -> ContinualConfig:
             "continual.method=ewc wants to know how strongly weights are held back: set continual.strength, for "
             "example to 1000. What is right depends on model and data; docs/continual.md says how to find it."
         )
+    if wanted.method == "lwf":
+        _check_taught(config)
     if config.train.ewc is not None:
         raise UserError(
             "train.ewc has no effect beside continual.sets. Leave it out; continual.method=ewc and continual.strength "
@@ -64,6 +67,33 @@ def check_continual(config: Config) -> ContinualConfig:
     if config.run.output is not None:
         raise UserError("run.output is one run's, and continual.sets makes several. Use --output for all of them.")
     return wanted
+
+
+def _check_taught(config: Config) -> None:
+    """Refuse what the model of one run cannot teach that of the next.
+
+    Raises:
+        UserError: says why.
+    """
+    # Imported here: tasks bring torch, and only this method asks one.
+    from pipelines.tasks import make_task
+
+    task = config.train.task
+    if not make_task(task).distils:
+        raise UserError(
+            "With continual.method=lwf each model is taught by the one before which labels it would give, for tasks "
+            f"that give a row, or each word of it, one label. {task} is none of them: use another method."
+        )
+    if config.train.distil is not None:
+        raise UserError(
+            "train.distil names one teacher, and with continual.method=lwf every run has the model of the one before. "
+            "Leave it out; continual.weight and continual.temperature say what it says."
+        )
+    if config.data.memory is not None:
+        raise UserError(
+            "data.memory bounds what a data shard holds, and with continual.method=lwf it would hold a teacher as "
+            "well. Remove one of them."
+        )
 
 
 def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Config:
@@ -89,6 +119,11 @@ def run_of(config: Config, k: int, *, folder: Path, labels: Sequence[str]) -> Co
             assert wanted.strength is not None
             ewc = EwcConfig(importance=str(importance_file(folder, k - 1)), strength=wanted.strength)
             changed["train"] = config.train.model_copy(update={"ewc": ewc})
+        if wanted.method == "lwf":
+            given = {name: getattr(wanted, name) for name in ("weight", "temperature")}
+            given = {name: value for name, value in given.items() if value is not None}
+            distil = DistilConfig(teacher=str(model_folder(folder, k - 1)), **given)
+            changed["train"] = config.train.model_copy(update={"distil": distil})
     return config.model_copy(update={**changed, "data": config.data.model_copy(update=data)})
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate as running_sum
 from itertools import pairwise
 
@@ -32,6 +32,8 @@ class MicroBatch:
     """Length in sub-words of the longest row."""
     spots: tuple[tuple[int, int], ...] | None = None
     """Of each example the row that it shares, and where in it it begins; None: each has a row of its own."""
+    epoch: int | None = None
+    """Of training: what is drawn anew in every epoch goes by it."""
 
     @property
     def num_lines(self) -> int:
@@ -72,7 +74,7 @@ def epoch_steps(
         batch_size: examples in a batch; `accumulate` batches make a step.
         micro_batches: pieces of about equal padded size that each batch is split into.
         token_budget: most padded sub-words of a piece; more pieces are made where needed.
-        seed, epoch: what the order depends on.
+        seed, epoch: what the order depends on; the micro-batches know their epoch.
         packing: most sub-words of a row that several examples may share; None: none do. Steps hold the same examples
             either way.
 
@@ -91,7 +93,7 @@ def epoch_steps(
     chance.shuffle(batches)
     pieces = [split(batch, lengths, micro_batches, token_budget, packing) for batch in batches]
     return [
-        Step(tuple(piece for batch in pieces[at : at + accumulate] for piece in batch))
+        Step(tuple(replace(piece, epoch=epoch) for batch in pieces[at : at + accumulate] for piece in batch))
         for at in range(0, len(pieces), accumulate)
     ]
 

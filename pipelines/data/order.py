@@ -22,6 +22,8 @@ class Where(NamedTuple):
     own: int
     start: int | None = None
     """Where in the row it begins, if it shares it with others."""
+    epoch: int | None = None
+    """Of the micro-batch."""
 
 
 def pieces_of(continues: Sequence[bool] | Array) -> Ints:
@@ -65,5 +67,5 @@ class Order:
             spots = [(place, None) for place in range(len(one.rows))] if one.spots is None else one.spots
             for (place, start), n in zip(spots, one.rows, strict=True):
                 s, own = self._at[n]
-                dealt[s][i].append(Where(place, own, start))
+                dealt[s][i].append(Where(place, own, start, one.epoch))
         return dealt

@@ -70,6 +70,8 @@ class Lengths:
     num_targets: list[int]
     num_cut: int
     num_unseen: int
+    num_in_pieces: int
+    """Rows that are longer than the model takes, and make several examples."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +163,8 @@ class DataShard:
             UserError: a row that the model cannot take, or no room.
         """
         with self._holding.memory.aside():
-            processor, self._max_length = self._task.load_processor(source), max_length
-        encode = partial(self._task.encode, processor=processor, labels=labels, max_length=max_length)
+            self._processor, self._max_length = self._task.load_processor(source), max_length
+        encode = partial(self._task.encode, processor=self._processor, labels=labels, max_length=max_length)
         found = {}
         for split, rows in self._rows.items():
             taught: Encode = partial(self._taught, encode, labels, max_length) if split == "train" else encode
@@ -205,13 +207,15 @@ class DataShard:
         """
         examples = self._encoded[split]
 
-        def example(at: int) -> Encoded:
-            if written is None:
-                return examples[at]
-            assert isinstance(self._task, WritingTask)
-            return self._task.resumed(examples[at], written[at])
+        def example(one: Where) -> Encoded:
+            if written is not None:
+                assert isinstance(self._task, WritingTask)
+                return self._task.resumed(examples[one.own], written[one.own])
+            if one.epoch is not None:
+                return self._task.drawn(examples[one.own], self._processor, one.epoch)
+            return examples[one.own]
 
-        packed = [pack([example(one.own) for one in mine], *_places(mine)) for mine in wanted]
+        packed = [pack([example(one) for one in mine], *_places(mine)) for mine in wanted]
         self._holding.memory.look("to hand out micro-batches")
         return packed
 

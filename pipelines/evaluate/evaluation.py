@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -108,8 +108,8 @@ def evaluate(
         model, data, split, task_name: what they are called.
         against: another model of the same classes, and its answers to the same rows.
     """
-    answered = _settled(task, answered)
-    other = None if against is None else tallies_of(task, labels, _settled(task, against[1]))
+    answered = settled(task, answered)
+    other = None if against is None else tallies_of(task, labels, settled(task, against[1]))
     rows = list(zip(answered.gold, answered.answers, strict=True))
     tallies = tallies_of(task, labels, answered)
     predictions = [one for gold, answer in rows for one in task.confidences(gold, answer, labels)]
@@ -128,8 +128,24 @@ def evaluate(
     )
 
 
-def _settled(task: Task, answered: Answered) -> Answered:
-    return replace(answered, answers=task.settled(answered.gold, answered.answers))
+def settled(task: Task, answered: Answered) -> Answered:
+    """The examples that are scored: where a row has one answer out of several examples, one that is as long as the
+    longest of them."""
+    scored, answers = task.settled(answered.gold, answered.answers)
+    kept = np.asarray(scored, np.intp)
+    row_of = np.repeat(np.arange(len(answered.pieces)), answered.pieces)
+    lengths = np.asarray(answered.lengths)
+    if len(kept) < len(lengths):
+        longest = np.zeros(len(answered.pieces), lengths.dtype)
+        np.maximum.at(longest, row_of, lengths)
+        lengths = longest[row_of]
+    return Answered(
+        pieces=np.bincount(row_of[kept], minlength=len(answered.pieces)).tolist(),
+        texts=[answered.texts[n] for n in kept],
+        lengths=lengths[kept].tolist(),
+        gold=[answered.gold[n] for n in kept],
+        answers=answers,
+    )
 
 
 def tallies_of(task: Task, labels: Sequence[str], answered: Answered) -> Array:

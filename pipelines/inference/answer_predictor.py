@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForQuestionAnswering, PreTrainedModel, PreTrainedTokenizerFast
 
+from pipelines.data.windows import LONGEST_ANSWER, Window, windows
 from pipelines.inference.predictor import Predictor, longest_input, passes, read_model, readable
-
-LONGEST = 30
-"""Sub-words of an answer, as in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,56 +67,39 @@ class AnswerPredictor(Predictor):
         return cls(*read_model(folder, AutoModelForQuestionAnswering, device=device, threads=threads))
 
     def predict(self, inputs: Sequence[Question]) -> list[Answer]:
-        parts = [(n, part) for n, given in enumerate(inputs) for part in self._parts(given)]
+        parts = [(n, window) for n, given in enumerate(inputs) for window in self._windows(given)]
         found: dict[int, list[_Found]] = {}
-        for numbers in passes([len(part["input_ids"]) for _, part in parts]):
+        for numbers in passes([len(window.places) for _, window in parts]):
             chosen = [parts[at] for at in numbers]
-            for (n, _), one in zip(chosen, self._read([part for _, part in chosen]), strict=True):
+            for (n, _), one in zip(chosen, self._read([window for _, window in chosen]), strict=True):
                 found.setdefault(n, []).append(one)
         return [_best(given, found[n]) for n, given in enumerate(inputs)]
 
-    def _parts(self, given: Question) -> list[dict[str, Any]]:
-        """The question with each part of the context, and where its sub-words stand there; `None` outside of it."""
-        question, context = readable(given.question), readable(given.context)
-        room = self._limit - len(self._tokenizer(question)["input_ids"]) - 1
-        # Where the question alone is too long, it gives way too, as in training.
-        how: dict[str, Any] = (
-            {"truncation": "only_second", "stride": room // 4, "return_overflowing_tokens": True}
-            if room > 1
-            else {"truncation": "longest_first"}
-        )
-        found = self._tokenizer(question, context, max_length=self._limit, return_offsets_mapping=True, **how)
-        found.pop("overflow_to_sample_mapping", None)
-        if room <= 1:
-            found = {**{name: [column] for name, column in found.items()}, "sides": [found.sequence_ids(0)]}
-        else:
-            sides = [found.sequence_ids(n) for n in range(len(found["input_ids"]))]
-            found = {**dict(found.items()), "sides": sides}
-        return [{name: column[n] for name, column in found.items()} for n in range(len(found["input_ids"]))]
+    def _windows(self, given: Question) -> list[Window]:
+        return windows(self._tokenizer, readable(given.question), readable(given.context), self._limit)
 
-    def _read(self, parts: Sequence[dict[str, Any]]) -> list[_Found]:
-        rows = [{k: v for k, v in part.items() if k not in ("offset_mapping", "sides")} for part in parts]
-        padded = self._tokenizer.pad(rows, return_tensors="pt").to(self._model.device)
+    def _read(self, parts: Sequence[Window]) -> list[_Found]:
+        padded = self._tokenizer.pad([part.columns for part in parts], return_tensors="pt").to(self._model.device)
         with torch.inference_mode():
             output = self._model(**padded)
         both = output.start_logits.float().cpu(), output.end_logits.float().cpu()
         return [_found(part, *(logits[n] for logits in both)) for n, part in enumerate(parts)]
 
 
-def _found(part: dict[str, Any], start: Tensor, end: Tensor) -> _Found:
+def _found(part: Window, start: Tensor, end: Tensor) -> _Found:
     """The likeliest piece of a part, from the logits of its sub-words [length, or more with padding]."""
-    length = len(part["input_ids"])
+    length = len(part.places)
     start, end = start[:length], end[:length]
     sums = float(start.logsumexp(0) + end.logsumexp(0))
-    outside = torch.tensor([side != 1 for side in part["sides"]])
+    outside = torch.from_numpy(~part.inside)
     pieces = start.masked_fill(outside, -torch.inf)[:, None] + end.masked_fill(outside, -torch.inf)[None, :]
-    allowed = torch.ones(length, length, dtype=torch.bool).triu().tril(LONGEST - 1)
+    allowed = torch.ones(length, length, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1)
     strength, at = pieces.masked_fill(~allowed, -torch.inf).flatten().max(0)
     first, last = divmod(int(at), length)
     none = float(start[0] + end[0])
-    place = part["offset_mapping"]
     probabilities = torch.tensor([float(strength) - sums, none - sums]).exp().tolist()
-    return _Found(float(strength), place[first][0], place[last][1], probabilities[0], none, probabilities[1])
+    begin, finish = int(part.places[first, 0]), int(part.places[last, 1])
+    return _Found(float(strength), begin, finish, probabilities[0], none, probabilities[1])
 
 
 def _best(given: Question, found: Sequence[_Found]) -> Answer:

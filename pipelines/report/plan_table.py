@@ -15,6 +15,7 @@ def plan_table(beginning: Beginning) -> str:
         notes = [
             f"{facts[key]:,} {words}"
             for key, words in (
+                ("in_pieces", "in several pieces"),
                 ("cut", "cut off"),
                 ("unseen", "words the tokenizer dropped"),
                 ("tags_repaired", "I- tags repaired"),

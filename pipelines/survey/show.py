@@ -28,11 +28,12 @@ def show(found: Survey, console: Console) -> None:
 
 def _lengths(found: Survey) -> Table:
     table = Table("split", title=f"Rows, and the lengths of their examples in sub-words (at most {found.longest:,})")
-    for header in ("rows", "examples", "sub-words", *map(_named, QUANTILES), "cut", "unseen", "unreadable"):
+    faults = ("in pieces", "cut", "unseen", "unreadable")
+    for header in ("rows", "examples", "sub-words", *map(_named, QUANTILES), *faults):
         table.add_column(header, justify="right")
     for name, split in found.splits.items():
         counts = (split.num_rows, len(split.lengths), sum(split.lengths))
-        more = (split.num_cut, split.num_unseen, split.num_faults)
+        more = (split.num_in_pieces, split.num_cut, split.num_unseen, split.num_faults)
         lengths = split.quantiles or dict.fromkeys(QUANTILES, 0)
         table.add_row(name, *(f"{n:,}" for n in (*counts, *lengths.values(), *more)))
     return table

@@ -16,6 +16,7 @@ import numpy as np
 
 from pipelines.config import Config, DataConfig
 from pipelines.data.holding import RowFile
+from pipelines.data.order import pieces_of
 from pipelines.data.read import find_records
 from pipelines.data.row_bytes import to_bytes
 from pipelines.data.sources import sources
@@ -49,6 +50,8 @@ class Split:
     labels: Counter[str] = field(default_factory=Counter)
     lengths: list[int] = field(default_factory=list)
     """Of each example, in sub-words."""
+    num_in_pieces: int = 0
+    """Rows that are longer than the model takes, and make several examples."""
     num_cut: int = 0
     """Examples that lose something because they are too long."""
     num_unseen: int = 0
@@ -180,6 +183,7 @@ def _encode(split: Split, rows: Sequence[Any], task: Task, processor: Any, label
             _encode(split, [row], task, processor, labels, longest)
         return
     split.lengths += [example.length for example in examples]
+    split.num_in_pieces += int((pieces_of([example.continues for example in examples]) > 1).sum())
     split.num_cut += sum(example.num_cut > 0 for example in examples)
     split.num_unseen += sum(example.num_unseen for example in examples)
 
@@ -191,6 +195,7 @@ def _split_json(split: Split) -> dict[str, Any]:
         "examples": len(split.lengths),
         "sub_words": sum(split.lengths),
         "length_quantiles": {f"{share:g}": length for share, length in split.quantiles.items()},
+        "in_pieces": split.num_in_pieces,
         "cut": split.num_cut,
         "unseen": split.num_unseen,
         "tags_repaired": split.num_repaired,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from pipelines.data.examples import IGNORE, Array, Document, Encoded, ints
@@ -21,12 +23,16 @@ AS_MASK, AS_ANOTHER = 0.8, 0.1
 """Of the chosen sub-words so many become the mask, and so many any sub-word; the others stay as they are."""
 
 
+HIDEABLE = "hideable"
+
+
 class MaskedLM(TokenTask):
     """Of every piece of text a share of the sub-words, at least one, is hidden; the loss is that of finding them.
 
-    Which ones, and what stands in their place, depends on the run's seed and on the piece itself and on nothing else,
-    such as the data shard that holds it. It is the same in every epoch. A text that is longer than the model takes goes
-    on in further pieces.
+    Which ones, and what stands in their place, depends on the run's seed, on the epoch and on the piece itself, and on
+    nothing else, such as the data shard that holds it. So the model meets each piece under other masks in every epoch
+    (RoBERTa, arXiv 1907.11692, section 4.1); outside of training they are always the same, so that scores compare. A
+    text that is longer than the model takes goes on in further pieces.
     """
 
     kind = TEXTS
@@ -63,7 +69,10 @@ class MaskedLM(TokenTask):
         labels: Sequence[str],  # noqa: ARG002
         max_length: int,
     ) -> list[Encoded]:
-        """Pieces of at most `max_length` sub-words, the special ones included."""
+        """Pieces of at most `max_length` sub-words, the special ones included.
+
+        `hideable`: [length], 1 where a sub-word may be hidden.
+        """
         if not rows:
             return []
         pieces = processor(
@@ -77,20 +86,34 @@ class MaskedLM(TokenTask):
         special = pieces.pop("special_tokens_mask")
         examples = []
         for at, text in enumerate(texts):
-            ids, targets = self._hide(pieces["input_ids"][at], special[at], processor)
-            columns = {name: ints(pieces[name][at]) for name in pieces} | {"input_ids": ids, "labels": targets}
+            columns = {name: ints(pieces[name][at]) for name in pieces}
+            hideable = 1 - ints(special[at])
+            ids, targets = self._hide(columns["input_ids"], hideable, processor, f"{self.settings.seed}/")
+            columns |= {"input_ids": ids, "labels": targets, HIDEABLE: hideable}
             continues = at > 0 and texts[at - 1] == text
             num_targets = int((targets != IGNORE).sum())
             examples.append(Encoded(columns, len(ids), num_targets, continues=continues))
         return examples
 
-    def _hide(self, ids: Sequence[int], special: Sequence[int], tokenizer: Any) -> tuple[Array, Array]:
-        """What the model reads, and what is to be found there."""
-        seen, targets = ints(ids), ints([IGNORE] * len(ids))
-        words = [at for at, mark in enumerate(special) if not mark]
+    def drawn(self, example: Encoded, processor: Any, epoch: int) -> Encoded:
+        """With the masks of an epoch: as many, elsewhere."""
+        columns = dict(example.columns)
+        hideable, labels = columns.pop(HIDEABLE), columns["labels"]
+        ids = np.where(labels == IGNORE, columns["input_ids"], labels)
+        seen, targets = self._hide(ids, hideable, processor, f"{self.settings.seed}/{epoch}/")
+        return replace(example, columns=columns | {"input_ids": seen, "labels": targets})
+
+    def _hide(self, ids: Array, hideable: Array, tokenizer: Any, of: str) -> tuple[Array, Array]:
+        """What the model reads, and what is to be found there.
+
+        Args:
+            of: what the masks depend on beside the piece.
+        """
+        seen, targets = ids.copy(), np.full_like(ids, IGNORE)
+        words = np.flatnonzero(hideable).tolist()
         if not words:
             return seen, targets
-        key = blake2b(f"{self.settings.seed}/".encode() + seen.tobytes(), digest_size=16).digest()
+        key = blake2b(of.encode() + seen.tobytes(), digest_size=16).digest()
         chance = random.Random(int.from_bytes(key, "big"))
         for at in sorted(chance.sample(words, max(1, round(self.settings.mask_probability * len(words))))):
             targets[at] = ids[at]
@@ -102,7 +125,10 @@ class MaskedLM(TokenTask):
         return seen, targets
 
     def padding(self, processor: Any) -> dict[str, float]:
-        return {**text_padding(processor), "labels": IGNORE}
+        return {**text_padding(processor), "labels": IGNORE, HIDEABLE: 0}
+
+    def inputs(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: column for name, column in batch.items() if name not in ("labels", HIDEABLE)}
 
     def loss_sum(self, output: Any, batch: Batch) -> Tensor:
         """Cross entropy of `output.logits` [rows, length, sub-words] at `labels` [rows, length]."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pipelines.data.examples import Array, Encoded, Question, ints
 from pipelines.data.questions import QUESTIONS
+from pipelines.data.windows import LONGEST_ANSWER, Window, windows
 from pipelines.tasks.head import Batch
 from pipelines.tasks.precision import widened
 from pipelines.tasks.raw_text import RawTextTask
@@ -21,8 +22,9 @@ from pipelines.tasks.text_inputs import text_padding
 if TYPE_CHECKING:
     from pipelines.report.answers import AnswerReport
 
-LONGEST = 30
-"""Sub-words of the longest answer."""
+STRENGTH, NONE_SCORE, NONE = 3, 4, 5
+"""In what a window says, behind first and last sub-word of its likeliest answer and the probability of that: the
+answer's logits; and, of there being none, probability and logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +33,20 @@ class Truth:
 
     context: str
     places: Array
-    """[sub-words, 2]: which characters of the context each sub-word of the input is; 0, 0 for others."""
+    """[sub-words, 2]: which characters of the context each sub-word of the window is; 0, 0 for others."""
     answers: tuple[str, ...]
     """Any of them is right; none: that the text does not answer."""
+    continues: bool = False
+    """Whether it is of the same row as the one before: another window."""
 
 
 class QuestionAnswering(RawTextTask):
-    """Question and text are read together; a text that is too long loses its end, with the answer if that stands there.
+    """Question and text are read together; a text that is too long is read in windows, each an example of its own.
 
-    Where there is no answer, beginning and end are the first sub-word ([CLS]). The loss of a row is the mean of both
-    cross entropies, as in BERT (arXiv 1810.04805, section 4.2), over the sub-words of the row alone: transformers' own
-    loss counts the padding too, and so depends on what else is in a micro-batch.
+    Where a window does not hold the whole answer, beginning and end are its first sub-word ([CLS]). The loss of a
+    window is the mean of both cross entropies, as in BERT (arXiv 1810.04805, sections 4.2 and 4.3), over the sub-words
+    of the window alone: transformers' own loss counts the padding too, and so depends on what else is in a micro-batch.
+    A row has one answer: the strongest of its windows, or none if every window finds that likelier.
     """
 
     kind = QUESTIONS
@@ -60,21 +65,17 @@ class QuestionAnswering(RawTextTask):
         labels: Sequence[str],  # noqa: ARG002
         max_length: int,
     ) -> list[Encoded]:
-        """`labels`: [2], beginning and end; `spans`: [length], 1 where a sub-word is of the text that answers."""
+        """The windows of each row, which overlap.
+
+        `labels`: [2], beginning and end; `spans`: [length], 1 where a sub-word is of the text that answers.
+        """
         encoded = []
         for row in rows:
-            full = len(processor(row.question, row.context, verbose=False)["input_ids"])
-            # The text gives way, and where the question alone is too long, that too.
-            how = "only_second" if len(processor(row.question)["input_ids"]) + 2 < max_length else "longest_first"
-            found = processor(
-                row.question, row.context, truncation=how, max_length=max_length, return_offsets_mapping=True
-            )
-            offsets = np.asarray(found.pop("offset_mapping"))
-            inside = np.asarray([part == 1 for part in found.sequence_ids(0)])
-            places = np.where(inside[:, None], offsets, 0)
-            columns = {name: ints(column) for name, column in found.items()}
-            columns |= {"labels": ints(_span(row, places, inside)), "spans": ints(inside.tolist())}
-            encoded.append(Encoded(columns, len(places), 1, num_cut=full - len(places), places=places))
+            for n, window in enumerate(windows(processor, row.question, row.context, max_length)):
+                columns = {name: ints(column) for name, column in window.columns.items()}
+                columns |= {"labels": ints(_span(row, window)), "spans": ints(window.inside)}
+                length, cut = len(window.places), window.num_cut
+                encoded.append(Encoded(columns, length, 1, num_cut=cut, places=window.places, continues=n > 0))
         return encoded
 
     def padding(self, processor: Any) -> dict[str, float]:
@@ -90,22 +91,38 @@ class QuestionAnswering(RawTextTask):
         return (losses[0] + losses[1]) / 2
 
     def answers(self, output: Any, batch: Batch) -> list[Any]:
-        """Of each row the first and the last sub-word of the likeliest answer, and its probability, [3]; 0 for none."""
-        start, end = (logits.log_softmax(-1) for logits in _logits(output, batch))
+        """What each window says, [6]: see `STRENGTH` above; `settled` makes a row's answer of them."""
+        start, end = _logits(output, batch)
+        sums = start.logsumexp(-1) + end.logsumexp(-1)
         outside = batch["spans"] == 0
         width = start.shape[1]
         both = start.masked_fill(outside, -torch.inf)[:, :, None] + end.masked_fill(outside, -torch.inf)[:, None, :]
-        allowed = torch.ones(width, width, dtype=torch.bool, device=both.device).triu().tril(LONGEST - 1)
-        best, at = both.masked_fill(~allowed, -torch.inf).flatten(1).max(-1)
+        allowed = torch.ones(width, width, dtype=torch.bool, device=both.device).triu().tril(LONGEST_ANSWER - 1)
+        strength, at = both.masked_fill(~allowed, -torch.inf).flatten(1).max(-1)
         none = start[:, 0] + end[:, 0]
-        silent = none >= best
-        first, last = torch.where(silent, 0, at // width), torch.where(silent, 0, at % width)
-        score = torch.where(silent, none, best).exp()
-        return list(torch.stack([first.to(score), last.to(score), score], -1).double().cpu().numpy())
+        columns = (at // width, at % width, (strength - sums).exp(), strength, (none - sums).exp(), none)
+        return list(torch.stack([column.to(none) for column in columns], -1).double().cpu().numpy())
 
     def gold(self, row: Question, encoded: Encoded) -> Truth:
         assert encoded.places is not None
-        return Truth(row.context, encoded.places, tuple(text for text, _ in row.answers))
+        answers = tuple(text for text, _ in row.answers)
+        return Truth(row.context, encoded.places, answers, encoded.continues)
+
+    def settled(self, gold: Sequence[Truth], answers: Sequence[Array]) -> tuple[list[int], list[Array]]:
+        """Of each row the window that answers, and of the answer the first and the last sub-word there, and its
+        probability, [3]; 0 and 0 for none.
+
+        Logits are compared, as in BERT: the probabilities of two windows are of different sums.
+        """
+        firsts = [n for n, one in enumerate(gold) if not one.continues]
+        kept, chosen = [], []
+        for row in map(range, firsts, [*firsts[1:], len(gold)]):
+            best = max(row, key=lambda n: answers[n][STRENGTH])
+            silent = min(row, key=lambda n: answers[n][NONE])
+            none = answers[silent][NONE] >= answers[best][STRENGTH]
+            kept.append(silent if none else best)
+            chosen.append(np.array([0, 0, answers[silent][NONE_SCORE]]) if none else answers[best][:STRENGTH])
+        return kept, chosen
 
     def tally(self, gold: Truth, answer: Array, labels: Sequence[str]) -> tuple[float, ...]:  # noqa: ARG002
         """F1 of the words, and 1."""
@@ -140,8 +157,9 @@ def said(truth: Truth, answer: Array) -> str:
     return truth.context[begin:end]
 
 
-def _span(row: Question, places: Array, inside: Array) -> tuple[int, int]:
-    """The first and the last sub-word of the first answer that is whole in the input; 0, 0 without one."""
+def _span(row: Question, window: Window) -> tuple[int, int]:
+    """The first and the last sub-word of the first answer that is whole in the window; 0, 0 without one."""
+    places, inside = window.places, window.inside
     for text, start in row.answers:
         end = start + len(text)
         of_it = np.flatnonzero(inside & (places[:, 0] < end) & (places[:, 1] > start))

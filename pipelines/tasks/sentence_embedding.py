@@ -78,11 +78,11 @@ class SentenceEmbedding(RawTextTask):
         """Both vectors of each row, of length 1: [2, hidden]."""
         return list(torch.stack(self._vectors(output, batch).chunk(2), 1).float().cpu().numpy())
 
-    def settled(self, gold: Sequence[str], answers: Sequence[Array]) -> list[Array]:
+    def settled(self, gold: Sequence[str], answers: Sequence[Array]) -> tuple[range, list[Array]]:
         """Of each text the rank of what belongs to it among all different matching texts of the split, from 1: [1]."""
         from pipelines.report.retrieval import ranks
 
-        return list(ranks(gold, np.stack(answers))[:, None])
+        return range(len(gold)), list(ranks(gold, np.stack(answers))[:, None])
 
     def gold(self, row: LabelledText, encoded: Encoded) -> str:  # noqa: ARG002
         """What belongs to it."""

@@ -94,6 +94,13 @@ class Task(Head):
         assert self.settings.distil is None
         return examples
 
+    def drawn(self, example: Encoded, processor: Any, epoch: int) -> Encoded:  # noqa: ARG002
+        """An example of the training split as an epoch has it; as it is, unless a part is drawn anew in each.
+
+        Lengths and targets are as many in every epoch. What is drawn depends on seed, epoch and example alone.
+        """
+        return example
+
     @abstractmethod
     def padding(self, processor: Any) -> dict[str, float]:
         """What each column of a micro-batch, `labels` among them, is padded with."""
@@ -120,12 +127,15 @@ class Task(Head):
     def gold(self, row: Any, encoded: Encoded) -> Any:
         """What the answer to an example of a row is compared with."""
 
-    def settled(self, gold: Sequence[Any], answers: Sequence[Any]) -> Sequence[Any]:  # noqa: ARG002
-        """A split's answers when all are there; as they are, unless one depends on the others.
+    def settled(self, gold: Sequence[Any], answers: Sequence[Any]) -> tuple[Sequence[int], Sequence[Any]]:
+        """Which of a split's examples are scored, and the answers to these, when all are there.
 
-        What follows takes these.
+        All, as they are, unless an answer depends on others. What follows takes these.
+
+        Args:
+            gold, answers: of each example, in the order of the split.
         """
-        return answers
+        return range(len(gold)), answers
 
     @abstractmethod
     def tally(self, gold: Any, answer: Any, labels: Sequence[str]) -> tuple[float, ...]:
@@ -160,6 +170,6 @@ class Task(Head):
         """The scores of a split.
 
         Args:
-            gold: of each example.
-            answers: to each example, as `answers` of the head gave it.
+            gold: of each example that is scored.
+            answers: to each of these, as `settled` gave it.
         """

@@ -1,11 +1,11 @@
-"""What is forgotten of three data sets that are learnt in turn: plain, with replay, with elastic weight consolidation.
+"""What is forgotten of three data sets that are learnt in turn: plain, and with each method against it.
 
-    python -m tests.bench.continual --data FOLDER [--methods none replay ewc] [--cache .data/bench-continual]
+    python -m tests.bench.continual --data FOLDER [--methods replay ewc lwf] [--cache .data/bench-continual]
 
 The folder holds train.jsonl and test.jsonl with the columns text and label; each set has the rows of some of its
 labels, which no other set has. Every finished sequence is kept in --cache, so that a stopped benchmark goes on where it
 was.
-Exit code 1 where neither replay nor weight consolidation forgets at most half of what plain fine-tuning does.
+Exit code 1 where no method forgets at most half of what plain fine-tuning does.
 """
 
 from __future__ import annotations
@@ -29,18 +29,20 @@ from tests.bench.tables import ROOT, command, machine, replace_section, shown, t
 PAGE = ROOT / "docs" / "continual.md"
 PICTURE = ROOT / "docs" / "pictures" / "forgetting.png"
 NAMES = ("first", "second", "third")
+METHODS = ("replay", "ewc", "lwf")
 HALF = 0.5
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a folder with train.jsonl and test.jsonl")
-    parser.add_argument("--methods", nargs="+", choices=("replay", "ewc"), default=["replay", "ewc"])
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=[*METHODS])
     parser.add_argument("--labels", type=int, default=10, help="of each set, in the order of the alphabet")
     parser.add_argument("--rows", type=int, default=40, help="most of a label in train")
     parser.add_argument("--test-rows", type=int, default=40, help="most of a label in test")
     parser.add_argument("--kept", type=int, default=100, help="rows of each earlier set that replay keeps")
     parser.add_argument("--strength", type=float, default=1000.0, help="of weight consolidation")
+    parser.add_argument("--weight", type=float, default=0.5, help="of what the model before says")
     parser.add_argument("--model", default=MINILM)
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--batch-size", type=int, default=16)
@@ -75,7 +77,11 @@ def write_sets(given: argparse.Namespace, folder: Path) -> list[Path]:
 
 def learnt(method: str, given: argparse.Namespace) -> Learnt:
     """The result of a method, from the cache where it is there."""
-    own = {"replay": {"kept": given.kept}, "ewc": {"strength": given.strength}}.get(method, {})
+    own = {
+        "replay": {"kept": given.kept},
+        "ewc": {"strength": given.strength},
+        "lwf": {"weight": given.weight},
+    }.get(method, {})
     names = ("labels", "rows", "test_rows", "model", "epochs", "batch_size", "learning_rate", "stages", "seed")
     what = {
         "method": method,
@@ -118,6 +124,7 @@ def report(results: dict[str, Learnt], given: argparse.Namespace) -> str:
     said = {
         "replay": f"Replay keeps {given.kept} rows a set.",
         "ewc": f"Weight consolidation has the strength {given.strength:g}.",
+        "lwf": f"Learning without forgetting has the weight {given.weight:g}.",
     }
     settings = [said[method] for method in results if method in said]
     for method, found in results.items():

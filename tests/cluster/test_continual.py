@@ -49,8 +49,12 @@ def settings(tmp_path: Path, *overrides: str) -> Config:
 
 @pytest.mark.parametrize(
     "method",
-    [("continual.method=replay", "continual.kept=3"), ("continual.method=ewc", "continual.strength=10")],
-    ids=["replay", "ewc"],
+    [
+        ("continual.method=replay", "continual.kept=3"),
+        ("continual.method=ewc", "continual.strength=10"),
+        ("continual.method=lwf",),
+    ],
+    ids=["replay", "ewc", "lwf"],
 )
 def test_every_set_is_a_run_from_the_model_of_the_one_before_and_all_so_far_are_scored(
     tmp_path: Path, method: tuple[str, ...]

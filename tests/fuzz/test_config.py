@@ -57,7 +57,12 @@ FITTING = {
     "train.contrastive": ["{}", "{weight: 1, temperature: 0.1}", "{weight: 0}"],
     "train.distil": ["{teacher: model}", "{teacher: data, weight: 1}"],
     "train.ewc.importance": ["model/model.safetensors"],
-    "continual": ["{sets: [data, data]}", "{sets: [data]}", "{sets: [data, model], method: ewc}"],
+    "continual": [
+        "{sets: [data, data]}",
+        "{sets: [data]}",
+        "{sets: [data, model], method: ewc}",
+        "{sets: [data, data], method: lwf}",
+    ],
     "plan.strategy": ["data", "pipeline"],
     "plan.stages": ["auto", "1", "2", "3"],
     "plan.workers": ["[1, 2]", "[2, 1]", "3"],

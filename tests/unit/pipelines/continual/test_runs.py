@@ -8,6 +8,7 @@ import pytest
 
 from pipelines.config import Config, from_overrides, load_config
 from pipelines.continual.runs import check_continual, names_of, run_of
+from pipelines.distil_settings import DistilConfig
 from pipelines.errors import UserError
 from pipelines.preflight import preflight
 
@@ -39,8 +40,18 @@ def test_replay_mixes_in_rows_of_all_sets_before() -> None:
     ]
 
 
-def test_a_run_can_be_written_and_read_as_a_config(tmp_path: Path) -> None:
-    for run in configs("continual.method=replay"):
+def test_each_run_but_the_first_has_the_model_of_the_one_before_as_its_teacher() -> None:
+    taught = [run.train.distil for run in configs("continual.method=lwf", "continual.temperature=3")]
+    assert taught == [
+        None,
+        DistilConfig(teacher="/runs/seq/set-1/model", temperature=3),
+        DistilConfig(teacher="/runs/seq/set-2/model", temperature=3),
+    ]
+
+
+@pytest.mark.parametrize("overrides", [("continual.method=replay",), ("continual.method=lwf",)], ids=["replay", "lwf"])
+def test_a_run_can_be_written_and_read_as_a_config(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    for run in configs(*overrides):
         (tmp_path / "config.yaml").write_text(run.to_yaml(), encoding="utf-8")
         assert load_config(str(tmp_path / "config.yaml")) == run
 
@@ -52,6 +63,10 @@ def test_a_run_can_be_written_and_read_as_a_config(tmp_path: Path) -> None:
         ([SETS, "data.path=x"], r"data\.path has no effect beside continual\.sets"),
         ([SETS, "data.labels=[a]"], r"data\.labels has no effect beside"),
         ([SETS, "continual.kept=5"], r"continual\.kept=5 has no effect with continual\.method=none"),
+        ([SETS, "continual.weight=0.5"], r"continual\.weight=0\.5 has no effect with continual\.method=none"),
+        ([SETS, "continual.method=lwf", "train.task=regression"], "regression is none of them: use another method"),
+        ([SETS, "continual.method=lwf", "train.distil.teacher=x"], "every run has the model of the one before"),
+        ([SETS, "continual.method=lwf", "data.memory=64MB"], "it would hold a teacher as well"),
         ([SETS, "adapter=lora"], "An adapter does not go together"),
         ([SETS, "checkpoint.resume=runs/x"], r"checkpoint\.resume=runs/x is one run's"),
         ([SETS, "run.output=x"], r"run\.output is one run's"),
@@ -62,7 +77,9 @@ def test_what_does_not_go_together_is_refused(overrides: list[str], said: str) -
         check_continual(from_overrides(overrides))
 
 
-@pytest.mark.parametrize("wrong", ["continual.sets=[one]", "continual.kept=0", "continual.method=magic"])
+@pytest.mark.parametrize(
+    "wrong", ["continual.sets=[one]", "continual.kept=0", "continual.method=magic", "continual.weight=1"]
+)
 def test_values_that_there_cannot_be_are_refused(wrong: str) -> None:
     with pytest.raises(UserError, match=wrong.split("=")[0].replace(".", r"\.")):
         from_overrides([SETS, wrong])

@@ -26,9 +26,17 @@ def test_accumulated_batches_make_one_step() -> None:
 
 
 def test_the_order_depends_on_seed_and_epoch_and_on_nothing_else() -> None:
+    def order(**of: int) -> list[list[int]]:
+        return [step.rows for step in steps(**of)]
+
     assert steps(0) == steps(0)
-    assert steps(0) != steps(1)
-    assert steps(0) != steps(0, seed=1)
+    assert order(epoch=0) != order(epoch=1)
+    assert order(epoch=0) != order(epoch=0, seed=1)
+
+
+def test_micro_batches_know_their_epoch() -> None:
+    assert {piece.epoch for step in steps(3) for piece in step.micro_batches} == {3}
+    assert {piece.epoch for piece in evaluation_batches(LENGTHS, token_budget=100)} == {None}
 
 
 def test_micro_batches_keep_the_token_budget_and_know_their_width() -> None:

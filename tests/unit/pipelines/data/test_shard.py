@@ -48,5 +48,5 @@ def test_examples_are_numbered_in_the_order_of_the_rows_whichever_shard_holds_th
     assert Order([[1, 3, 1, 2]]).join([whole]) == whole
     order = Order([[1, 1], [3, 2]])
     assert order.join([["a", "c"], ["b1", "b2", "b3", "d1", "d2"]]) == whole
-    dealt = order.deal([MicroBatch((6, 0), 9), MicroBatch((2, 3), 9)])
-    assert dealt == [[[Where(1, 0)], []], [[Where(0, 4)], [Where(0, 1), Where(1, 2)]]]
+    dealt = order.deal([MicroBatch((6, 0), 9), MicroBatch((2, 3), 9, epoch=4)])
+    assert dealt == [[[Where(1, 0)], []], [[Where(0, 4)], [Where(0, 1, None, 4), Where(1, 2, None, 4)]]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 from pipelines.data import examples
 from pipelines.data.examples import Chat, Document, LabelledText, Message
+from pipelines.data.order import pieces_of
 from pipelines.data.pack import merge, pack
-from pipelines.inference.answer_predictor import AnswerPredictor, Question
+from pipelines.inference.answer_predictor import Question
 from pipelines.inference.mask_predictor import MaskPredictor
 from pipelines.inference.predictor import Text
 from pipelines.inference.predictors import load_predictor
@@ -22,21 +24,28 @@ from pipelines.tasks.question_answering import said
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 
-def scored(name: str, rows: list[object], folder: Path) -> tuple[list[object], list[object]]:
-    """What is true, and what the task takes for the model's answers."""
+def answered(name: str, rows: list[Any], folder: Path) -> tuple[list[Any], list[Any]]:
+    """What is true of every example of the rows, and what the head answers to it."""
     task = make_task(name)
     processor = task.load_processor(str(folder))
     encoded = task.encode(rows, processor, (), 64)
-    batch = merge([pack(encoded, range(len(rows)))], task.padding(processor))
+    batch = merge([pack(encoded, range(len(encoded)))], task.padding(processor))
     with torch.no_grad():
         answers = task.answers(task.auto_class.from_pretrained(folder).eval()(**task.inputs(batch)), batch)
-    return [task.gold(row, one) for row, one in zip(rows, encoded, strict=True)], answers
+    pieces = pieces_of([one.continues for one in encoded]).tolist()
+    of = [row for row, count in zip(rows, pieces, strict=True) for _ in range(count)]
+    return [task.gold(row, one) for row, one in zip(of, encoded, strict=True)], answers
 
 
 def test_answers_to_questions_are_those_that_are_scored(tmp_path: Path) -> None:
     folder = saved("question-answering", tmp_path)
     asked = [("who left", "Ann left Oslo"), ("where", "it rains in New York"), ("who", "Bob")]
-    gold, answers = scored("question-answering", [examples.Question(*one, ()) for one in asked], folder)
+    asked += [("where", "it rains in New York " * n) for n in range(3, 12)]
+    rows = [examples.Question(*one, ()) for one in asked]
+    windows, told = answered("question-answering", rows, folder)
+    assert len(windows) > len(rows)
+    kept, answers = make_task("question-answering").settled(windows, told)
+    gold = [windows[n] for n in kept]
     found = load_predictor(folder, threads=1).predict([Question(*one) for one in asked])
     assert [one.answer or "" for one in found] == [said(*pair) for pair in zip(gold, answers, strict=True)]
     assert [one.score for one in found] == pytest.approx([float(answer[2]) for answer in answers], abs=1e-6)
@@ -44,24 +53,12 @@ def test_answers_to_questions_are_those_that_are_scored(tmp_path: Path) -> None:
         assert one.answer is None or context[one.start : one.end] == one.answer
 
 
-def test_an_answer_far_behind_the_longest_input_is_found(tmp_path: Path) -> None:
-    predictor = load_predictor(saved("question-answering", tmp_path), threads=1)
-    assert isinstance(predictor, AnswerPredictor)
-    parts = predictor._parts(Question("who", "Ann left Oslo " * 60))
-    assert len(parts) > 3
-    both = [pair for part in parts for pair in zip(part["offset_mapping"], part["sides"], strict=True)]
-    places = [place for place, side in both if side == 1]
-    assert {at for begin, end in places for at in range(begin, end)} >= {
-        at for at, letter in enumerate("Ann left Oslo " * 60) if letter != " "
-    }
-
-
 def test_vectors_are_those_that_are_scored(tmp_path: Path) -> None:
     folder = saved("sentence-embedding", tmp_path)
     rows = [LabelledText("Ann left", "Oslo"), LabelledText("it rains there", "Rome")]
-    _, answers = scored("sentence-embedding", rows, folder)
+    vectors = answered("sentence-embedding", rows, folder)[1]
     found = load_predictor(folder, threads=1).predict([Text(row.text) for row in rows])
-    for one, answer in zip(found, answers, strict=True):
+    for one, answer in zip(found, vectors, strict=True):
         assert one.vector == pytest.approx(answer[0].tolist(), abs=1e-6)
         assert np.linalg.norm(one.vector) == pytest.approx(1)
 

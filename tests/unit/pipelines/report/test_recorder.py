@@ -19,7 +19,7 @@ from pipelines.report.observer import Beginning, Move, StepNumbers
 from pipelines.report.recorder import Recorder
 from pipelines.train.events import StageReport
 
-FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "cut": 0, "unseen": 0, "tags_repaired": 0}
+FACTS = {"rows": 1, "sub_words": 1, "padding_waste": 0.0, "in_pieces": 0, "cut": 0, "unseen": 0, "tags_repaired": 0}
 
 
 @pytest.fixture

@@ -63,7 +63,8 @@ def test_its_answers_make_a_report(name: str, folder: Path, tmp_path: Path) -> N
     with torch.no_grad():
         answers = task.answers(model(**inputs), batch)
     gold = [task.gold(row, encoded) for row, encoded in zip(sample.rows, rows, strict=True)]
-    answers = list(task.settled(gold, answers))
+    kept, answers = task.settled(gold, answers)
+    assert list(kept) == list(range(len(sample.rows)))
     report = task.report(gold, answers, sample.labels)
     assert report.score_name
     assert -1 <= report.score <= 1

@@ -6,7 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.data.examples import IGNORE, Document
+from pipelines.config import DataConfig
+from pipelines.data.batches import MicroBatch
+from pipelines.data.examples import IGNORE, Document, Encoded
+from pipelines.data.order import Order
+from pipelines.data.pack import merge, pack
+from pipelines.data.shard import DataShard
 from pipelines.errors import UserError
 from pipelines.tasks.masked_lm import MaskedLM
 from pipelines.tasks.settings import TaskSettings
@@ -45,6 +50,69 @@ def test_what_is_hidden_depends_on_the_seed_and_the_text_alone(tokenizer: Any) -
     assert hidden(TEXTS, 0) == hidden(TEXTS, 0)
     assert hidden(TEXTS[1::2], 0) == hidden(TEXTS, 0)[1::2]
     assert hidden(TEXTS, 0) != hidden(TEXTS, 1)
+
+
+def truth(example: Encoded) -> list[int]:
+    """The sub-words as they were."""
+    labels = example.columns["labels"]
+    return np.where(labels == IGNORE, example.columns["input_ids"], labels).tolist()
+
+
+def test_every_epoch_hides_as_many_others_of_the_same_text(tokenizer: Any) -> None:
+    task = MaskedLM()
+    for example in task.encode(TEXTS, tokenizer, [], 512):
+        epochs = [task.drawn(example, tokenizer, epoch) for epoch in range(3)]
+        hidden = [tuple(np.flatnonzero(one.columns["labels"] != IGNORE)) for one in (example, *epochs)]
+        assert len(set(hidden)) == 4
+        assert {len(places) for places in hidden} == {example.num_targets}
+        assert {tuple(truth(one)) for one in (example, *epochs)} == {tuple(truth(example))}
+        assert {one.columns["labels"][0] for one in epochs} == {IGNORE}
+
+
+def test_masks_of_an_epoch_depend_on_seed_epoch_and_text_alone(tokenizer: Any) -> None:
+    def masks(rows: list[Document], seed: int, epochs: range) -> list[list[list[int]]]:
+        task = MaskedLM(settings=TaskSettings(seed=seed))
+        examples = task.encode(rows, tokenizer, [], 512)
+        return [
+            [task.drawn(one, tokenizer, epoch).columns["input_ids"].tolist() for one in examples] for epoch in epochs
+        ]
+
+    assert masks(TEXTS, 0, range(3))[1:] == masks(TEXTS, 0, range(1, 3))
+    assert masks(TEXTS[1::2], 0, range(2)) == [epoch[1::2] for epoch in masks(TEXTS, 0, range(2))]
+    assert masks(TEXTS, 0, range(1)) != masks(TEXTS, 1, range(1))
+
+
+@pytest.mark.parametrize("num_shards", [1, 2, 3])
+def test_any_number_of_data_shards_hands_out_the_same_masks_and_those_of_dev_stay(
+    tmp_path: Path, num_shards: int
+) -> None:
+    source = str(write_lm(tmp_path / "model", "bert"))
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.txt").write_text("\n".join(row.text for row in TEXTS[:8]), encoding="utf-8")
+    data, task = DataConfig(path=str(tmp_path), shards=num_shards), MaskedLM()
+    shards = [DataShard(data, task, shard=s, num_shards=num_shards) for s in range(num_shards)]
+    pieces = []
+    for shard in shards:
+        shard.load()
+        pieces.append(shard.encode(source, (), 64)["train"].pieces.tolist())
+    order, processor = Order(pieces), task.load_processor(source)
+    plain = task.encode(TEXTS[:8], processor, (), 64)
+    rows, padding = (3, 0, 9, 4), task.padding(processor)
+
+    def handed(split: str, epoch: int | None) -> dict[str, list[Any]]:
+        dealt = order.deal([MicroBatch(rows, 64, epoch=epoch)])
+        parts = [shard.micro_batches(split, own)[0] for shard, own in zip(shards, dealt, strict=True)]
+        batch = merge(parts, padding)
+        return {name: column.tolist() for name, column in (*task.inputs(batch).items(), ("labels", batch["labels"]))}
+
+    seen = []
+    for epoch in (0, 1, 1, None):
+        wanted = [plain[n] if epoch is None else task.drawn(plain[n], processor, epoch) for n in rows]
+        merged = merge([pack(wanted, range(len(rows)))], padding)
+        found = handed("dev" if epoch is None else "train", epoch)
+        assert found == {name: merged[name].tolist() for name in found}
+        seen.append(found["input_ids"])
+    assert seen[0] != seen[1] == seen[2] != seen[3]
 
 
 def test_a_short_text_has_at_least_one_target_and_an_empty_one_has_none(tokenizer: Any) -> None:
