@@ -4,10 +4,10 @@ Both are rows of the linear layers that make them and columns of the one that re
 tells by itself, whatever the architecture is called: without memory, the model is built with another number in it, and
 what has another shape then belongs to what is counted.
 
-    intermediate_size: 64 -> 8
-        encoder.layer.0.intermediate.dense.weight   [64, 32] -> [8, 32]   makes them
-        encoder.layer.0.intermediate.dense.bias     [64]     -> [8]
-        encoder.layer.0.output.dense.weight         [32, 64] -> [32, 8]   reads them
+    intermediate_size: 64 -> 56
+        encoder.layer.0.intermediate.dense.weight   [64, 32] -> [56, 32]   makes them
+        encoder.layer.0.intermediate.dense.bias     [64]     -> [56]
+        encoder.layer.0.output.dense.weight         [32, 64] -> [32, 56]   reads them
 
 Where anything else has another shape, in a layer of another kind or beside the blocks, the number counts something
 else.
@@ -76,18 +76,19 @@ def find_neurons(model: Any, blocks: Sequence[str], share: float) -> Parts:
         UserError: no number of the configuration counts them, or so many cannot be what is left.
     """
     read = {
-        module.weight.shape[_reads(module)]
+        module.weight.shape[dim]
         for path, module in model.named_modules()
-        if _reads(module) is not None and _block_of(path, blocks) is not None
+        if (dim := _reads(module)) is not None and _block_of(path, blocks) is not None
     }
     for setting, number in model.config.to_dict().items():
-        counts = type(number) is int and number in read and number != MULTIPLE
+        counts = type(number) is int and number in read and number > MULTIPLE
         if not counts and not (number is None and setting in LEFT_OPEN):
             continue
-        found = _changes(model, blocks, {setting: MULTIPLE})
+        other = number - MULTIPLE if counts else MULTIPLE
+        found = _changes(model, blocks, {setting: other})
         every = [change for some in found.values() for change in some]
         before = every[0].before if every else 0
-        if not _fit(found) or any((one.before, one.after) != (before, MULTIPLE) for one in every):
+        if not _fit(found) or any((one.before, one.after) != (before, other) for one in every):
             continue
         after = max(MULTIPLE, round(before * share / MULTIPLE) * MULTIPLE)
         if after >= before:
@@ -152,7 +153,8 @@ def _changes(model: Any, blocks: Sequence[str], settings: Mapping[str, int]) -> 
         # As whoever reads the folder makes it, so that what would be refused then is refused now.
         config = kind.from_dict(model.config.to_dict() | settings)
         other = skeleton(config, model_class=type(model).__name__, dtype="float32")
-    except (ValueError, RuntimeError, StrictDataclassError):
+    except (ValueError, RuntimeError, ArithmeticError, AssertionError, StrictDataclassError):
+        # There is no such model: the number counts something that others are divided by, and no neurons.
         return {}
     shapes = {name: parameter.shape for name, parameter in other.named_parameters()}
     found: dict[str, list[_Change]] = {block: [] for block in blocks}

@@ -29,7 +29,8 @@ def draw(path: Path, left: Left, forms: Compressed) -> None:
     narrowed = {name: one for name, one in inside.items() if one is not None}
     lines = 1 + (left.layers is not None) + bool(narrowed)
     figure = Figure(figsize=(12, 2.9 * lines), layout="constrained")
-    *above, below = (figure.add_subfigure(place) for place in figure.add_gridspec(lines, 1))
+    grid = figure.add_gridspec(lines, 1)
+    *above, below = (figure.add_subfigure(grid[line]) for line in range(lines))
     if left.layers is not None:
         first = above.pop(0)
         rounds = first.subplots(1, len(left.layers.rounds), sharey=True, squeeze=False)[0]
