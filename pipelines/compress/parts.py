@@ -32,7 +32,7 @@ MULTIPLE = 8
 """Of what stays of the neurons: matrices of other sizes are multiplied more slowly."""
 LEFT_OPEN = ("n_inner", "intermediate_size", "ffn_hidden_size")
 """Numbers of neurons that some configurations leave at None, for what follows from the hidden size."""
-_READS = {nn.Linear: 1, Conv1D: 0}
+_READS: dict[type[nn.Module], int] = {nn.Linear: 1, Conv1D: 0}
 """Along which dimension of its weight a layer reads; it makes along the other one."""
 
 
