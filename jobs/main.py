@@ -16,7 +16,7 @@ JOBS = {
     "evaluate": "Score a trained model: how good, how sure, where it fails, and whether it beats another.",
     "robustness": "Change texts a little, and say how often the answer changes and what that costs.",
     "compress": "Write smaller, faster forms of a trained model, and say what each costs.",
-    "prune": "Leave out the blocks of a model that matter least; the rest learns again from the whole model.",
+    "prune": "Leave out the blocks, neurons and heads that matter least; the rest learns again from the whole model.",
     "label": "Let a model label the texts that it is sure of, as more training data.",
     "select": "Choose the texts most worth labelling by people.",
     "check": "Cut a model over actors and compare it, step by step, with the plain model.",

@@ -1,4 +1,4 @@
-"""A trained model with fewer blocks: `python -m jobs.prune MODEL DATA --layers 3 [key=value ...]`."""
+"""A trained model with fewer or narrower blocks: `python -m jobs.prune MODEL DATA --layers 3 [key=value ...]`."""
 
 from __future__ import annotations
 
@@ -19,22 +19,24 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     model: Annotated[str, typer.Argument(help="A model's folder, models:/NAME@ALIAS or models:/NAME/VERSION.")],
     data: Annotated[str, typer.Argument(help="A folder with train, test and, better, dev; or hub:ID.")],
-    layers: Annotated[int, typer.Option(min=1, help="How many blocks stay.")],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the run, such as train.epochs=3.")
     ] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="How many blocks stay.")] = None,
+    width: Annotated[float | None, typer.Option(help="Share of each block's neurons that stays, such as 0.5.")] = None,
+    heads: Annotated[int | None, typer.Option(min=1, help="How many heads of each block stay.")] = None,
     out: Annotated[Path, typer.Option(help="A folder for the models, the run and the report.")] = Path("pruned"),
-    rows: Annotated[int, typer.Option(min=1, help="Of dev, at most, that the blocks are measured on.")] = 256,
+    rows: Annotated[int, typer.Option(min=1, help="Of dev, at most, to choose by.")] = 256,
     most_lost: Annotated[float, typer.Option(min=0, help="Points of the score (of 100) that it may lose.")] = 2.0,
     threads: Annotated[int, typer.Option(min=1, help="With how many it is timed: as many as a replica has.")] = 1,
     alias: Annotated[str, typer.Option(help="Of a registered model, what the new version is called.")] = "small",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
-    """Leave out the blocks that matter least; the others learn again, from the data and from the whole model.
+    """Leave out the blocks, and of the others neurons and heads, that matter least; what is left learns again.
 
-    They learn in a run of jobs.train, with its keys. The result is accepted if it loses no more than --most-lost on
-    test and is faster or smaller on this machine; of a registered model it becomes a new version then. The same command
-    again goes on with one that was stopped.
+    It learns from data and the whole model in a run of jobs.train, with its keys. The result is accepted if it loses no
+    more than --most-lost on test and is faster or smaller on this machine; of a registered model it becomes a new
+    version then. The same command again goes on with one that was stopped.
 
     Exit codes: 0 accepted; 1 not; 2 something to mend in model, data or settings; 130 or 143 stopped.
     """
@@ -45,25 +47,25 @@ def main(
     from cluster.driver import Stopped
     from cluster.pruning import prune
     from pipelines.compress.lineage import register_form
+    from pipelines.compress.prune import Wanted
     from pipelines.compress.recover import recovery
     from pipelines.compress.show import table_of
-    from pipelines.compress.show_layers import draw
+    from pipelines.compress.show_pruned import write_report
     from pipelines.inference import registry
-    from pipelines.report.summary import write_json
     from pipelines.tracking import tracking_uri
 
+    wanted = Wanted(layers, width, heads)
     store, console = tracking_uri(settings.track), Console(stderr=True)
     folder, _ = registry.fetch(model, tracking_uri=store)
     name = registry.resolve(model, tracking_uri=store).name
     config = recovery(folder, name, [f"data.path={json.dumps(data)}", *(overrides or [])])
     try:
-        found = prune(config, folder, out, layers=layers, most_rows=rows, threads=threads, most_lost=most_lost / 100,
+        found = prune(config, folder, out, wanted=wanted, most_rows=rows, threads=threads, most_lost=most_lost / 100,
                       tell=console.print)  # fmt: skip
     except Stopped as stopped:
         console.print(f"Stopped. Go on with the same command, with --out {out}.")
         raise SystemExit(128 + stopped.signal) from None
-    draw(out / "pruned.png", found.worth, found.forms)
-    write_json(out / "report.json", found.to_json())
+    write_report(out, found)
     console.print(table_of(found.forms))
     if found.accepted and model.startswith("models:"):
         version = register_form(found.forms.verdicts[-1], model, alias=alias, tracking_uri=store)

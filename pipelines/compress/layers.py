@@ -14,32 +14,21 @@ Blocks are found as pipelines/model finds them, without knowing the architecture
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from pipelines.compress.beside import copy_beside
-from pipelines.config import DataConfig
-from pipelines.data.batches import evaluation_batches
-from pipelines.data.pack import merge, pack
-from pipelines.data.read import read_split
+from pipelines.compress.trained import Sample, Trained
 from pipelines.errors import UserError
-from pipelines.evaluate.answer import labels_of
-from pipelines.inference.predictor import TOKENS_PER_PASS
 from pipelines.model.blocks import find_blocks
-from pipelines.model.load import load_model, quiet, without_caches
-from pipelines.model.pretrained import positions
+from pipelines.model.load import quiet
 from pipelines.model.trace import trace
 from pipelines.tasks.task import Task
-
-LARGEST_ERROR = 1e-4
-"""Of the loss, between the model with blocks skipped and the same read from its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,54 +70,30 @@ class Worth:
 
 
 def prune_layers(
-    folder: Path, out: Path, *, task: Task, layers: int, source: str, split: str, data: DataConfig, most_rows: int,
-    tell: Callable[[str], None],
-) -> Worth:  # fmt: skip
+    folder: Path, out: Path, *, task: Task, layers: int, sample: Sample, tell: Callable[[str], None]
+) -> Worth:
     """Write the model in `folder` with only `layers` of its blocks to the new folder `out`.
 
     Args:
         task: that it was trained for.
-        most_rows: of the split, evenly drawn, to measure on.
 
     Raises:
         UserError: no such number of blocks, blocks that cannot be left out, or data that cannot be used.
     """
-    labels = labels_of(folder)
-    model = _load(folder, task, labels)
-    cached, processor = without_caches(model), task.load_processor(str(folder))
-    stack = find_stack(model, task.probe(processor))
+    trained = Trained(folder, task)
+    model = trained.model
+    stack = find_stack(model, trained.probe())
     if not 1 <= layers < stack.size:
         raise UserError(
             f"The model has {stack.size} blocks, of which {layers} cannot be what is left: give --layers a number from "
             f"1 to {stack.size - 1}."
         )
-    rows = read_split(source, split=split, data=data, kind=task.kind).rows
-    rows = rows[:: math.ceil(len(rows) / most_rows)] if rows else rows
-    longest = min(data.max_length, getattr(processor, "model_max_length", data.max_length), positions(model))
-    encoded = task.encode(rows, processor, labels, longest)
-    if not (targets := sum(row.num_targets for row in encoded)):
-        raise UserError(f"The {split} split of {source} holds nothing to measure on: give one with labelled rows.")
-    padding = task.padding(processor)
-    batches = [
-        merge([pack([encoded[n] for n in batch.rows], range(len(batch.rows)))], padding)
-        for batch in evaluation_batches([row.length for row in encoded], token_budget=TOKENS_PER_PASS)
-    ]
-
-    def loss(one: nn.Module) -> float:
-        with torch.inference_mode():
-            return sum(float(task.loss_sum(one(**task.inputs(batch)), batch)) for batch in batches) / targets
-
-    found = measure(model, stack, layers, loss, rows=len(rows), tell=tell)
-    expected = found.rounds[-1][found.dropped[-1]]
-    for config in cached:
-        config.use_cache = True
+    loss = trained.loss_on(sample)
+    found = measure(model, stack, layers, loss, rows=loss.rows, tell=tell)
+    trained.restore_settings()
     write_pruned(model, stack, found.kept, folder, out)
-    reread = loss(_load(out, task, labels))
-    if not abs(reread - expected) <= LARGEST_ERROR * max(1.0, abs(expected)):
-        raise UserError(
-            f"{type(model).__name__} with fewer blocks answers otherwise when it is read again (loss {reread:.4g}, and "
-            f"{expected:.4g} before): its configuration tells its blocks apart. It cannot be pruned here."
-        )
+    expected = found.rounds[-1][found.dropped[-1]]
+    trained.check_written(out, loss, expected, why="its configuration tells its blocks apart")
     return found
 
 
@@ -195,11 +160,6 @@ def write_pruned(model: Any, stack: Stack, kept: Sequence[int], folder: Path, ou
     finally:
         for name, value in before.items():
             setattr(config, name, value)
-
-
-def _load(folder: Path, task: Task, labels: Sequence[str]) -> nn.Module:
-    options = task.model_options(labels)
-    return load_model(str(folder), auto_class=task.auto_class, dtype="float32", seed=0, **options).eval()
 
 
 def _some(blocks: nn.Module, kept: Sequence[int]) -> nn.Module:

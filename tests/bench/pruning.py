@@ -1,8 +1,9 @@
-"""What half of a model's layers cost, and what a trimmed vocabulary, a graph and int8 save after that.
+"""What half of a model's layers, or of their neurons, cost, and what a trimmed vocabulary, a graph and int8 save then.
 
-    python -m tests.bench.pruning MODEL --data FOLDER [--layers 3] [key=value ...] [--out .data/bench-pruning]
+    python -m tests.bench.pruning MODEL --data FOLDER [--layers 3] [--width 0.5] [key=value ...] [--out .data/NAME]
 
-The folder holds train, dev and test of what the model was trained for. A finished run in --out is not done again.
+The folder holds train, dev and test of what the model was trained for. With --width the tables are a section of their
+own. A finished run in --out is not done again.
 Exit code 1 where the recovered model loses more than --most-lost points on test.
 """
 
@@ -15,14 +16,16 @@ from pathlib import Path
 from cluster.pruning import RUN, prune
 from pipelines.compress.compress import Compressed, compress
 from pipelines.compress.layers import Worth
+from pipelines.compress.narrow import Narrowed
+from pipelines.compress.prune import Left, Wanted
 from pipelines.compress.recover import recovery
 from pipelines.compress.show import MEGABYTE
-from pipelines.compress.show_layers import draw
+from pipelines.compress.show_pruned import draw
 from pipelines.config import Config
-from pipelines.data.sources import sources, train_source
+from pipelines.data.sources import sources
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
 
-PICTURE = ROOT / "docs" / "pictures" / "pruning.png"
+PICTURES = ROOT / "docs" / "pictures"
 
 
 def arguments() -> argparse.Namespace:
@@ -30,11 +33,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="a folder as jobs.train writes it")
     parser.add_argument("overrides", nargs="*", help="of the run in which it learns again")
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, dev and test")
-    parser.add_argument("--layers", type=int, default=3, help="how many stay")
-    parser.add_argument("--rows", type=int, default=256, help="of dev, that the layers are measured on")
+    parser.add_argument("--layers", type=int, help="how many stay; 3 without --width")
+    parser.add_argument("--width", type=float, help="share of the neurons of each that stays")
+    parser.add_argument("--rows", type=int, default=256, help="of dev, to choose by")
     parser.add_argument("--most-lost", type=float, default=2.0, help="points of the score")
-    parser.add_argument("--out", type=Path, default=ROOT / ".data" / "bench-pruning")
-    return parser.parse_intermixed_args()
+    parser.add_argument("--out", type=Path, help="its own for each pruning")
+    given = parser.parse_intermixed_args()
+    given.name = "pruning" if given.width is None else "narrowing"
+    given.out = (given.out or ROOT / ".data" / f"bench-{given.name}").absolute()
+    return given
 
 
 def forms_table(found: Compressed) -> str:
@@ -60,51 +67,68 @@ def worth_table(worth: Worth) -> str:
     return table(["loss without", *map(str, blocks)], rows)
 
 
-def report(given: argparse.Namespace, config: Config, worth: Worth, pruned: Compressed, small: Compressed) -> str:
-    train, distil, left = config.train, config.train.distil, small.trimmed
+def neurons_table(neurons: Narrowed) -> str:
+    """How much of the importance stays, block by block."""
+    shares = [f"{100 * share:.1f}" for share in neurons.stays.values()]
+    return table(["block", *map(str, range(len(shares)))], [["importance that stays, %", *shares]])
+
+
+def chosen(left: Left) -> str:
+    """By what was chosen what is left."""
+    found = []
+    if left.layers is not None:
+        found.append(f"Loss on {left.layers.rows} rows of dev, {left.layers.whole:.3f} with all layers:")
+        found.append(worth_table(left.layers))
+    if left.neurons is not None:
+        neurons = left.neurons
+        found.append(f"{neurons.after:,} of {neurons.before:,} neurons stay in each, by {neurons.rows} rows of dev:")
+        found.append(neurons_table(neurons))
+    return "\n\n".join(found)
+
+
+def report(given: argparse.Namespace, config: Config, left: Left, pruned: Compressed, small: Compressed) -> str:
+    train, distil, trimmed = config.train, config.train.distil, small.trimmed
     assert distil is not None
-    assert left is not None
+    assert trimmed is not None
     return f"""`{command(__file__)}`
 
-{machine()}. {shown(str(given.model))} on {given.data.name}; loss on
-{worth.rows} rows of dev, {worth.whole:.3f} with all layers:
+{machine()}. {shown(str(given.model))} on {given.data.name}.
 
-{worth_table(worth)}
+{chosen(left)}
 
 Recovery: {train.epochs} epochs, batches of {train.batch_size}, AdamW {train.learning_rate:g}, {distil.weight:g} of the
 loss from the whole model at T = {distil.temperature:g}. On one thread:
 
 {forms_table(pruned)}
 
-Smaller forms of the recovered model. {left.after:,} of {left.before:,} sub-words stay for the {left.rows:,} rows of
-train:
+Smaller forms of the recovered model. {trimmed.after:,} of {trimmed.before:,} sub-words stay for the {trimmed.rows:,}
+rows of train:
 
 {forms_table(small)}
 
-![What the layers are worth, and what is left](pictures/{PICTURE.name})
+![By what was chosen what is left, and what that costs](pictures/{given.name}.png)
 """
 
 
 def main() -> int:
     given = arguments()
-    out = given.out.absolute()
+    out = given.out
+    wanted = Wanted(3 if given.layers is None and given.width is None else given.layers, given.width)
     where = [f"data.path={given.data.absolute()}", f"track.uri=sqlite:///{out}/mlflow.db"]
     config = recovery(given.model, given.model.resolve().name, [*where, *given.overrides])
     pruned = prune(
-        config, given.model, out, layers=given.layers, most_rows=given.rows, threads=1,
-        most_lost=given.most_lost / 100, tell=print,
+        config, given.model, out, wanted=wanted, most_rows=given.rows, threads=1, most_lost=given.most_lost / 100,
+        tell=print,
     )  # fmt: skip
     shutil.rmtree(out / "small", ignore_errors=True)
-    train = train_source(str(given.data))
-    test = sources(config.data)["test"]
     small = compress(
-        out / RUN / "model", out / "small", source=test, split="test", data=config.data, threads=1, most_lost=0.005,
-        tell=print, texts=train,
+        out / RUN / "model", out / "small", splits=sources(config.data), split="test", data=config.data, threads=1,
+        most_lost=0.005, tell=print, trim_by=str(given.data),
     )  # fmt: skip
-    body = report(given, config, pruned.worth, pruned.forms, small)
+    body = report(given, config, pruned.left, pruned.forms, small)
     print(body)
-    replace_section(BENCHMARKS, "pruning", body)
-    draw(PICTURE, pruned.worth, pruned.forms)
+    replace_section(BENCHMARKS, given.name, body)
+    draw(PICTURES / f"{given.name}.png", pruned.left, pruned.forms)
     return 0 if pruned.forms.verdicts[-1].lost <= given.most_lost / 100 else 1
 
 

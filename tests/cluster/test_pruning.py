@@ -1,4 +1,4 @@
-"""A model with fewer blocks learns again on real actors, and what became of it is told."""
+"""A model with fewer and narrower blocks learns again on real actors, and what became of it is told."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ def test_a_pruned_model_learns_again_and_is_held_against_the_whole_one(tmp_path:
         "plan.stages=2", "plan.cpus_per_stage=0.25", f"track.uri=sqlite:///{tmp_path}/mlflow.db",
         "track.system_metrics=false",
     ]  # fmt: skip
+    asked += ["--width", "0.5"]
     done = CliRunner().invoke(app, [*asked, "--layers", "2"])
     assert done.exit_code == 0, done.output
     report = json.loads((out / "report.json").read_text())
     assert [one["form"]["name"] for one in report["verdicts"]] == ["pruned", "recovered"]
     assert (len(report["layers"]["kept"]), report["accepted"]) == (2, True)
+    assert report["neurons"]["settings"] == {"intermediate_size": 32}
     assert report["verdicts"][1]["size"] < 1
     assert (out / "pruned.png").stat().st_size > 1000
     assert load_predictor(out / "run" / "model", threads=1)

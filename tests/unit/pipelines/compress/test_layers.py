@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,9 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from pipelines.compress.compress import Compressed, judge
 from pipelines.compress.layers import Stack, Worth, find_stack, measure, prune_layers, skipped, write_pruned
 from pipelines.compress.recover import recovery
-from pipelines.compress.show_layers import draw
-from pipelines.compress.trial import Form
+from pipelines.compress.trained import Sample
 from pipelines.config import DataConfig
 from pipelines.errors import UserError
 from pipelines.tasks import make_task
@@ -89,9 +86,9 @@ def test_of_blocks_that_are_worth_the_same_the_last_one_goes() -> None:
 def test_a_trained_model_is_pruned_on_rows_of_its_task(tmp_path: Path) -> None:
     data, folder = write_data(tmp_path / "data"), tagger(tmp_path / "model", layers=4)
     task = make_task("token-classification")
-    asked = {"task": task, "layers": 2, "source": str(data / "dev.conll"), "split": "dev", "data": DataConfig()}
+    asked = {"task": task, "layers": 2, "sample": Sample(str(data / "dev.conll"), "dev", DataConfig(), most_rows=5)}
     told: list[str] = []
-    found = prune_layers(folder, tmp_path / "pruned", most_rows=5, tell=told.append, **asked)
+    found = prune_layers(folder, tmp_path / "pruned", tell=told.append, **asked)
     assert (found.rows, len(found.kept), len(told)) == (4, 2, 2)
     pruned = AutoModelForTokenClassification.from_pretrained(tmp_path / "pruned")
     assert pruned.config.num_hidden_layers == 2
@@ -101,7 +98,7 @@ def test_a_trained_model_is_pruned_on_rows_of_its_task(tmp_path: Path) -> None:
     assert {"task.json", "tokenizer.json"} <= {path.name for path in (tmp_path / "pruned").iterdir()}
     for layers in (0, 4):
         with pytest.raises(UserError, match=r"has 4 blocks.*give --layers a number from 1 to 3"):
-            prune_layers(folder, tmp_path / "no", most_rows=5, tell=silent, **asked | {"layers": layers})
+            prune_layers(folder, tmp_path / "no", tell=silent, **asked | {"layers": layers})
 
 
 def tagger(folder: Path, *, layers: int) -> Path:
@@ -111,14 +108,6 @@ def tagger(folder: Path, *, layers: int) -> Path:
     AutoModelForTokenClassification.from_pretrained(folder, **options).save_pretrained(folder)
     (folder / "task.json").write_text('{"task": "token-classification"}', encoding="utf-8")
     return folder
-
-
-def test_the_picture_shows_each_round_and_what_is_left(tmp_path: Path) -> None:
-    worth = Worth(1, ({0: 3, 1: 1, 2: 2}, {0: 3, 2: 2}), 7)
-    whole = Form("whole", tmp_path, 100, 0.8, "F1", 0.01, 1000)
-    forms = Compressed(whole, (judge(whole, replace(whole, name="pruned", bytes=50, score=0.79), 0.02),), 0.02, 1)
-    draw(tmp_path / "pruned.png", worth, forms)
-    assert (tmp_path / "pruned.png").stat().st_size > 10_000
 
 
 def test_a_block_that_runs_again_and_again_and_blocks_in_two_lists_are_refused() -> None:
