@@ -1,7 +1,7 @@
-"""A served model that is cut over actors of its own, which sit in its worker's placement group.
+"""A model that only answers, cut over actors of its own: a served one, or a teacher.
 
-worker: predictor --columns of a pass, in pieces--> stage 0 --> stage 1 --> ...
-                  <-------------answers-----------------------------------
+worker, or data shard: model --columns of a pass, in pieces--> stage 0 --> stage 1 --> ...
+                             <-------------answers-----------------------------------
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import ray
+from ray.util.placement_group import PlacementGroup
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -24,50 +25,50 @@ from pipelines.adapt.adapted import ADAPTER
 from pipelines.config import TrainConfig
 from pipelines.errors import UserError
 from pipelines.inference.elsewhere import Answers, compute_elsewhere, together
-from pipelines.inference.facts import read_facts
-from pipelines.inference.predictor import Predictor
-from pipelines.inference.predictors import DEFAULT
 from pipelines.model.load import config_of, without_augmentation, without_caches
-from pipelines.model.units import find_units
+from pipelines.model.units import find_units, one_unit
 from pipelines.model.verify import verify
 from pipelines.plan.plan import make_plan
 from pipelines.plan_settings import PlanConfig
-from pipelines.tasks import make_task
+from pipelines.tasks.task import Task
 from pipelines.train.specs import StageSpec, held, stage_specs
 
 logger = logging.getLogger(__name__)
 
 FIRST_BUNDLE = 1
-"""Of the worker's placement group: before it is the worker's own."""
+"""Of a worker's placement group: before it is the worker's own."""
 SHARE = 0.25
-"""Of its device that each stage reserves: versions that change are on the devices together for a while."""
+"""Of its device that each stage of a worker reserves: versions that change are on the devices together for a while."""
 
 
-def cut(predictor: Predictor, folder: Path, plan: PlanConfig, *, lost: Callable[[], None]) -> Callable[[], None]:
-    """Spread a predictor's model over the devices of its worker's placement group; it holds no weights afterwards.
+def cut(
+    model: Any, task: Task, source: str, plan: PlanConfig, *, here: PlacementGroup | None = None,
+    lost: Callable[[], None] = lambda: None,
+) -> Callable[[], None]:  # fmt: skip
+    """Spread a model over devices; it holds no weights afterwards, and answers as before.
 
     Args:
-        folder: that it was loaded from.
+        source: that it was loaded from.
+        here: the placement group of the worker whose model it is; one of its own when left out.
         lost: is called when a stage died, and the model can answer no more.
 
     Returns:
         Ends the stages.
 
     Raises:
-        UserError: the model cannot be cut, or not so.
+        UserError: the model cannot be cut, or not so, or the cluster lacks what the plan asks for.
         TimeoutError: an actor did not start in time.
     """
-    model = predictor.network
-    if not isinstance(model, PreTrainedModel) or (folder / ADAPTER).is_dir():
+    if not isinstance(model, PreTrainedModel) or (Path(source) / ADAPTER).is_dir():
         raise UserError(
-            f"The model in {folder} is a graph or has an adapter beside its weights, and is served in one piece: leave "
-            "the plan of its workers out."
+            f"The model in {source} is a graph or has an adapter beside its weights, and cannot be cut: leave its plan "
+            "out."
         )
     without_caches(model)
     without_augmentation(model)
-    task = make_task(str(read_facts(folder).get("task", DEFAULT)))
-    probe = task.probe(task.load_processor(str(folder)))
-    units = find_units(model, probe)
+    probe = task.probe(task.load_processor(source))
+    # In one piece any model will do.
+    units = one_unit(model) if plan.stages == 1 else find_units(model, probe)
     (chosen,) = make_plan(units, plan).replicas
     verify(model, units, chosen.bounds[1:-1], probe)
     specs = stage_specs(
@@ -75,7 +76,7 @@ def cut(predictor: Predictor, folder: Path, plan: PlanConfig, *, lost: Callable[
         model_config=config_of(model), dtype=str(model.dtype).removeprefix("torch."), train=TrainConfig(), seed=0,
         num_steps=1, trained=frozenset(),
     )  # fmt: skip
-    stages = _Stages(plan, specs, lost)
+    stages = _Stages(plan, specs, here, lost)
     try:
         stages.build(model)
     except BaseException:
@@ -88,13 +89,13 @@ def cut(predictor: Predictor, folder: Path, plan: PlanConfig, *, lost: Callable[
 class _Stages:
     """The crew of one model; whoever asks has his turn."""
 
-    def __init__(self, plan: PlanConfig, specs: Sequence[StageSpec], lost: Callable[[], None]) -> None:
-        group = ray.util.get_current_placement_group()
-        assert group is not None, "a worker whose model is cut has a placement group"
-        reserved = Reserved(0, group, FIRST_BUNDLE, Keys.new(), share=SHARE)
+    def __init__(
+        self, plan: PlanConfig, specs: Sequence[StageSpec], here: PlacementGroup | None, lost: Callable[[], None]
+    ) -> None:
+        reserved = None if here is None else Reserved(0, here, FIRST_BUNDLE, Keys.new(), share=SHARE)
         # The task is for the library's classes that actors load while they start; any will do.
         task = TrainConfig().task
-        self._crew = StageCrew(wanted(plan), task, may_grow=False, timeout=plan.timeout, reserved=reserved)
+        self._crew = StageCrew(wanted(plan), task, may_grow=True, timeout=plan.timeout, reserved=reserved)
         self._specs, self._lost = specs, lost
         self._calls = 0
         self._turn = threading.Lock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import ray
@@ -16,6 +17,7 @@ from pipelines.data.order import Where
 from pipelines.data.pack import Packed
 from pipelines.data.shard import DataShard, OwnLengths, SplitSummary
 from pipelines.tasks.task import Task
+from pipelines.tasks.teacher import Spread
 from pipelines.tasks.writing import Asked
 
 if TYPE_CHECKING:
@@ -31,6 +33,12 @@ class DataShell:
             # Each of a tokenizer's threads, of which there are as many as cores, keeps memory of its own.
             os.environ["TOKENIZERS_PARALLELISM"] = "false"
         self._shard = DataShard(data, task, shard=shard, num_shards=num_shards)
+        self._spread: Spread | None = None
+        if (distil := task.settings.distil) is not None and distil.plan is not None:
+            # Imported here: few runs have a teacher on devices of its own.
+            from cluster.cut_model import cut
+
+            self._spread = partial(cut, plan=distil.plan)
 
     def ping(self) -> int:
         """Answers when all calls before are done, with the number of the process."""
@@ -49,7 +57,7 @@ class DataShell:
         return self._shard.use
 
     def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, OwnLengths]:
-        return self._shard.encode(source, labels, max_length)
+        return self._shard.encode(source, labels, max_length, self._spread)
 
     def class_counts(self, split: str) -> Counter[int]:
         return self._shard.class_counts(split)

@@ -30,6 +30,7 @@ from pipelines.inference.chat_turns import Begun, Write, in_threads
 from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.explain_api import Explain, in_turn
+from pipelines.inference.facts import read_facts
 from pipelines.inference.groups import Computed
 from pipelines.inference.holder import Facts, Holder, Loaded
 from pipelines.inference.masking.records import install
@@ -165,13 +166,18 @@ class Worker:
     def _load(self, uri: str) -> Loaded:
         # Here, so that only a worker's thread waits for it.
         from cluster.cut_model import cut
-        from pipelines.inference.predictors import load_predictor
+        from pipelines.inference.predictors import DEFAULT, load_predictor
+        from pipelines.tasks import make_task
 
         folder, _ = registry.fetch(uri, tracking_uri=self._options.tracking_uri)
         predictor = load_predictor(folder, device=str(self._device.kind), threads=self._device.threads)
         if self._settings.plan is None:
             return Loaded(predictor, baseline.read(folder))
-        return Loaded(predictor, baseline.read(folder), cut(predictor, folder, self._settings.plan, lost=_end))
+        here = ray.util.get_current_placement_group()
+        assert here is not None, "a worker whose model is cut has a placement group"
+        task = make_task(str(read_facts(folder).get("task", DEFAULT)))
+        end = cut(predictor.network, task, str(folder), self._settings.plan, here=here, lost=_end)
+        return Loaded(predictor, baseline.read(folder), end)
 
     async def _tell(self) -> None:
         """Say what is here, and hold what is wanted, for as long as this worker lives."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
+from pipelines.plan_settings import PlanConfig, check_answering
 from pipelines.section import Section
 
 
@@ -15,3 +16,13 @@ class DistilConfig(Section):
     temperature: float = Field(default=2.0, gt=0)
     """What the logits of both are divided by before they are compared: the higher, the more the teacher's second and
     third thoughts count."""
+    plan: PlanConfig | None = None
+    """The teacher sits on devices of its own while the data are tokenised, one for each data shard: `stages`, and if
+    wanted `devices`, `cpus_per_stage`, `cut`, `stage_of` and `timeout`. In the shards' own processes when left out."""
+
+    @field_validator("plan")
+    @classmethod
+    def _answers(cls, plan: PlanConfig | None) -> PlanConfig | None:
+        if plan is not None:
+            check_answering(plan, fewest=1)
+        return plan

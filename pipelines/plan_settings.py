@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from pipelines.section import Section
 
@@ -70,3 +71,21 @@ class PlanConfig(Section):
     """Seconds any wait may last (placement, a message, a step) before it becomes an error."""
 
     _one_stage = model_validator(mode="before")(_whole_on_each)
+
+
+ANSWERING = frozenset({"stages", "devices", "cpus_per_stage", "cut", "stage_of", "timeout"})
+"""What of a plan says how a model is spread that only answers."""
+
+
+def check_answering(plan: PlanConfig, *, fewest: int) -> None:
+    """Refuse what is nothing to a model that only answers: one that is served, or teaches.
+
+    Raises:
+        PydanticCustomError: says what.
+    """
+    if others := sorted(plan.model_fields_set - ANSWERING):
+        raise PydanticCustomError(
+            "answering", "a model that only answers has no {others}; leave it out", {"others": ", ".join(others)}
+        )
+    if plan.stages == "auto" or plan.stages < fewest:
+        raise PydanticCustomError("stages", "set stages to a number from {fewest} on", {"fewest": fewest})

@@ -7,11 +7,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from pipelines.plan_settings import PlanConfig
+from pipelines.plan_settings import PlanConfig, check_answering
 from pipelines.section import Section
-
-SERVED = frozenset({"stages", "devices", "cpus_per_stage", "cut", "stage_of", "timeout"})
-"""What of a plan says how a model is spread that only answers."""
 
 
 class ScaleConfig(Section):
@@ -67,12 +64,7 @@ class WorkersConfig(Section):
             raise PydanticCustomError("both", "scale decides how many workers there are; leave replicas out")
         if self.plan is None:
             return self
-        if others := sorted(self.plan.model_fields_set - SERVED):
-            raise PydanticCustomError(
-                "served", "a served model has no {others}; leave it out of its plan", {"others": ", ".join(others)}
-            )
-        if self.plan.stages == "auto" or self.plan.stages < 2:
-            raise PydanticCustomError("stages", "a served model is cut over a number of stages from 2 on: set stages")
+        check_answering(self.plan, fewest=2)
         if self.device == "gpu":
             raise PydanticCustomError(
                 "devices", "a worker whose model is cut computes nothing itself; set devices of its plan, not device"

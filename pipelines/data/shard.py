@@ -30,6 +30,7 @@ from pipelines.data.row_bytes import from_bytes
 from pipelines.data.stream import fault_of
 from pipelines.errors import UserError
 from pipelines.tasks.task import Task
+from pipelines.tasks.teacher import Spread
 from pipelines.tasks.writing import Asked, WritingTask
 
 if TYPE_CHECKING:
@@ -156,8 +157,13 @@ class DataShard:
         """Of all rows that this shard took, when there are no more blocks."""
         return {split: seen.summary for split, seen in self._seen.items()}
 
-    def encode(self, source: str, labels: Sequence[str], max_length: int) -> dict[str, OwnLengths]:
+    def encode(
+        self, source: str, labels: Sequence[str], max_length: int, spread: Spread | None = None
+    ) -> dict[str, OwnLengths]:
         """Encode this shard's rows for the model of `source`; the returned numbers are all that the driver learns.
+
+        Args:
+            spread: has a teacher computed elsewhere meanwhile.
 
         Raises:
             UserError: a row that the model cannot take, or no room.
@@ -167,7 +173,7 @@ class DataShard:
         encode = partial(self._task.encode, processor=self._processor, labels=labels, max_length=max_length)
         found = {}
         for split, rows in self._rows.items():
-            taught: Encode = partial(self._taught, encode, labels, max_length) if split == "train" else encode
+            taught: Encode = partial(self._taught, encode, labels, max_length, spread) if split == "train" else encode
             examples = self._encoded[split] = self._holding.encoded(rows, taught)
             found[split] = own = _own_lengths(examples)
             self._row_of[split] = np.repeat(np.arange(len(own.pieces), dtype=np.int32), own.pieces)
@@ -179,10 +185,11 @@ class DataShard:
         encode: Encode,
         labels: Sequence[str],
         max_length: int,
+        spread: Spread | None,
         rows: Sequence[Any],
     ) -> list[Encoded]:
         """Rows to learn from, with what a teacher says of them if there is one."""
-        return list(self._task.taught(rows, encode(rows), labels, max_length))
+        return list(self._task.taught(rows, encode(rows), labels, max_length, spread))
 
     def class_counts(self, split: str) -> Counter[int]:
         """How many targets of this shard's rows are of each class."""

@@ -16,7 +16,7 @@ from pipelines.tasks.contrastive import Representation, check_representation, co
 from pipelines.tasks.head import Batch, LossSum
 from pipelines.tasks.precision import widened
 from pipelines.tasks.task import Task
-from pipelines.tasks.teacher import TEACHER, distance_sum, taught
+from pipelines.tasks.teacher import TEACHER, Spread, distance_sum, taught
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
 if TYPE_CHECKING:
@@ -80,10 +80,11 @@ class SequenceClassification(Task):
         return encoded
 
     def taught(
-        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int
-    ) -> Sequence[Encoded]:
+        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int,
+        spread: Spread | None = None,
+    ) -> Sequence[Encoded]:  # fmt: skip
         distil = self.settings.distil
-        return examples if distil is None else taught(self, distil, rows, examples, labels, max_length)
+        return examples if distil is None else taught(self, distil, rows, examples, labels, max_length, spread)
 
     def _target(self, row: LabelledText, number: Mapping[str, int]) -> Array:
         return ints([number[row.labels[0]]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -14,6 +14,9 @@ from pipelines.report.report import Report
 from pipelines.tasks.cross_entropy import PLAIN, CrossEntropy
 from pipelines.tasks.head import Batch, Head
 from pipelines.tasks.settings import USUAL, TaskSettings
+
+if TYPE_CHECKING:
+    from pipelines.tasks.teacher import Spread
 
 
 class Task(Head):
@@ -89,8 +92,13 @@ class Task(Head):
         examples: Sequence[Encoded],
         labels: Sequence[str],  # noqa: ARG002
         max_length: int,  # noqa: ARG002
+        spread: Spread | None = None,  # noqa: ARG002
     ) -> Sequence[Encoded]:
-        """Examples of the training split, with what a teacher says of them where there is one."""
+        """Examples of the training split, with what a teacher says of them where there is one.
+
+        Args:
+            spread: has the teacher computed by other devices meanwhile.
+        """
         assert self.settings.distil is None
         return examples
 

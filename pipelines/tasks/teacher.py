@@ -3,8 +3,8 @@
     loss of a row = (1 - weight) * the task's own + weight * T² * KL(teacher at T || model at T)
 
 (Hinton et al. 2015). The data shard that holds a row asks the teacher once, when it tokenises: one row at a time, so
-that the answer does not depend on which rows a shard holds. A teacher may have another tokenizer than the model. Where
-words have labels, the loss of a word is made so.
+that the answer does not depend on which rows a shard holds. A teacher may have another tokenizer than the model, and
+sit on other devices. Where words have labels, the loss of a word is made so.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ TEACHER = "teacher"
 """The column of the teacher's logits: [classes] of a row, or [length, classes] where words have labels."""
 Place = Callable[[Encoded, Encoded, Array], Array]
 """Of an example, the same row as the teacher reads it, and the teacher's logits for that: the example's column."""
+Spread = Callable[[Any, "Task", str], Callable[[], None]]
+"""Has a model, of a task and a source, computed by devices of its own; returns what ends that."""
 
 
 def of_row(example: Encoded, own: Encoded, logits: Array) -> Array:  # noqa: ARG001
@@ -39,11 +41,12 @@ def of_row(example: Encoded, own: Encoded, logits: Array) -> Array:  # noqa: ARG
 
 def taught(
     task: Task, distil: DistilConfig, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str],
-    max_length: int, *, place: Place = of_row,
+    max_length: int, spread: Spread | None, *, place: Place = of_row,
 ) -> list[Encoded]:  # fmt: skip
     """The examples, one a row, with what the teacher says of each.
 
     Args:
+        spread: has the teacher computed elsewhere meanwhile.
         place: where in the column the teacher's logits belong.
 
     Raises:
@@ -57,13 +60,18 @@ def taught(
     processor = task.load_processor(distil.teacher)
     longest = min(max_length, getattr(processor, "model_max_length", max_length), positions(model))
     padding = task.padding(processor)
+    end = None if spread is None else spread(model, task, distil.teacher)
     found = []
-    for example, own in zip(examples, task.encode(rows, processor, labels, longest), strict=True):
-        batch = merge([pack([own], [0])], padding)
-        with torch.inference_mode():
-            logits = model(**task.inputs(batch)).logits[0][..., order]
-        said = place(example, own, floats(logits.numpy()))
-        found.append(replace(example, columns=example.columns | {TEACHER: said}))
+    try:
+        for example, own in zip(examples, task.encode(rows, processor, labels, longest), strict=True):
+            batch = merge([pack([own], [0])], padding)
+            with torch.inference_mode():
+                logits = model(**task.inputs(batch)).logits[0][..., order]
+            said = place(example, own, floats(logits.numpy()))
+            found.append(replace(example, columns=example.columns | {TEACHER: said}))
+    finally:
+        if end is not None:
+            end()
     return found
 
 

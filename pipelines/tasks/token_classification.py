@@ -15,7 +15,7 @@ from pipelines.data.labels import tag_list
 from pipelines.data.tagged import TAGGED
 from pipelines.tasks.head import Batch
 from pipelines.tasks.task import Task
-from pipelines.tasks.teacher import TEACHER, distance_sum, taught
+from pipelines.tasks.teacher import TEACHER, Spread, distance_sum, taught
 from pipelines.tasks.text_inputs import text_padding, text_probe
 
 MARKS = frozenset(",;:!?")
@@ -89,10 +89,13 @@ class TokenClassification(Task):
         return Encoded(columns, len(marks), len(words), words, num_cut=cut, num_unseen=unseen)
 
     def taught(
-        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int
-    ) -> Sequence[Encoded]:
+        self, rows: Sequence[Any], examples: Sequence[Encoded], labels: Sequence[str], max_length: int,
+        spread: Spread | None = None,
+    ) -> Sequence[Encoded]:  # fmt: skip
         distil = self.settings.distil
-        return examples if distil is None else taught(self, distil, rows, examples, labels, max_length, place=_at_words)
+        if distil is None:
+            return examples
+        return taught(self, distil, rows, examples, labels, max_length, spread, place=_at_words)
 
     def padding(self, processor: Any) -> dict[str, float]:
         return {**text_padding(processor), "labels": IGNORE}

@@ -107,6 +107,12 @@ def workers() -> list[int]:
     return [one["Pid"] for one in alive if f"{APPLICATION}#Worker" in one["Name"]]
 
 
+def stages() -> list[int]:
+    """The process ids of those that are alive, of all models that are cut."""
+    alive = [one for one in ray._private.state.actors().values() if one["State"] == "ALIVE"]
+    return [one["Pid"] for one in alive if one["ActorClassName"] == "StageShell"]
+
+
 def computed() -> Served:
     """What the front had computed."""
     answer: Served = serve.get_app_handle(APPLICATION).served.remote().result(timeout_s=30)

@@ -22,20 +22,15 @@ from pipelines.inference.predictors import load_predictor
 from pipelines.inference.text_predictor import Prompt
 from pipelines.plan_settings import PlanConfig
 from pipelines.serve_settings import ServeConfig
+from pipelines.tasks import make_task
 from pipelines.workers_settings import WorkersConfig
-from tests.cluster.loads import TEXTS, Load, served, until, workers
+from tests.cluster.loads import TEXTS, Load, served, stages, until, workers
 from tests.unit.pipelines.inference.conftest import make_model_folder
 from tests.unit.pipelines.inference.test_every_predictor import near, saved
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("ray_session")]
 
 CUT = PlanConfig(stages=2, cpus_per_stage=0.25)
-
-
-def stages() -> list[int]:
-    """The process ids of those that are alive."""
-    alive = [one for one in ray._private.state.actors().values() if one["State"] == "ALIVE"]
-    return [one["Pid"] for one in alive if one["ActorClassName"] == "StageShell"]
 
 
 def ask(url: str, inputs: Any) -> Any:
@@ -105,7 +100,9 @@ class Holder:
     def __init__(self, folder: str) -> None:
         self._predictor = load_predictor(Path(folder), threads=1)
         self._losses = 0
-        self._close = cut(self._predictor, Path(folder), CUT, lost=self._lose)
+        here = ray.util.get_current_placement_group()
+        task = make_task("token-classification")
+        self._close = cut(self._predictor.network, task, folder, CUT, here=here, lost=self._lose)
 
     def _lose(self) -> None:
         self._losses += 1

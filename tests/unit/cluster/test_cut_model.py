@@ -13,6 +13,7 @@ from pipelines.compress.graph import export
 from pipelines.errors import UserError
 from pipelines.inference.predictors import load_predictor
 from pipelines.plan_settings import PlanConfig
+from pipelines.tasks import make_task
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
 pytestmark = pytest.mark.timeout(120)
@@ -32,11 +33,14 @@ def with_more_blocks(folder: Path) -> Path:
 @pytest.mark.parametrize(
     ("made", "stages", "why"),
     [
-        (as_graph, 2, "is served in one piece: leave the plan of its workers out"),
+        (as_graph, 2, "cannot be cut: leave its plan out"),
         (with_more_blocks, 999, "has only"),
     ],
 )
 def test_it_says_why(made: Callable[[Path], Path], stages: int, why: str, tmp_path: Path) -> None:
     folder = made(saved("token-classification", tmp_path))
     with pytest.raises(UserError, match=why):
-        cut(load_predictor(folder, threads=1), folder, PlanConfig(stages=stages), lost=list)
+        cut(
+            load_predictor(folder, threads=1).network, make_task("token-classification"), str(folder),
+            PlanConfig(stages=stages),
+        )  # fmt: skip
