@@ -13,6 +13,8 @@ LONGEST_ANSWER = 30
 """Sub-words."""
 SHARED = 4
 """Neighbouring windows share the 4th part of the sub-words that there is room for behind the question."""
+_BESIDE = ("offset_mapping", "overflow_to_sample_mapping")
+"""What tokenizers give that no model takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,6 @@ def windows(tokenizer: Any, question: str, context: str, max_length: int) -> lis
     for n in range(len(found["input_ids"])):
         inside = np.asarray([side == 1 for side in found.sequence_ids(n)])
         places = np.where(inside[:, None], np.asarray(found["offset_mapping"][n]), 0)
-        columns = {name: found[name][n] for name in found if name not in _OTHERS}
+        columns = {name: found[name][n] for name in found if name not in _BESIDE}
         made.append(Window(columns, inside, places, num_cut))
     return made
-
-
-_OTHERS = ("offset_mapping", "overflow_to_sample_mapping")
