@@ -124,12 +124,8 @@ def find_heads(model: Any, blocks: Sequence[str], heads: int) -> Parts:
     size = before // groups
     if not 0 < heads < before or heads % size:
         of = f" in groups of {size}, which share a key and value head" if size > 1 else ""
-        raise UserError(
-            f"Each block has {before} heads{of}: --heads {heads} cannot be what is left. Give a multiple of {size} "
-            f"from {size} to {before - size}."
-            if groups > 1
-            else f"Each block has {before} heads{of}: none can go. Leave --heads out."
-        )
+        may = f"give a multiple of {size} from {size} to {before - size}" if groups > 1 else "none can go, leave it out"
+        raise UserError(f"Each block has {before} heads{of}: --heads {heads} cannot be what is left; {may}.")
     named = getattr(config, "attribute_map", {})
     settings = {named.get("num_attention_heads", "num_attention_heads"): heads}
     after = heads // size

@@ -73,7 +73,7 @@ def model_of(family: str) -> nn.Module:
 
 
 def llama(**options: Any) -> nn.Module:
-    return spread(LlamaForTokenClassification(LlamaConfig(use_cache=False, **SIZES | options)))
+    return spread(LlamaForTokenClassification(LlamaConfig(**SIZES | {"use_cache": False} | options)))
 
 
 def spread(model: nn.Module) -> nn.Module:
@@ -134,7 +134,7 @@ class Straight(nn.Module):
         self.maker = nn.Linear(len(weights), len(weights), bias=False)
         self.reader = nn.Linear(len(weights), 1, bias=False)
         self.maker.weight.data = torch.eye(len(weights))
-        self.reader.weight.data = torch.tensor([weights])
+        self.reader.weight.data = torch.tensor([weights], dtype=torch.float32)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.reader(self.maker(x))
@@ -241,9 +241,9 @@ def test_heads_whose_size_follows_from_their_number_are_refused() -> None:
 @pytest.mark.parametrize(
     ("options", "heads", "why"),
     [
-        ({}, 4, r"has 4 heads: --heads 4 cannot be what is left. Give a multiple of 1 from 1 to 3"),
-        ({"num_key_value_heads": 2}, 1, r"4 heads in groups of 2, .* Give a multiple of 2 from 2 to 2"),
-        ({"num_key_value_heads": 1}, 2, r"4 heads in groups of 4, .*: none can go"),
+        ({}, 4, r"has 4 heads: --heads 4 cannot be what is left; give a multiple of 1 from 1 to 3"),
+        ({"num_key_value_heads": 2}, 1, r"4 heads in groups of 2, .*; give a multiple of 2 from 2 to 2"),
+        ({"num_key_value_heads": 1}, 2, r"4 heads in groups of 4, .*; none can go"),
         # Llama's configuration wants the hidden size to be a multiple of the number of heads.
         ({}, 3, r"cannot have 3 of 4 heads: its configuration refuses that number"),
     ],
