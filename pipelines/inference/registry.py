@@ -45,7 +45,7 @@ CODE = (
     "__init__.py",
     "errors.py",
     *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
-    *(f"data/{name}.py" for name in ("__init__", "decode_image", "decode_sound", "examples")),
+    *(f"data/{name}.py" for name in ("__init__", "decode_image", "decode_sound", "examples", "windows")),
     *(f"inference/{name}.py" for name in PREDICTING),
 )
 LOCAL = "local"
