@@ -80,6 +80,7 @@ bench: $(INSTALLED) ## the tables of docs/benchmarks.md again; hours on 2 cores;
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.pruning $(MODEL) --data $(DATA)
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.serving $(MODEL) --data $(DATA)
 	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.elastic $(MODEL) --texts $(DATA)/test.conll
+	@test -z "$(MODEL)" || $(BIN)/python -m tests.bench.unlike_workers $(MODEL) --texts $(DATA)/test.conll
 
 install: $(INSTALLED) ## the environment .venv alone
 
