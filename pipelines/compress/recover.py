@@ -16,7 +16,8 @@ RECIPE = ("run.name=pruned", "train.epochs=3", "train.learning_rate=4e-4", "chec
 fine-tuning does. More epochs on six thousand rows made it worse. Asking the teacher row by row takes minutes, in which
 the first step is waited for."""
 TAUGHT = ("train.distil.weight=0.7", "train.distil.temperature=2")
-FIXED = {"model", "model.source", "run.output", "train.distil.teacher", "train.task"}
+FIXED = {"model", "model.source", "run.output", "train.distil.teacher", "train.task", "adapter"}
+"""Follows from the model that is pruned."""
 
 
 def recovery(folder: Path, name: str, overrides: Sequence[str]) -> Config:
@@ -31,9 +32,7 @@ def recovery(folder: Path, name: str, overrides: Sequence[str]) -> Config:
         UserError: a key that there is not, or one that is not for whoever calls to set; a model of no task.
     """
     given = {override.partition("=")[0] for override in overrides}
-    if fixed := sorted(
-        given & {"model", "model.source", "run.output", "train.task", "train.distil.teacher", "adapter"}
-    ):
+    if fixed := sorted(given & FIXED):
         raise UserError(
             f"{', '.join(fixed)} cannot be set here: it follows from the model that is pruned. Leave it out."
         )
