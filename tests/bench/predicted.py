@@ -1,10 +1,12 @@
 """What a step is predicted to take, against what it takes.
 
-python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--steps 20] [--rounds 3]
+python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--slowdown 4] [--steps 20] [--rounds 3]
 
 In every round unit times are measured, as `python -m jobs.profile --again` does; then the model is trained with one
-stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other
-is measured as well.
+stage, two and four, a CPU and a thread each. With --slowdown 1 they compute as fast as they can, whether or not the
+machine has that many cores: how they slow each other is measured as well. With more, each stage sleeps after every
+action until it has taken so many times as long: four of them then share two cores like four devices that have a
+processor and memory of their own.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from typing import Any
 
 import ray
 
+from cluster.devices import SLOWDOWN_LABEL
 from cluster.profiling import profile
 from cluster.training import train
 from pipelines.config import Config
@@ -47,6 +50,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
     parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--models", nargs="+", default=[subject.name for subject in SUBJECTS])
+    parser.add_argument("--slowdown", type=float, default=4, help="of every device")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", type=Path, default=BENCHMARKS)
@@ -60,19 +64,24 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="motley-predicted-") as folder:
         os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", TOKENIZERS_PARALLELISM="false")
         os.environ["MOTLEY_CACHE"] = folder
-        ray.init(num_cpus=max(given.stages), log_to_driver=False, include_dashboard=False)
+        slow = {SLOWDOWN_LABEL: f"{given.slowdown:g}"}
+        ray.init(num_cpus=max(given.stages), labels=slow, log_to_driver=False, include_dashboard=False)
         for subject in SUBJECTS:
             if subject.name in given.models:
                 rows += compare(subject, given, Path(folder))
         ray.shutdown()
+    asleep = (
+        f"which takes {given.slowdown:g} times as long (it sleeps)" if given.slowdown > 1 else "as fast as they can"
+    )
     body = f"""## Predicted and measured
 
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage; {given.steps} steps a run
-of which the first five are left out. *Predicted over measured* is the sum over steps of what each was predicted to
-take, over the sum of what they took: median (extremes) of {given.rounds} rounds, which begin with measuring unit times.
+Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep}; {given.steps} steps a run
+of which the first five are left out, without copies and spares for recovery. *Predicted over measured* is the sum over
+steps of what each was predicted to take, over the sum of what they took: median (extremes) of {given.rounds} rounds,
+which begin with measuring unit times.
 
 {table(["model", "stages", "step, ms", "predicted over measured"], rows)}
 """
@@ -120,6 +129,9 @@ def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: in
             "epochs": 1000,
         },
         "plan": {"stages": stages},
+        # A spare starts beside the first steps and takes a core from them, and copies are made every ten steps: neither is
+        # predicted, for neither depends on the plan.
+        "recovery": {"tries": 0},
         "track": {"uri": f"sqlite:///{folder}/mlflow.db", "system_metrics": False},
     }
     return Config.model_validate(settings)

@@ -99,7 +99,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=8, help="of each level")
     parser.add_argument("--p99", type=float, default=250, help="milliseconds")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--only", default="", help="servers whose name holds this")
+    parser.add_argument("--only", nargs="+", default=[""], help="servers whose names hold one of these")
     parser.add_argument("--docs", type=Path, default=BENCHMARKS)
     return parser.parse_args()
 
@@ -119,7 +119,7 @@ def main() -> None:
         forms = {"torch fp32": model, "graph fp32": graph, "int8": int8, "int8 OpenVINO": openvino}
         measured: dict[str, list[dict[int, Level]]] = {}
         long: dict[str, list[float]] = {}
-        chosen = [one for one in servers(model, forms) if given.only in one.name]
+        chosen = [one for one in servers(model, forms) if any(word in one.name for word in given.only)]
         for number in range(given.rounds):
             for server in chosen:
                 bodies = Path(place, "bodies")

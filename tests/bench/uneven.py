@@ -2,8 +2,11 @@
 
 python -m tests.bench.uneven [--data FOLDER] [--ratios 2 3 5] [--steps 12] [--rounds 2]
 
-The slow device is a real stage on a Ray node of its own, whose label motley.slowdown makes it sleep after every action,
-so that it is as many times slower. A model of 12 blocks (the sizes of MiniLM-L12) with random weights learns real text.
+Each device is a real stage on a Ray node of its own, whose label motley.slowdown makes it sleep after every action, so
+that it is as many times slower: the fast one FAST_SLOWDOWN times, the slow one r times that. Real devices have memory
+and caches of their own; two processes of one machine do not, and slow each other when they compute at once. The more
+both sleep, the less often they do, and what is left of it counts against the plan. A model of 12 blocks with random
+weights learns real text.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from tests.bench.inputs import MINILM, locate
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 FAST, SLOW = "fast", "slow"
+FAST_SLOWDOWN = 3
 USELESS = 60
 """A device so many times slower adds less than it costs to send it anything."""
-LAYERS = 12
+LAYERS, WIDTH, HEADS = 12, 192, 6
+MICRO_BATCHES = 32
 Found = dict[float, dict[str, list[dict[str, Any]]]]
 """By ratio and by plan, of each round: seconds of a step, predicted and measured, and what was left out."""
 
@@ -94,10 +99,10 @@ def tables(given: argparse.Namespace, found: Found, told: str) -> str:
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}; {LAYERS} blocks of MiniLM's sizes, float32, 16 micro-batches a step, {given.steps} steps
-a run of which the first five are left out; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU; the
-slow one sleeps after every action until it has taken r times as long. Both sit on one machine and slow each other: two
-processes that compute at once do about 1.8 times the work of one, which the plan does not know of two nodes.
+Data {shown(str(given.data))}; {LAYERS} blocks {WIDTH} wide, float32, {MICRO_BATCHES} micro-batches a step, {given.steps}
+steps a run of which the first five are left out; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU,
+which sleep after every action until it has taken {FAST_SLOWDOWN} times as long, and {FAST_SLOWDOWN} r times. Both sit on
+one machine, where two processes slow each other when they compute at once: they do so the less, the more they sleep.
 
 An even split against the plan. If all units were infinitely fine, planning would gain (r + 1) / 2; an even split by
 blocks leaves the slow device the head as well.
@@ -137,8 +142,10 @@ class Bench:
             "run": {"name": "uneven", "output": str(output)},
             "model": {"source": str(self._model)},
             "data": {split: str(self._data / f"{split}.conll") for split in ("train", "dev")},
-            "train": {"batch_size": 64, "micro_batches": 16, "max_steps": self._steps},
+            "train": {"batch_size": 64, "micro_batches": MICRO_BATCHES, "max_steps": self._steps},
             "plan": {"stages": "auto", "schedule": "auto", **plan},
+            # No spare that starts beside the first steps and takes a core from them.
+            "recovery": {"tries": 0},
             "track": {"uri": f"sqlite:///{self._folder}/mlflow.db", "system_metrics": False},
         }
         train(Config.model_validate(config))
@@ -153,9 +160,12 @@ class Bench:
 
 @contextmanager
 def pair(ratio: float) -> Iterator[None]:
-    """A Ray of two nodes with one CPU each, the second one slowed."""
-    slow = {"motley.device": SLOW, "motley.slowdown": f"{ratio:g}"}
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "labels": {"motley.device": FAST}})
+    """A Ray of two nodes with one CPU each, the second one slowed `ratio` times as much as the first."""
+    fast, slow = (
+        {"motley.device": name, "motley.slowdown": f"{FAST_SLOWDOWN * times:g}"}
+        for name, times in ((FAST, 1.0), (SLOW, ratio))
+    )
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "labels": fast})
     try:
         cluster.add_node(num_cpus=1, labels=slow)
         ray.init(address=cluster.address, log_to_driver=False)
@@ -170,7 +180,8 @@ def write_model(folder: Path) -> Path:
     from transformers import AutoConfig, AutoTokenizer, BertModel
 
     source = locate(MINILM)
-    BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=LAYERS)).save_pretrained(folder)
+    sizes = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
+    BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=LAYERS, **sizes)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     return folder
 
