@@ -63,7 +63,7 @@ def block_paths(model: nn.Module, probe: Mapping[str, Tensor]) -> list[str]:
         UserError: there are none.
     """
     if not (found := list(dict.fromkeys(call.path for call in find_blocks(model, trace(model, probe))))):
-        raise UserError(f"{type(model).__name__} has no list of blocks, so that none can be made narrower.")
+        raise UserError(f"{type(model).__name__} has no list of blocks, inside of which something could go.")
     return found
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from torch import nn
-from transformers.pytorch_utils import Conv1D
-
-_READS: dict[type[nn.Module], int] = {nn.Linear: 1, Conv1D: 0}
 
 
 def reads(module: nn.Module) -> int | None:
     """Along which dimension of its weight a linear layer reads; it makes along the other one. None of others."""
-    return next((dim for kind, dim in _READS.items() if isinstance(module, kind)), None)
+    if isinstance(module, nn.Linear):
+        return 1
+    # Imported here: it takes a second, and whoever needs it has a model, for which it was imported.
+    from transformers.pytorch_utils import Conv1D
+
+    return 0 if isinstance(module, Conv1D) else None
 
 
 def linear_weights(model: nn.Module) -> list[nn.Parameter]:
