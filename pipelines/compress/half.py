@@ -10,8 +10,8 @@ from pipelines.compress.beside import copy_beside
 from pipelines.inference.facts import read_facts
 from pipelines.inference.files import refuse_pickle
 from pipelines.inference.predictors import DEFAULT
-from pipelines.inference.sparse_file import dense_folder
 from pipelines.model.load import quiet
+from pipelines.model.sparse_file import dense_folder
 from pipelines.tasks import make_task
 from pipelines.train.chip import this_multiplies_bfloat16
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pipelines.compress.beside import copy_beside
 from pipelines.inference.files import refuse_pickle
-from pipelines.inference.sparse_file import SPARSE_FILE, write_sparse_file
+from pipelines.model.sparse_file import SPARSE_FILE, write_sparse_file
 
 LEAST = 0.05
 """Of a model's bytes, what has to be saved for it to be written: less would not count as smaller."""

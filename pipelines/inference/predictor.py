@@ -18,7 +18,7 @@ from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
 from pipelines.inference.network import GRAPH, GraphNetwork, Network, read_graph
-from pipelines.inference.sparse_file import dense_folder
+from pipelines.model.sparse_file import dense_folder
 
 if TYPE_CHECKING:
     from pipelines.inference.chat_writer import Writer

@@ -38,7 +38,7 @@ REQUIREMENTS = ("mlflow", "numpy", "pydantic", "safetensors", "torch", "transfor
 # Enough of Motley to predict, so that a copy in front of `sys.path` hides nothing that has changed since.
 PREDICTING = (
     "__init__", "answer_predictor", "class_predictor", "entities", "entity_predictor", "facts", "files",
-    "mask_predictor", "media_predictor", "network", "predictor", "predictors", "sparse_file", "text_predictor",
+    "mask_predictor", "media_predictor", "network", "predictor", "predictors", "text_predictor",
     "vector_predictor", "words",
 )  # fmt: skip
 CODE = (
@@ -47,6 +47,7 @@ CODE = (
     *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
     *(f"data/{name}.py" for name in ("__init__", "decode_image", "decode_sound", "examples", "windows")),
     *(f"inference/{name}.py" for name in PREDICTING),
+    *(f"model/{name}.py" for name in ("__init__", "sparse_file")),
 )
 LOCAL = "local"
 """The version of a model that comes from a plain folder."""

@@ -17,8 +17,8 @@ from pipelines.adapt.attach import attach
 from pipelines.data.packages import package_path
 from pipelines.data.rows import quote
 from pipelines.errors import UserError
-from pipelines.inference.sparse_file import dense_folder
 from pipelines.model.gguf_file import ENDING, check_gguf, forget_quantisation, gguf_options
+from pipelines.model.sparse_file import dense_folder
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from hypothesis import given
 
-from pipelines.inference.sparse_file import SPARSE_FILE, read_sparse_file, write_sparse_file
+from pipelines.model.sparse_file import SPARSE_FILE, read_sparse_file, write_sparse_file
 from tests.fuzz.damage import Damage, damaged, damages
 from tests.fuzz.trial import Trial, fuzzed, lay
 

@@ -17,8 +17,8 @@ from pipelines.compress.trial import WEIGHTS
 from pipelines.errors import UserError
 from pipelines.inference.class_predictor import TextOrPair
 from pipelines.inference.predictors import load_predictor
-from pipelines.inference.sparse_file import SPARSE_FILE, dense_folder, pack, read_sparse_file, write_sparse_file
 from pipelines.model.load import load_model
+from pipelines.model.sparse_file import SPARSE_FILE, dense_folder, pack, read_sparse_file, write_sparse_file
 from pipelines.tasks import make_task
 from tests.unit.pipelines.inference.test_every_predictor import saved
 
