@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from cluster.training import train
-from pipelines.compress.compress import Compressed, judge
+from pipelines.compress.compress import SPARSE, Compressed, judge
 from pipelines.compress.prune import Left, Pruned, Wanted, prune_model
+from pipelines.compress.sparse import leave_out_zeros, saves
 from pipelines.compress.trained import Sample
 from pipelines.compress.trial import measure_forms
 from pipelines.config import Config
@@ -37,8 +39,8 @@ def prune(
 ) -> Pruned:
     """Prune the model in `folder`, train what is left, and score and time all on the test split.
 
-    What is written is in `out`: `pruned`, and `run` with the model that has learnt again. One that was stopped goes on
-    when it is called again.
+    What is written is in `out`: `pruned`, `run` with the model that has learnt again, and that without its zeros in
+    `sparse` where it has enough of them. One that was stopped goes on when it is called again.
 
     Args:
         config: of the run in which it learns again, without `model.source` and `run.output`.
@@ -62,6 +64,10 @@ def prune(
         train(config.model_copy(update={"model": model, "run": run}))
     tell("scoring and timing")
     folders = {WHOLE: folder, PRUNED: out / PRUNED, RECOVERED: out / RUN / "model"}
+    if saves(folders[RECOVERED]):
+        folders[SPARSE] = out / SPARSE
+        shutil.rmtree(folders[SPARSE], ignore_errors=True)
+        leave_out_zeros(folders[RECOVERED], folders[SPARSE])
     whole, *others = measure_forms(folders, source=found["test"], split="test", data=config.data, threads=threads)
     verdicts = tuple(judge(whole, one, most_lost) for one in others)
     return Pruned(left, Compressed(whole, verdicts, most_lost, threads))

@@ -19,12 +19,12 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 def main(
     model: Annotated[str, typer.Argument(help="A model's folder, models:/NAME@ALIAS or models:/NAME/VERSION.")],
     data: Annotated[str, typer.Argument(help="A folder with train, test and, better, dev; or hub:ID.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Of the run, such as train.epochs=3.")
-    ] = None,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Keys of the run.")] = None,
     layers: Annotated[int | None, typer.Option(min=1, help="How many blocks stay.")] = None,
     width: Annotated[float | None, typer.Option(help="Share of each block's neurons that stays, such as 0.5.")] = None,
     heads: Annotated[int | None, typer.Option(min=1, help="How many heads of each block stay.")] = None,
+    weights: Annotated[float | None, typer.Option(help="Share of the weights that stays, such as 0.5.")] = None,
+    pattern: Annotated[str, typer.Option(help="any; or 2:4, of four neighbouring weights two stay.")] = "any",
     out: Annotated[Path, typer.Option(help="A folder for the models, the run and the report.")] = Path("pruned"),
     rows: Annotated[int, typer.Option(min=1, help="Of dev, at most, to choose by.")] = 256,
     most_lost: Annotated[float, typer.Option(min=0, help="Points of the score (of 100) that it may lose.")] = 2.0,
@@ -32,7 +32,7 @@ def main(
     alias: Annotated[str, typer.Option(help="Of a registered model, what the new version is called.")] = "small",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
 ) -> None:
-    """Leave out the blocks, and of the others neurons and heads, that matter least; what is left learns again.
+    """Leave out blocks, or neurons, heads and single weights in them, that matter least; what is left learns again.
 
     It learns from data and the whole model in a run of jobs.train, with its keys. The result is accepted if it loses no
     more than --most-lost on test and is faster or smaller on this machine; of a registered model it becomes a new
@@ -40,7 +40,8 @@ def main(
 
     Exit codes: 0 accepted; 1 not; 2 something to mend in model, data or settings; 130 or 143 stopped.
     """
-    settings = from_overrides([f"data.path={json.dumps(data)}", *(overrides or [])])
+    given = [f"data.path={json.dumps(data)}", *(overrides or [])]
+    settings = from_overrides(given)
     # Imported here so that --help and a wrong setting answer at once.
     from rich.console import Console
 
@@ -54,11 +55,10 @@ def main(
     from pipelines.inference import registry
     from pipelines.tracking import tracking_uri
 
-    wanted = Wanted(layers, width, heads)
+    wanted = Wanted(layers, width, heads, weights, pattern)
     store, console = tracking_uri(settings.track), Console(stderr=True)
-    folder, _ = registry.fetch(model, tracking_uri=store)
-    name = registry.resolve(model, tracking_uri=store).name
-    config = recovery(folder, name, [f"data.path={json.dumps(data)}", *(overrides or [])])
+    (folder, _), name = registry.fetch(model, tracking_uri=store), registry.resolve(model, tracking_uri=store).name
+    config = recovery(folder, name, given, keep_zeros=wanted.share is not None)
     try:
         found = prune(config, folder, out, wanted=wanted, most_rows=rows, threads=threads, most_lost=most_lost / 100,
                       tell=console.print)  # fmt: skip

@@ -170,6 +170,8 @@ class TrainConfig(Section):
     """Elastic weight consolidation: holds back the weights that mattered for what the model has learnt already."""
     freeze: tuple[str, ...] = ()
     """Patterns (`*`, `?`) of fully qualified parameter names that stay as they are, for example `*.embeddings.*`."""
+    keep_zeros: bool = False
+    """Weights of linear layers that are zero stay zero, as in a model whose single weights were pruned."""
 
 
 class TrackConfig(Section):

@@ -33,6 +33,7 @@ from pipelines.train.optimizers import check_optimizer
 from pipelines.train.patience import check_patience
 from pipelines.train.poison import check_poisoned
 from pipelines.train.resume import check_changes
+from pipelines.train.zeros import check_zeros
 
 READ_TWICE = 32 * 2**20
 """Bytes of data that are checked here already."""
@@ -88,6 +89,7 @@ def preflight(config: Config) -> Place:
     check_changes(config)
     check_sharing(config)
     check_ewc(config)
+    check_zeros(config)
     check_adversarial(config)
     if config.adapter is not None:
         adapter_config(config.adapter, config.train.task)

@@ -11,13 +11,15 @@ from pipelines.compress.calibrated import calibration_source, quantise_calibrate
 from pipelines.compress.graph import export
 from pipelines.compress.half import LEFT_OUT, halve, pays_here
 from pipelines.compress.int8 import quantise
+from pipelines.compress.sparse import leave_out_zeros, saves
 from pipelines.compress.trial import Form, measure_forms
 from pipelines.compress.trim import Trimmed, trim
 from pipelines.config import DataConfig
 from pipelines.data.sources import train_source
 from pipelines.errors import UserError
 
-PLAIN, TRIMMED, HALF, GRAPH, INT8, OPENVINO = "fp32", "trimmed", "bfloat16", "graph", "int8", "openvino"
+PLAIN, TRIMMED, HALF, SPARSE = "fp32", "trimmed", "bfloat16", "sparse"
+GRAPH, INT8, OPENVINO = "graph", "int8", "openvino"
 FASTER = 1.05
 """Less than this is noise."""
 
@@ -89,7 +91,7 @@ def compress(
     texts = None if trim_by is None else train_source(trim_by)
     calibration = calibration_source(calibrate_by, splits, tell)
     wanted = [*([] if texts is None else [TRIMMED]), *([HALF] if pays_here() else [])]
-    wanted += [GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
+    wanted += [*([SPARSE] if saves(folder) else []), GRAPH, INT8, *([] if calibration is None else [OPENVINO])]
     for name in wanted:
         if (out / name).exists():
             raise UserError(f"{out / name} exists: remove it, or give another folder with --out.")
@@ -104,6 +106,9 @@ def compress(
         halve(source, out / HALF)
     else:
         tell(LEFT_OUT)
+    if SPARSE in wanted:
+        tell("leaving the zeros out")
+        leave_out_zeros(source, out / SPARSE)
     tell("exporting the graph")
     export(source, out / GRAPH)
     tell("quantising it to int8")

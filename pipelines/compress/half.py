@@ -11,6 +11,7 @@ from pipelines.inference.facts import read_facts
 from pipelines.inference.files import refuse_pickle
 from pipelines.inference.predictors import DEFAULT
 from pipelines.model.load import quiet
+from pipelines.model.sparse_file import dense_folder
 from pipelines.tasks import make_task
 from pipelines.train.chip import this_multiplies_bfloat16
 
@@ -32,7 +33,8 @@ def halve(folder: Path, out: Path) -> None:
     copy_beside(folder, out)
     task = make_task(str(read_facts(folder).get("task", DEFAULT)))
     with quiet():
-        model = task.auto_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.bfloat16
-        )
+        with dense_folder(folder) as place:
+            model = task.auto_class.from_pretrained(
+                place, local_files_only=True, use_safetensors=True, dtype=torch.bfloat16
+            )
         model.save_pretrained(out)

@@ -21,10 +21,10 @@ from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
 from pipelines.errors import UserError
 from pipelines.model.blocks import find_blocks
+from pipelines.model.linear import reads
 from pipelines.model.load import skeleton
 from pipelines.model.trace import trace
 
@@ -32,8 +32,6 @@ MULTIPLE = 8
 """Of what stays of the neurons: matrices of other sizes are multiplied more slowly."""
 LEFT_OPEN = ("n_inner", "intermediate_size", "ffn_hidden_size")
 """Numbers of neurons that some configurations leave at None, for what follows from the hidden size."""
-_READS: dict[type[nn.Module], int] = {nn.Linear: 1, Conv1D: 0}
-"""Along which dimension of its weight a layer reads; it makes along the other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ def block_paths(model: nn.Module, probe: Mapping[str, Tensor]) -> list[str]:
         UserError: there are none.
     """
     if not (found := list(dict.fromkeys(call.path for call in find_blocks(model, trace(model, probe))))):
-        raise UserError(f"{type(model).__name__} has no list of blocks, so that none can be made narrower.")
+        raise UserError(f"{type(model).__name__} has no list of blocks, inside of which something could go.")
     return found
 
 
@@ -78,7 +76,7 @@ def find_neurons(model: Any, blocks: Sequence[str], share: float) -> Parts:
     read = {
         module.weight.shape[dim]
         for path, module in model.named_modules()
-        if (dim := _reads(module)) is not None and _block_of(path, blocks) is not None
+        if (dim := reads(module)) is not None and block_of(path, blocks) is not None
     }
     for setting, number in model.config.to_dict().items():
         counts = type(number) is int and number in read and number > MULTIPLE
@@ -158,14 +156,14 @@ def _changes(model: Any, blocks: Sequence[str], settings: Mapping[str, int]) -> 
         there, here = shapes.get(name), parameter.shape
         if there == here:
             continue
-        block, reads = _block_of(name, blocks), _reads(model.get_submodule(name.rpartition(".")[0]))
-        if block is None or reads is None or there is None or len(there) != len(here):
+        block, along = block_of(name, blocks), reads(model.get_submodule(name.rpartition(".")[0]))
+        if block is None or along is None or there is None or len(there) != len(here):
             return {}
         dims = [dim for dim in range(len(here)) if here[dim] != there[dim]]
         if len(dims) != 1:
             return {}
         dim = dims[0]
-        found[block].append(_Change(name, dim, here[dim], there[dim], reads=len(here) == 2 and dim == reads))
+        found[block].append(_Change(name, dim, here[dim], there[dim], reads=len(here) == 2 and dim == along))
     return found
 
 
@@ -182,9 +180,6 @@ def _parts(found: Mapping[str, Sequence[_Change]], settings: Mapping[str, int], 
     return Parts(settings, before, after, held, {block: name.rpartition(".")[0] for block, name in readers.items()})
 
 
-def _reads(module: nn.Module) -> int | None:
-    return next((dim for kind, dim in _READS.items() if isinstance(module, kind)), None)
-
-
-def _block_of(name: str, blocks: Sequence[str]) -> str | None:
+def block_of(name: str, blocks: Sequence[str]) -> str | None:
+    """The path of the block that a module or a parameter is in."""
     return next((block for block in blocks if name.startswith(f"{block}.")), None)

@@ -75,8 +75,11 @@ class Trained:
         """A small micro-batch, as the model takes it."""
         return self._task.probe(self._processor)
 
-    def loss_on(self, sample: Sample) -> TaskLoss:
+    def loss_on(self, sample: Sample, *, tokens: int = TOKENS_PER_PASS) -> TaskLoss:
         """
+        Args:
+            tokens: most padded sub-words in one pass; a longer row goes alone.
+
         Raises:
             UserError: data that cannot be used, or without a target.
         """
@@ -93,7 +96,7 @@ class Trained:
         padding = self._task.padding(self._processor)
         batches = [
             merge([pack([encoded[n] for n in batch.rows], range(len(batch.rows)))], padding)
-            for batch in evaluation_batches([row.length for row in encoded], token_budget=TOKENS_PER_PASS)
+            for batch in evaluation_batches([row.length for row in encoded], token_budget=tokens)
         ]
         return TaskLoss(self._task, batches, len(rows), targets)
 

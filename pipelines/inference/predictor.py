@@ -18,6 +18,7 @@ from pipelines.adapt.adapted import ADAPTER
 from pipelines.errors import UserError
 from pipelines.inference.files import refuse_pickle
 from pipelines.inference.network import GRAPH, GraphNetwork, Network, read_graph
+from pipelines.model.sparse_file import dense_folder
 
 if TYPE_CHECKING:
     from pipelines.inference.chat_writer import Writer
@@ -209,7 +210,7 @@ def read_weights(
     """A model, ready to answer.
 
     Raises:
-        UserError: no model there, or weights that are not safetensors.
+        UserError: no model there, or weights that are not safetensors or damaged.
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no model: a folder written by save_pretrained (config.json) is needed.")
@@ -217,7 +218,8 @@ def read_weights(
     torch.set_num_threads(threads)
     with _no_bar():
         chosen = {} if attention is None else {"attn_implementation": attention}
-        model = auto_class.from_pretrained(folder, local_files_only=True, use_safetensors=True, **chosen)
+        with dense_folder(folder) as place:
+            model = auto_class.from_pretrained(place, local_files_only=True, use_safetensors=True, **chosen)
         if (folder / ADAPTER).is_dir():
             model = _with_adapter(model, folder / ADAPTER)
     ready: PreTrainedModel = model.to(device).eval()

@@ -47,6 +47,7 @@ CODE = (
     *(f"adapt/{name}.py" for name in ("__init__", "adapted", "bottleneck")),
     *(f"data/{name}.py" for name in ("__init__", "decode_image", "decode_sound", "examples", "windows")),
     *(f"inference/{name}.py" for name in PREDICTING),
+    *(f"model/{name}.py" for name in ("__init__", "sparse_file")),
 )
 LOCAL = "local"
 """The version of a model that comes from a plain folder."""

@@ -18,6 +18,7 @@ from pipelines.data.packages import package_path
 from pipelines.data.rows import quote
 from pipelines.errors import UserError
 from pipelines.model.gguf_file import ENDING, check_gguf, forget_quantisation, gguf_options
+from pipelines.model.sparse_file import dense_folder
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -66,9 +67,9 @@ def load_model(source: str, *, auto_class: Any, dtype: str, seed: int, **config:
     torch.manual_seed(seed)
     try:
         # While it reads a GGUF file, transformers shows progress whatever it is told.
-        with quiet(), redirect_stderr(io.StringIO()) if options else nullcontext():
+        with quiet(), redirect_stderr(io.StringIO()) if options else nullcontext(), dense_folder(Path(place)) as folder:
             model: nn.Module = auto_class.from_pretrained(
-                place, dtype=DTYPES[dtype], use_safetensors=True, **options, **config
+                str(folder), dtype=DTYPES[dtype], use_safetensors=True, **options, **config
             )
     except (OSError, ValueError) as error:
         raise UserError(

@@ -20,7 +20,7 @@ from pipelines.errors import UserError
 from pipelines.model.freeze import freeze, trained
 from pipelines.model.load import DTYPES, config_of, load_model, quiet, without_augmentation, without_caches
 from pipelines.model.packed import refuse_unpackable
-from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics
+from pipelines.model.refuse import refuse_dropped_blocks, refuse_running_statistics, refuse_without_zeros
 from pipelines.model.trace import ChangesItself
 from pipelines.model.units import Units, find_units, one_unit
 from pipelines.model.verify import verify
@@ -65,6 +65,8 @@ class Pretrained:
         self.trained = trained(self._model)
         """The parameters that are trained, by name, with their numbers of values."""
         refuse_running_statistics(self._model)
+        if config.train.keep_zeros:
+            refuse_without_zeros(self._model)
         try:
             self.units = self._find_units()
         except ChangesItself:

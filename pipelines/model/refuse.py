@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from pipelines.errors import UserError
+from pipelines.model.linear import linear_weights
 
 
 def refuse_running_statistics(model: nn.Module) -> None:
@@ -37,4 +38,17 @@ def refuse_dropped_blocks(model: nn.Module) -> None:
         raise UserError(
             f"{type(model).__name__} cannot be cut: it leaves whole blocks out at random. Set {settings} to 0 in its "
             "config.json, or train it with plan.stages=1."
+        )
+
+
+def refuse_without_zeros(model: nn.Module) -> None:
+    """`train.keep_zeros` is for models of which single weights were pruned.
+
+    Raises:
+        UserError: no weight of a linear layer is zero.
+    """
+    if all(bool(weight.all()) for weight in linear_weights(model)):
+        raise UserError(
+            f"train.keep_zeros has no effect: no weight of a linear layer of this {type(model).__name__} is zero. "
+            "Start from a model of which single weights were pruned (jobs.prune --weights), or leave it out."
         )

@@ -20,7 +20,8 @@ def lasting(config: Config) -> dict[str, Any]:
     """What a resumed run may not change: it would not be the same run. Plan and length may change, what is written for
     an evaluation, and what becomes of a poisoned step: whoever was stopped by one may go on without it."""
     # Of what is not used, checkpoints say nothing: there are such from before it could be.
-    nothing = {name for name in ("ewc", "distil", "adversarial", "contrastive") if getattr(config.train, name) is None}
+    others = ("ewc", "distil", "adversarial", "contrastive", "keep_zeros")
+    nothing = {name for name in others if not getattr(config.train, name)}
     return {
         "seed": config.run.seed,
         "adapter": None if config.adapter is None else config.adapter.model_dump(mode="json"),

@@ -35,6 +35,7 @@ from pipelines.train.shares import Part, Pieces
 from pipelines.train.sparse import RowTable, by_rows
 from pipelines.train.specs import StageSpec
 from pipelines.train.weight_gradients import Clock, defer
+from pipelines.train.zeros import Zeros
 
 
 class Stage:
@@ -76,6 +77,7 @@ class Stage:
         self.owned, self.pieces = self._own(tables)
         self._ranks = Ranks(spec.adapter, model, self.parameters) if has_ranks(spec.adapter) else None
         self._elastic = None if spec.train.ewc is None else Elastic(spec.train.ewc.strength, self.parameters)
+        self._zeros = Zeros(model, self.parameters) if spec.train.keep_zeros else None
         self._adversary: Adversary | None = None
         if spec.train.adversarial is not None:
             table = self.parameters.get(table_of(model, spec.units, spec.trained))
@@ -111,14 +113,9 @@ class Stage:
     # -- one step -------------------------------------------------------------------------------
 
     def forward(
-        self,
-        step: int,
-        chunk: int,
-        i: int,
-        batch: Mapping[str, Tensor],
-        received: Sequence[Tensor],
+        self, step: int, chunk: int, i: int, batch: Mapping[str, Tensor], received: Sequence[Tensor],
         target_weight: float,
-    ) -> list[Tensor]:
+    ) -> list[Tensor]:  # fmt: skip
         """Forward of micro-batch `i` through a chunk; returns what the next one needs (nothing from the last one).
 
         Args:
@@ -213,8 +210,10 @@ class Stage:
     def squared_norms(self) -> list[float]:
         """Of each parameter's gradient, when all backwards and weight gradients are done.
 
-        Where servers own the weights, of what this wave gives them.
+        Where servers own the weights, of what this wave gives them. Weights that stay zero have none from here on.
         """
+        if self._zeros is not None:
+            self._zeros.keep()
         if self.owned is not None:
             return self.owned.squared_norms()
         gradients = (p.grad for p in self.parameters.values() if p.grad is not None)

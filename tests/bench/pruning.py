@@ -1,9 +1,10 @@
-"""What half of a model's layers, or of their neurons, cost, and what a trimmed vocabulary, a graph and int8 save then.
+"""What half of a model's layers, of their neurons or of their single weights cost, and what smaller forms save then.
 
-    python -m tests.bench.pruning MODEL --data FOLDER [--layers 3] [--width 0.5] [key=value ...] [--out .data/NAME]
+    python -m tests.bench.pruning MODEL --data FOLDER [--layers 3] [--width 0.5] [--weights 0.5]
+        [--pattern 2:4] [key=value ...] [--out .data/NAME]
 
-The folder holds train, dev and test of what the model was trained for. With --width the tables are a section of their
-own. A finished run in --out is not done again.
+The folder holds train, dev and test of what the model was trained for. With --width, and with --weights, the tables
+are a section of their own. A finished run in --out is not done again.
 Exit code 1 where the recovered model loses more than --most-lost points on test.
 """
 
@@ -21,6 +22,7 @@ from pipelines.compress.prune import Left, Wanted
 from pipelines.compress.recover import recovery
 from pipelines.compress.show import MEGABYTE
 from pipelines.compress.show_pruned import draw
+from pipelines.compress.thin import ANY, Thinned
 from pipelines.config import Config
 from pipelines.data.sources import sources
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, table
@@ -33,13 +35,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path, help="a folder as jobs.train writes it")
     parser.add_argument("overrides", nargs="*", help="of the run in which it learns again")
     parser.add_argument("--data", type=Path, required=True, help="a folder with train, dev and test")
-    parser.add_argument("--layers", type=int, help="how many stay; 3 without --width")
+    parser.add_argument("--layers", type=int, help="how many stay; 3 where nothing else goes")
     parser.add_argument("--width", type=float, help="share of the neurons of each that stays")
+    parser.add_argument("--weights", type=float, help="share of the weights of each neuron that stays")
+    parser.add_argument("--pattern", default=ANY, help="2:4: of every four neighbouring weights two stay")
     parser.add_argument("--rows", type=int, default=256, help="of dev, to choose by")
     parser.add_argument("--most-lost", type=float, default=2.0, help="points of the score")
     parser.add_argument("--out", type=Path, help="its own for each pruning")
     given = parser.parse_intermixed_args()
-    given.name = "pruning" if given.width is None else "narrowing"
+    thinned = given.weights is not None or given.pattern != ANY
+    given.name = "sparse" if thinned else "pruning" if given.width is None else "narrowing"
     given.out = (given.out or ROOT / ".data" / f"bench-{given.name}").absolute()
     return given
 
@@ -67,9 +72,9 @@ def worth_table(worth: Worth) -> str:
     return table(["loss without", *map(str, blocks)], rows)
 
 
-def neurons_table(neurons: Narrowed) -> str:
+def stays_table(found: Narrowed | Thinned) -> str:
     """How much of the importance stays, block by block."""
-    shares = [f"{100 * share:.1f}" for share in neurons.stays.values()]
+    shares = [f"{100 * share:.1f}" for share in found.stays.values()]
     return table(["block", *map(str, range(len(shares)))], [["importance that stays, %", *shares]])
 
 
@@ -82,7 +87,15 @@ def chosen(left: Left) -> str:
     if left.neurons is not None:
         neurons = left.neurons
         found.append(f"{neurons.after:,} of {neurons.before:,} neurons stay in each, by {neurons.rows} rows of dev:")
-        found.append(neurons_table(neurons))
+        found.append(stays_table(neurons))
+    if left.weights is not None:
+        thinned = left.weights
+        whole = f"; {len(thinned.whole)} linear layers are left whole" if thinned.whole else ""
+        found.append(
+            f"{thinned.after:,} of {thinned.before:,} weights in {thinned.matrices} linear layers stay (pattern "
+            f"{thinned.pattern}), by {thinned.rows} rows of dev{whole}:"
+        )
+        found.append(stays_table(thinned))
     return "\n\n".join(found)
 
 
@@ -113,9 +126,11 @@ rows of train:
 def main() -> int:
     given = arguments()
     out = given.out
-    wanted = Wanted(3 if given.layers is None and given.width is None else given.layers, given.width)
+    layers = 3 if given.name == "pruning" and given.layers is None else given.layers
+    wanted = Wanted(layers, given.width, weights=given.weights, pattern=given.pattern)
     where = [f"data.path={given.data.absolute()}", f"track.uri=sqlite:///{out}/mlflow.db"]
-    config = recovery(given.model, given.model.resolve().name, [*where, *given.overrides])
+    overrides, thinned = [*where, *given.overrides], wanted.share is not None
+    config = recovery(given.model, given.model.resolve().name, overrides, keep_zeros=thinned)
     pruned = prune(
         config, given.model, out, wanted=wanted, most_rows=given.rows, threads=1, most_lost=given.most_lost / 100,
         tell=print,

@@ -52,6 +52,7 @@ FITTING = {
     "train.micro_batches": ["auto", "2"],
     "train.recompute": ["auto", "true"],
     "train.freeze": ["['*']", "[]"],
+    "train.keep_zeros": ["true"],
     "train.ewc": ["{importance: model/model.safetensors, strength: 1}", "{importance: data, strength: 2}"],
     "train.adversarial": ["{}", "{epsilon: 0.5}", "{epsilon: 0}"],
     "train.contrastive": ["{}", "{weight: 1, temperature: 0.1}", "{weight: 0}"],

@@ -135,6 +135,14 @@ def test_it_learns_again_from_the_whole_model_where_its_task_has_a_teacher(tmp_p
     assert recovery(folder, "ner", []).train.distil is None
 
 
+def test_what_is_zero_stays_zero_while_it_learns_again_where_single_weights_went(tmp_path: Path) -> None:
+    folder = tagger(tmp_path / "model", layers=2)
+    assert recovery(folder, "ner", [], keep_zeros=True).train.keep_zeros
+    assert not recovery(folder, "ner", []).train.keep_zeros
+    with pytest.raises(UserError, match=r"train\.keep_zeros cannot be set here"):
+        recovery(folder, "ner", ["train.keep_zeros=false"], keep_zeros=True)
+
+
 def test_what_follows_from_the_model_cannot_be_set(tmp_path: Path) -> None:
     folder = tagger(tmp_path / "model", layers=2)
     with pytest.raises(UserError, match=r"model\.source, train\.task cannot be set here"):

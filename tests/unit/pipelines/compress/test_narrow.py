@@ -37,6 +37,7 @@ from pipelines.compress.narrow import Narrowed, importance, masked, most_importa
 from pipelines.compress.parts import Parts, block_paths, find_heads, find_neurons
 from pipelines.compress.prune import Left, Pruned, Wanted, prune_model
 from pipelines.compress.show_pruned import write_report
+from pipelines.compress.thin import Thinned
 from pipelines.compress.trained import Sample, TaskLoss
 from pipelines.compress.trial import Form
 from pipelines.config import DataConfig
@@ -255,7 +256,7 @@ def test_a_number_of_heads_that_cannot_be_is_refused(options: dict[str, int], he
 
 
 def test_something_has_to_go() -> None:
-    with pytest.raises(UserError, match="give --layers, --width, --heads or several"):
+    with pytest.raises(UserError, match="give --layers, --width, --heads, --weights or several"):
         Wanted()
     with pytest.raises(UserError, match=r"--width 1\.5 is no share"):
         Wanted(width=1.5)
@@ -264,7 +265,7 @@ def test_something_has_to_go() -> None:
 def test_the_job_says_what_it_must_be_told(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, [str(tmp_path), str(tmp_path)])
     assert done.exit_code == 2
-    assert "give --layers, --width, --heads or several" in " ".join(done.output.split())
+    assert "give --layers, --width, --heads, --weights or several" in " ".join(done.output.split())
 
 
 def test_the_report_and_the_picture_show_what_is_left(tmp_path: Path) -> None:
@@ -272,11 +273,13 @@ def test_the_report_and_the_picture_show_what_is_left(tmp_path: Path) -> None:
     worth = Worth(1, ({0: 3, 1: 1, 2: 2}, {0: 3, 2: 2}), 7)
     whole = Form("whole", tmp_path, 100, 0.8, "F1", 0.01, 1000)
     forms = Compressed(whole, (judge(whole, replace(whole, name="pruned", bytes=50, score=0.79), 0.02),), 0.02, 1)
-    for left in (Left(worth), Left(None, neurons), Left(worth, neurons, neurons)):
+    weights = Thinned("2:4", 0.5, 3, 24, 12, {"layer.0": 0.9, "layer.1": 0.8}, 7, {})
+    for left in (Left(worth), Left(None, neurons), Left(weights=weights), Left(worth, neurons, neurons, weights)):
         write_report(tmp_path, Pruned(left, forms))
         assert (tmp_path / "pruned.png").stat().st_size > 10_000
     report = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert (report["layers"]["kept"], report["heads"]["kept"], report["accepted"]) == ([0], {"layer.0": [3]}, True)
+    assert report["weights"] == weights.to_json()
     assert report["neurons"] == {
         "settings": {"intermediate_size": 8}, "before": 16, "after": 8, "stays": {"layer.0": 0.8, "layer.1": 0.7},
         "rows": 7,
