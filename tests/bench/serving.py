@@ -101,6 +101,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--only", nargs="+", default=[""], help="servers whose names hold one of these")
     parser.add_argument("--docs", type=Path, default=BENCHMARKS)
+    parser.add_argument("--section", default="serving", help="the marked section of the docs to write")
     return parser.parse_args()
 
 
@@ -131,7 +132,7 @@ def main() -> None:
                     long.setdefault(server.name, []).extend(ask_long(url, server, bodies, texts, given.seconds))
                 for level in levels.values():
                     print(f"round {number + 1}  {server.name:20} {level}", flush=True)
-    replace_section(given.docs, "serving", section(given, source, measured, long, texts))
+    replace_section(given.docs, given.section, section(given, source, measured, long, texts))
 
 
 @contextmanager
@@ -233,13 +234,14 @@ def section(
     ]
     words = [len(text.split()) for text in texts]
     head = ["server", "requests/s", "connections, by round", "most requests/s", "ms alone", "long, p99 ms", "errors"]
-    return f"""## Serving under load
+    several = f", {given.rounds} rounds" if given.rounds > 1 else ""
+    return f"""## Serving under load{several}
 
 `{command(__file__)}`
 
 {machine()}. A token classifier (`{shown(str(given.model))}`), {len(texts)} texts of `{shown(str(source))}`, of
 {min(words)} to {max(words)} words (median {median(words):.0f}); two workers of one thread each; {given.seconds} s a
-level, {given.rounds} rounds, medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections
+level, rounds: {given.rounds}, medians. Requests a second at the best of {", ".join(map(str, CONNECTIONS))} connections
 with a p99 of at most {given.p99:g} ms, errors not counted; long texts are the longest {LONG:.0%}, asked by one more
 client beside {BESIDE} connections.
 

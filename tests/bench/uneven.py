@@ -30,7 +30,7 @@ from tests.bench.inputs import MINILM, locate
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 FAST, SLOW = "fast", "slow"
-FAST_SLOWDOWN = 3
+FAST_SLOWDOWN = 2
 USELESS = 60
 """A device so many times slower adds less than it costs to send it anything."""
 LAYERS, WIDTH, HEADS = 12, 192, 6
