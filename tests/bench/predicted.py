@@ -1,12 +1,11 @@
 """What a step is predicted to take, against what it takes.
 
-python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--slowdown 4] [--steps 20] [--rounds 3]
+python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--slowdown 1] [--steps 20] [--rounds 3]
 
 In every round unit times are measured, as `python -m jobs.profile --again` does; then the model is trained with one
-stage, two and four, a CPU and a thread each. With --slowdown 1 they compute as fast as they can, whether or not the
-machine has that many cores: how they slow each other is measured as well. With more, each stage sleeps after every
-action until it has taken so many times as long: four of them then share two cores like four devices that have a
-processor and memory of their own.
+stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other
+is measured as well. With --slowdown 4 each stage sleeps after every action until it has taken so many times as long:
+four of them then share two cores more like four devices that have a processor and memory of their own.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
     parser.add_argument("--stages", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--models", nargs="+", default=[subject.name for subject in SUBJECTS])
-    parser.add_argument("--slowdown", type=float, default=4, help="of every device")
+    parser.add_argument("--slowdown", type=float, default=1, help="of every device")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--docs", type=Path, default=BENCHMARKS)
@@ -78,10 +77,10 @@ def main() -> None:
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep}; {given.steps} steps a run
-of which the first five are left out, without copies and spares for recovery. *Predicted over measured* is the sum over
-steps of what each was predicted to take, over the sum of what they took: median (extremes) of {given.rounds} rounds,
-which begin with measuring unit times.
+Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep};
+{given.steps} steps a run of which the first five are left out, without copies and spares for recovery. *Predicted over
+measured* is the sum over steps of what each was predicted to take, over the sum of what they took: median (extremes) of
+{given.rounds} rounds, which begin with measuring unit times.
 
 {table(["model", "stages", "step, ms", "predicted over measured"], rows)}
 """
@@ -129,8 +128,8 @@ def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: in
             "epochs": 1000,
         },
         "plan": {"stages": stages},
-        # A spare starts beside the first steps and takes a core from them, and copies are made every ten steps: neither is
-        # predicted, for neither depends on the plan.
+        # A spare starts beside the first steps and takes a core from them, and copies are made every ten steps: neither
+        # is predicted, for neither depends on the plan.
         "recovery": {"tries": 0},
         "track": {"uri": f"sqlite:///{folder}/mlflow.db", "system_metrics": False},
     }

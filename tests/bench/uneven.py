@@ -1,12 +1,11 @@
 """Pairs of devices of unlike speed: what planning gains over an even split, and what the second device adds.
 
-python -m tests.bench.uneven [--data FOLDER] [--ratios 2 3 5] [--steps 12] [--rounds 2]
+python -m tests.bench.uneven [--data FOLDER] [--ratios 2 3 5] [--slowdown 1] [--steps 12] [--rounds 2]
 
-Each device is a real stage on a Ray node of its own, whose label motley.slowdown makes it sleep after every action, so
-that it is as many times slower: the fast one FAST_SLOWDOWN times, the slow one r times that. Real devices have memory
-and caches of their own; two processes of one machine do not, and slow each other when they compute at once. The more
-both sleep, the less often they do, and what is left of it counts against the plan. A model of 12 blocks with random
-weights learns real text.
+Each device is a real stage on a Ray node of its own. The slow one's label motley.slowdown makes it sleep after every
+action, so that it is as many times slower. Real devices have memory and caches of their own; two processes of one
+machine do not, and slow each other when they compute at once, which counts against the plan. With --slowdown both sleep
+so many times longer, and compute at once the less often. A model of 12 blocks with random weights learns real text.
 """
 
 from __future__ import annotations
@@ -30,11 +29,9 @@ from tests.bench.inputs import MINILM, locate
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 FAST, SLOW = "fast", "slow"
-FAST_SLOWDOWN = 2
 USELESS = 60
 """A device so many times slower adds less than it costs to send it anything."""
-LAYERS, WIDTH, HEADS = 12, 192, 6
-MICRO_BATCHES = 32
+LAYERS = 12
 Found = dict[float, dict[str, list[dict[str, Any]]]]
 """By ratio and by plan, of each round: seconds of a step, predicted and measured, and what was left out."""
 
@@ -43,6 +40,9 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
     parser.add_argument("--ratios", type=float, nargs="+", default=[2, 3, 5])
+    parser.add_argument("--slowdown", type=float, default=1, help="of the fast device; the slow one has r times that")
+    parser.add_argument("--micro-batches", type=int, default=16)
+    parser.add_argument("--width", type=int, default=384, help="of the model's hidden state, in steps of 32")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--useless", action="store_true", help=f"also a device {USELESS} times slower, and what of it")
@@ -57,10 +57,10 @@ def main() -> None:
     found: Found = {}
     with tempfile.TemporaryDirectory(prefix="motley-uneven-") as folder:
         os.environ["MOTLEY_CACHE"] = folder
-        model = write_model(Path(folder) / "model")
-        bench = Bench(Path(folder), model, given.data, given.steps)
+        model = write_model(Path(folder) / "model", given.width)
+        bench = Bench(Path(folder), model, given.data, given.steps, given.micro_batches)
         for ratio in given.ratios:
-            with pair(ratio):
+            with pair(ratio, given.slowdown):
                 runs = found[ratio] = {name: [] for name in plans()}
                 for _ in range(given.rounds):
                     for name, plan in plans().items():
@@ -69,7 +69,7 @@ def main() -> None:
         told = ""
         if given.useless:
             # To measure a device that is so slow takes many minutes.
-            with pair(USELESS):
+            with pair(USELESS, given.slowdown):
                 told = bench.run({})["left_out"]
                 print(told, flush=True)
     body = tables(given, found, told)
@@ -99,10 +99,11 @@ def tables(given: argparse.Namespace, found: Found, told: str) -> str:
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}; {LAYERS} blocks {WIDTH} wide, float32, {MICRO_BATCHES} micro-batches a step, {given.steps}
-steps a run of which the first five are left out; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU,
-which sleep after every action until it has taken {FAST_SLOWDOWN} times as long, and {FAST_SLOWDOWN} r times. Both sit on
-one machine, where two processes slow each other when they compute at once: they do so the less, the more they sleep.
+Data {shown(str(given.data))}; {LAYERS} blocks {given.width} wide, float32, {given.micro_batches} micro-batches a step,
+{given.steps} steps a run of which the first five are left out, without spares and copies; medians (extremes) of
+{given.rounds} rounds. Two Ray nodes of one CPU, which sleep after every action until it has taken {given.slowdown:g}
+times as long, and {given.slowdown:g} r times. Both sit on one machine, where two processes that compute at once slow
+each other, which the plan does not know of two nodes.
 
 An even split against the plan. If all units were infinitely fine, planning would gain (r + 1) / 2; an even split by
 blocks leaves the slow device the head as well.
@@ -130,8 +131,9 @@ def plans() -> Mapping[str, dict[str, Any]]:
 
 
 class Bench:
-    def __init__(self, folder: Path, model: Path, data: Path, steps: int) -> None:
+    def __init__(self, folder: Path, model: Path, data: Path, steps: int, micro_batches: int) -> None:
         self._folder, self._model, self._data, self._steps = folder, model, data, steps
+        self._micro_batches = micro_batches
         self._runs = 0
 
     def run(self, plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,7 +144,7 @@ class Bench:
             "run": {"name": "uneven", "output": str(output)},
             "model": {"source": str(self._model)},
             "data": {split: str(self._data / f"{split}.conll") for split in ("train", "dev")},
-            "train": {"batch_size": 64, "micro_batches": MICRO_BATCHES, "max_steps": self._steps},
+            "train": {"batch_size": 64, "micro_batches": self._micro_batches, "max_steps": self._steps},
             "plan": {"stages": "auto", "schedule": "auto", **plan},
             # No spare that starts beside the first steps and takes a core from them.
             "recovery": {"tries": 0},
@@ -159,10 +161,10 @@ class Bench:
 
 
 @contextmanager
-def pair(ratio: float) -> Iterator[None]:
-    """A Ray of two nodes with one CPU each, the second one slowed `ratio` times as much as the first."""
+def pair(ratio: float, slowdown: float = 1) -> Iterator[None]:
+    """A Ray of two nodes with one CPU each: the first slowed so many times, the second one `ratio` times that."""
     fast, slow = (
-        {"motley.device": name, "motley.slowdown": f"{FAST_SLOWDOWN * times:g}"}
+        {"motley.device": name, "motley.slowdown": f"{slowdown * times:g}"}
         for name, times in ((FAST, 1.0), (SLOW, ratio))
     )
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "labels": fast})
@@ -175,12 +177,12 @@ def pair(ratio: float) -> Iterator[None]:
         cluster.shutdown()
 
 
-def write_model(folder: Path) -> Path:
-    """Random weights, and MiniLM's tokenizer."""
+def write_model(folder: Path, width: int) -> Path:
+    """Random weights, heads of 32 as in MiniLM, and its tokenizer."""
     from transformers import AutoConfig, AutoTokenizer, BertModel
 
     source = locate(MINILM)
-    sizes = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": HEADS}
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 32}
     BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=LAYERS, **sizes)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     return folder
