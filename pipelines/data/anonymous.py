@@ -50,6 +50,9 @@ class Anonymous:
     def begin(self) -> None:
         """Count from here on, when the first data is there, and with it the libraries that it needs."""
         if self._start is None:
+            # What is freed already, and goes back to the system only later, would be taken off what is counted then.
+            gc.collect()
+            _give_back()
             self._start = anonymous()
             self.peak = None if self._start is None else 0
 
