@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import ray
@@ -123,7 +123,7 @@ class Survey:
         self, known: Measured | None, found: Found, subject: Subject, device: Device, precision: str, process: int
     ) -> Measured:
         if known is not None:
-            return replace(known, types=(merged(known.types[0], found.times),))
+            return replace(known, types=(replace(merged(known.types[0], found.times), varies=found.varies),))
         kind = MeasuredType(
             name=device.type,
             kind=device.kind,
@@ -135,12 +135,17 @@ class Survey:
             update=found.update,
             rates=(1.0,),
             process=process,
+            varies=found.varies,
         )
         units = tuple(unit.name for unit in subject.units.all)
         return Measured(subject.model_class, units, found.held, (kind,), (), versions())
 
     def _rates(self, actors: Sequence[Any], subject: Subject, device: Device) -> tuple[float, ...]:
-        """How fast the slowest of them is when more and more of them work: a pipeline goes at its pace."""
+        """How fast they are when more and more of them work.
+
+        The mean, and not the slowest: one is that by chance, however equal they are, and what waiting for it costs is
+        the predictor's to add (`MeasuredType.varies`).
+        """
         if len(actors) == 1 or (device.kind == "gpu" and not device.logical):
             return (1.0,) * len(actors)
         given = subject, self.example, self.steps[len(self.steps) // 2], device.memory * FILLED
@@ -153,7 +158,7 @@ class Survey:
                 self._tell(f"several {device.type} at once", number * len(counts) + step, ROUNDS * len(counts))
                 (now,) = self._ask(actors[0].clock, to="tell the time")
                 working = [actor.rate.remote(now + HEAD_START, window) for actor in actors[:count]]
-                speeds[count].append(min(self._all(working, to="work beside others")))
+                speeds[count].append(fmean(self._all(working, to="work beside others")))
         self._tell(f"several {device.type} at once", ROUNDS * len(counts), ROUNDS * len(counts))
         alone = median(speeds[1])
         rates = {count: min(1.0, median(found) / alone) for count, found in speeds.items()}

@@ -63,6 +63,9 @@ class MeasuredType:
     """Speed of a device when 1, 2, ... devices of its node work at once, against the speed it was measured at."""
     process: int = 0
     """Bytes that a process takes before it has a model; `memory` is without them."""
+    varies: float = 0.0
+    """How much forwards and backwards through the whole model differ that are alike: the standard deviation, as a part
+    of what they take."""
 
 
 @dataclass(frozen=True, slots=True)

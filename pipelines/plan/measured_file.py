@@ -45,6 +45,7 @@ class _Type(Section):
     memory: Bytes
     process: Bytes
     rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    varies: Number = 0.0
     update_ms: dict[str, Number]
     shapes: tuple[_Shape, ...] = Field(min_length=1)
 
@@ -72,6 +73,7 @@ HEAD = """\
 #   memory: what a stage may fill, without the libraries of its process (process)
 #   sends, returns: over the boundary behind the unit, activations and gradients
 #   rates: the speed of a device when 1, 2, ... devices of its node work at once
+#   varies: the standard deviation of what is alike, as a part of what it takes
 """
 
 
@@ -142,6 +144,7 @@ def _of_type(kind: MeasuredType, names: tuple[str, ...]) -> dict[str, Any]:
         "memory": kind.memory,
         "process": kind.process,
         "rates": [round(rate, 4) for rate in kind.rates],
+        "varies": round(kind.varies, 4),
         "update_ms": dict(zip(names, map(_ms, kind.update), strict=True)),
         "shapes": [_of_times(times, names) for times in kind.times],
     }
@@ -180,6 +183,7 @@ def _to_type(kind: _Type) -> MeasuredType:
         times=tuple(map(_to_times, kind.shapes)),
         update=tuple(ms / 1e3 for ms in kind.update_ms.values()),
         rates=kind.rates,
+        varies=kind.varies,
     )
 
 

@@ -1,10 +1,17 @@
-"""What a step will take on given devices: measured unit times, put together by the event simulation."""
+"""What a step will take on given devices: measured unit times, put together by the event simulation.
+
+Where actions take now more and now less, stages wait for each other that would not if all took the mean: a step ends
+when the last of many is done. So every action takes its mean times a draw of its own, which varies as actions did when
+the device was measured, and is 1 in the mean. The same step is always predicted to take the same.
+"""
 
 from __future__ import annotations
 
+import math
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import fmean
 
 from pipelines.plan.actions import Action
@@ -12,6 +19,9 @@ from pipelines.plan.measured import Measured, MeasuredType, Shape, Times
 from pipelines.plan.pipeline import Costs, Memory, Nodes, Pipeline, Schedule
 from pipelines.plan.schedules import make_schedule
 from pipelines.plan.simulate import Duration, Simulated, simulate
+from pipelines.train.events import Kind
+
+KINDS: tuple[Kind, ...] = ("forward", "backward", "weights")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,7 @@ class Predictor:
     def _durations(self, actions: Schedule, shapes: Sequence[Shape]) -> Duration:
         """By the shape of each micro-batch, where the pipeline's costs know means only."""
         parts: dict[Action, float] = {}
+        chance = self._chance(shapes)
         for stage in actions:
             done: dict[int, int] = {}
             for action in stage:
@@ -159,7 +170,7 @@ class Predictor:
                     parts[action] = sum(self._chunk(action.chunk, shapes[i]).weights for i in part)
                     done[action.chunk] = part.stop
 
-        def duration(j: int, action: Action) -> float:
+        def mean(j: int, action: Action) -> float:
             if action.micro_batch is None:
                 return self._update(j)
             if action.kind == "weights":
@@ -167,7 +178,27 @@ class Predictor:
             chunk = self._chunk(action.chunk, shapes[action.micro_batch])
             return chunk.forward if action.kind == "forward" else chunk.backward
 
+        def duration(j: int, action: Action) -> float:
+            return mean(j, action) * chance.get(action, 1.0) if chance else mean(j, action)
+
         return duration
+
+    def _chance(self, shapes: Sequence[Shape]) -> dict[Action, float]:
+        """What each action takes over what it takes in the mean; empty where nothing varies.
+
+        An action has the same draw in every schedule, so that schedules are compared by what they do.
+        """
+        spreads = [math.sqrt(math.log1p(kind.varies**2)) for kind in self._types]
+        if not any(spreads):
+            return {}
+        draws = random.Random(repr(shapes))
+        found = {}
+        for c, stage in enumerate(self.seating.stage_of):
+            spread = spreads[stage]
+            for i, kind in product(range(len(shapes)), KINDS):
+                # Log-normal: never negative, and its mean is 1.
+                found[Action(kind, i, c)] = math.exp(spread * draws.gauss(0.0, 1.0) - spread**2 / 2)
+        return found
 
     def _nodes(self) -> Nodes:
         # Slices of one node's CPUs slow each other; a GPU beside them does not.

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pipelines.plan.corrected import corrected
+from pipelines.plan.corrected import corrected, variation
 from pipelines.plan.measured import Shape, Times
 from pipelines.plan.unit_times import apart, groups, scaled, spread
 from pipelines.train.device import HALVES, Device
@@ -50,6 +50,8 @@ class Found:
     times: tuple[Times, ...]
     update: tuple[float, ...]
     held: tuple[int, ...]
+    varies: float = 0.0
+    """As in MeasuredType; 0 where no whole step was rehearsed."""
 
 
 @dataclass
@@ -132,9 +134,9 @@ class Bench:
         found = self._found()
         if not self._steps:
             return found
-        ran, spent = rehearse(self._subject, self._device, self._example, self._steps)
+        ran = rehearse(self._subject, self._device, self._example, self._steps)
         yield
-        return replace(found, times=corrected(found.times, ran, spent))
+        return replace(found, times=corrected(found.times, ran), varies=variation(found.times, ran))
 
     # -- what runs ------------------------------------------------------------------------------
 

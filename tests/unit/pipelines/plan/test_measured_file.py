@@ -20,6 +20,15 @@ CPU = Device(type="slow", kind="cpu", node="n1", cpus=2, gpus=0, memory=2**32, c
 
 def test_what_is_written_is_read_back() -> None:
     assert from_yaml(to_yaml(MEASURED), HERE) == MEASURED
+    varied = replace(MEASURED, types=(FAST, replace(SLOW, varies=0.125)))
+    assert from_yaml(to_yaml(varied), HERE) == varied
+
+
+def test_a_file_from_before_it_was_known_that_times_vary_says_that_they_do_not() -> None:
+    lines = to_yaml(MEASURED).splitlines(keepends=True)
+    older = [line for line in lines if not line.lstrip().startswith("varies:")]
+    assert len(older) == len(lines) - len(MEASURED.types)
+    assert from_yaml("".join(older), HERE) == MEASURED
 
 
 def test_an_edited_time_is_the_time() -> None:

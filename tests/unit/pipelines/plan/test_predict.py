@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from statistics import fmean
 
 import pytest
 
-from pipelines.plan.measured import Shape
+from pipelines.plan.measured import Measured, Shape
 from pipelines.plan.predict import Predictor, Seating, largest_shape, mean_shape
 from pipelines.plan.simulate import fits
-from tests.unit.pipelines.plan.measured_example import FAST, LARGE, MEASURED, SLOW, SMALL
+from tests.unit.pipelines.plan.measured_example import FAST, LARGE, MEASURED, SLOW, SMALL, times
 
 PAIR = Seating((0, 2, 3), (0, 1), ("fast", "slow"), ("a", "b"))
 
@@ -39,6 +40,29 @@ def test_slices_of_one_node_slow_each_other() -> None:
         return Predictor(MEASURED, seating, SMALL).step("gpipe", [SMALL] * 8).seconds
 
     assert seconds("a", "a") > 1.2 * seconds("a", "b")
+
+
+def varied(measured: Measured) -> Measured:
+    return replace(measured, types=tuple(replace(kind, varies=0.2) for kind in measured.types))
+
+
+def test_stages_wait_for_each_other_where_times_vary() -> None:
+    # As slow as it takes for the head to need about as long there as the other units do on the fast device.
+    even = replace(MEASURED, types=(FAST, replace(FAST, name="slow", times=(times(SMALL, 2.2),))))
+
+    def cost(seating: Seating) -> float:
+        own, other = Predictor(even, seating, SMALL), Predictor(varied(even), seating, SMALL)
+        steps = [[SMALL] * n for n in range(4, 24)]
+        return fmean(other.step("1f1b", step).seconds / own.step("1f1b", step).seconds for step in steps)
+
+    # One stage alone waits for nobody, and takes the mean.
+    assert cost(Seating((0, 3), (0,), ("fast",), ("a",))) == pytest.approx(1, abs=0.02)
+    assert 1.02 < cost(PAIR) < 1.12
+
+
+def test_a_step_is_always_predicted_to_take_the_same() -> None:
+    one, two = (Predictor(varied(MEASURED), PAIR, SMALL).step("1f1b", [SMALL, LARGE]).seconds for _ in range(2))
+    assert one == two != Predictor(MEASURED, PAIR, SMALL).step("1f1b", [SMALL, LARGE]).seconds
 
 
 def test_room_is_for_the_largest_micro_batch() -> None:

@@ -102,7 +102,9 @@ def test_a_model_that_does_not_fit_at_once_is_measured_in_groups() -> None:
     sizes = [given.likely_bytes(n) for n in range(len(given.units))]
     found, parts = measure(given, memory=int(sum(sizes) / 0.6 / 2.5))
     assert parts == 6  # four groups; two of them have several units, which are measured together too
-    assert min(found.times[0].forward[1:]) > 0
+    times = found.times[0]
+    # A unit may take no more than what a pass costs in any case; all together take more.
+    assert min(times.forward) >= 0 and sum(times.forward[1:]) > 0
 
 
 def test_a_slowed_device_rests_in_proportion_to_what_it_worked_and_not_to_what_it_waited() -> None:
@@ -137,12 +139,12 @@ def test_whole_steps_are_rehearsed_and_all_of_their_micro_batches_counted() -> N
     example = example_batches(bert(), "token-classification", count=1)[0]
     steps = [[Shape(4, 16), Shape(2, 8)], [Shape(4, 16)]]
     # Where there is no time for more than one, it counts; else those behind it do, round and round.
-    ran, spent = rehearse(subject(bert()), CPU, example, steps, patience=0.0)
-    assert ran == steps[0]
-    assert all(0 < seconds < 10 for seconds in spent.values())
-    assert spent.keys() == {"forward", "backward", "weights"}
-    ran, _ = rehearse(subject(bert()), CPU, example, steps, patience=0.3)
-    assert ran[:3] == [Shape(4, 16), Shape(4, 16), Shape(2, 8)]
+    (step,) = rehearse(subject(bert()), CPU, example, steps, patience=0.0)
+    assert step.shapes == tuple(steps[0])
+    assert len(step.forward) == len(step.backward) == len(step.weights) == 2
+    assert all(0 < seconds < 10 for seconds in (*step.forward, *step.backward, *step.weights))
+    ran = rehearse(subject(bert()), CPU, example, steps, patience=0.3)
+    assert [step.shapes for step in ran[:2]] == [(Shape(4, 16),), (Shape(4, 16), Shape(2, 8))]
 
 
 def test_the_longest_example_is_source_and_target_together() -> None:
