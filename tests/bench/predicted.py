@@ -87,11 +87,11 @@ def main() -> None:
 {machine()}.
 Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep};
 {given.steps} steps a run of which the first five are left out, without copies and spares for recovery. *Predicted over
-measured* is the sum over steps of what each was predicted to take, over the sum of what they took: median (extremes) of
-{given.rounds} rounds, which begin with measuring unit times. *At its speed then*: the same, with each step's prediction
-divided by how fast the machine was in that step, against its speed when unit times were corrected by whole steps;
-*speed* is the mean of that. A process beside the run, which does the same small piece of work ten times a second, tells
-how fast it is.
+measured* is the sum over steps of what each was predicted to take, over the sum of what they took: medians (extremes);
+rounds, which begin with measuring unit times: {given.rounds}. *At its speed then*: the same, with what each step was
+predicted to take divided by how fast the machine was in that step, against its speed when unit times were corrected by
+whole steps; *speed* is the mean of that. A process beside the run, which does the same small piece of work ten times a
+second, tells how fast it is.
 
 {table(["model", "stages", "step, ms", "predicted over measured", "at its speed then", "speed"], rows)}
 """
