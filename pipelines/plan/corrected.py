@@ -26,8 +26,8 @@ class Rehearsed:
 def corrected(times: Sequence[Times], ran: Sequence[Rehearsed]) -> tuple[Times, ...]:
     """All times, scaled by one factor for each kind of action, so that what ran is predicted to take as long."""
     found = [times_at(tuple(times), shape) for step in ran for shape in step.shapes]
-    forward = _factor((step.forward for step in ran), map(forward_seconds, found))
-    backward = _factor((step.backward for step in ran), map(backward_seconds, found))
+    forward = _factor((step.forward for step in ran), map(_forward, found))
+    backward = _factor((step.backward for step in ran), map(_backward, found))
     weights = _factor((step.weights for step in ran), (sum(one.weights) for one in found))
     return tuple(
         replace(
@@ -52,8 +52,8 @@ def variation(times: Sequence[Times], ran: Sequence[Rehearsed]) -> float:
     for step in ran:
         found = [times_at(tuple(times), shape) for shape in step.shapes]
         for took, thought in (
-            (step.forward, map(forward_seconds, found)),
-            (step.backward, map(backward_seconds, found)),
+            (step.forward, map(_forward, found)),
+            (step.backward, map(_backward, found)),
         ):
             shares = [one / other for one, other in zip(took, thought, strict=True) if other > 0]
             if shares:
@@ -63,12 +63,12 @@ def variation(times: Sequence[Times], ran: Sequence[Rehearsed]) -> float:
     return math.sqrt(squares / free) if free else 0.0
 
 
-def forward_seconds(times: Times) -> float:
+def _forward(times: Times) -> float:
     """Of all units, as one stage."""
     return times.stage_forward + sum(times.forward)
 
 
-def backward_seconds(times: Times) -> float:
+def _backward(times: Times) -> float:
     """The same."""
     return times.stage_backward + sum(times.backward)
 

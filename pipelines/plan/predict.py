@@ -179,7 +179,7 @@ class Predictor:
             return chunk.forward if action.kind == "forward" else chunk.backward
 
         def duration(j: int, action: Action) -> float:
-            return mean(j, action) * chance.get(action, 1.0) if chance else mean(j, action)
+            return mean(j, action) * chance.get(action, 1.0)
 
         return duration
 
