@@ -25,6 +25,8 @@ class Present:
     """Spans of traces that no collector got, since it was last heard."""
     group: int = 0
     """Of the groups of workers the one that it belongs to."""
+    listens: tuple[str, int] | None = None
+    """Host and port where it takes on passes."""
 
 
 class Crowd:
@@ -51,6 +53,10 @@ class Crowd:
             self._places[present.name] = next(n for n in range(len(here)) if n not in self._places.values())
             self._came(self.place(present.name))
         return self._wanted
+
+    def forget(self, name: str) -> None:
+        """A worker has gone; one that is still there says so within a second."""
+        self._heard.pop(name, None)
 
     def place(self, name: str) -> str:
         """Which of the workers it is: one that takes the place of another is no new name."""

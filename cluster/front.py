@@ -17,7 +17,9 @@ from fastapi import FastAPI
 
 from cluster.counting import asking
 from cluster.crowd import Crowd, Present
+from cluster.demand import tell_demand
 from cluster.lanes import Served, WorkerLane, WorkerLanes
+from cluster.lines import Lines
 from cluster.serve_options import ServeOptions
 from cluster.standing import look
 from cluster.worker import Refusal
@@ -56,7 +58,13 @@ class Front:
         watch, self._traces = self._watch, Traces.of(settings.traces, self._watch.spans_dropped)
         self._crowd = Crowd(came=watch.worker_started)
         self._workforce = Workforce(workers, self._crowd)
-        self._lanes = lanes = WorkerLanes(workers, self._crowd, settings, watch)
+        self._lines = Lines(options.line_keys, self._crowd, failed=self._worker_failed)
+        self._demand = [
+            asyncio.get_running_loop().create_task(tell_demand(handle, partial(self._lines.num_asked, k)))
+            for k, handle in enumerate(workers)
+            if settings.groups[k].scale is not None
+        ]
+        self._lanes = lanes = WorkerLanes(workers, self._lines, self._crowd, settings, watch)
         first = await self._first(lanes)
         # What may wait before a model has its turn is in it.
         self._switch = Switch(first, patience=2 * settings.max_wait_seconds)
@@ -99,10 +107,14 @@ class Front:
     async def present(self, worker: Present) -> tuple[str, ...]:
         """A worker says that it is there; returns the models that it is to hold."""
         self._watch.spans_dropped(worker.spans_dropped)
+        self._lines.hear(worker)
         return self._crowd.hear(worker)
 
     async def served(self) -> Served:
         return self._lanes.served
+
+    def _worker_failed(self, name: str) -> None:
+        self._watch.worker_failed(self._crowd.place(name))
 
     @property
     def _champion(self) -> WorkerLane:

@@ -7,22 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayTaskError
 
 from cluster.crowd import TELL_EVERY, Crowd
+from cluster.lines import Lines
 from pipelines.errors import UserError
 from pipelines.inference.batcher import Batcher, Pass
-from pipelines.inference.groups import Computed, Group, WorkerLost
+from pipelines.inference.groups import Computed, Group
 from pipelines.inference.holder import Facts
-from pipelines.inference.pass_cost import PassCost
 from pipelines.inference.registry import ModelRef
+from pipelines.line.messages import plain, typed
 from pipelines.serve_settings import ServeConfig
 from pipelines.traces.spans import Traced
 from pipelines.versions.lane import Lane
 from pipelines.watch.watch import Passed, Watch
-
-NOBODY = "unknown"
-"""The place of a worker that ended in a pass: Ray Serve does not say which one it was."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,12 +62,13 @@ class Served:
 class WorkerLanes:
     """Opens versions on all workers that are there, and has those that come hold them, too."""
 
-    def __init__(self, handles: Sequence[Any], crowd: Crowd, settings: ServeConfig, watch: Watch) -> None:
+    def __init__(self, handles: Sequence[Any], lines: Lines, crowd: Crowd, settings: ServeConfig, watch: Watch) -> None:
         """
         Args:
-            handles: of the groups of workers.
+            handles: of the groups of workers, which are asked what is no pass.
         """
-        self._handles, self._crowd, self._settings, self._watch = handles, crowd, settings, watch
+        self._handles, self._lines = handles, lines
+        self._crowd, self._settings, self._watch = crowd, settings, watch
         self.opened: list[WorkerLane] = []
         self.served = Served(0, 0, 0)
 
@@ -93,7 +92,7 @@ class WorkerLanes:
             raise
         settings = self._settings
         batcher = Batcher(
-            [self._group(k, ref, one.cost) for k, one in enumerate(facts)],
+            [self._group(k, ref, one) for k, one in enumerate(facts)],
             most=settings.max_batch_size,
             wait=settings.batch_wait_ms / 1000,
             patience=settings.max_wait_seconds,
@@ -105,15 +104,17 @@ class WorkerLanes:
         self._watch.serves(ref.version, lane.facts.baseline)
         return lane
 
-    def _group(self, number: int, ref: ModelRef, cost: PassCost) -> Group:
+    def _group(self, number: int, ref: ModelRef, facts: Facts) -> Group:
         """One of the groups of workers, as a version's passes are shared among them."""
 
         async def run(inputs: list[Any], traceparents: tuple[str, ...]) -> Computed:
-            return await self._compute(self._handles[number], ref, inputs, Traced(ref.version, traceparents))
+            given, traced = plain(inputs, facts.predictor.takes), Traced(ref.version, traceparents)
+            name, found = await self._lines.ask(number, ref.uri, given, traced)
+            return Computed(typed(found.outputs, facts.predictor.gives), found.lengths, found.seconds, name)
 
         scale = self._settings.groups[number].scale
         ahead = None if scale is None else scale.wait
-        return Group(run, cost, workers=lambda: self._crowd.number(number), ahead=ahead)
+        return Group(run, facts.cost, workers=lambda: self._crowd.number(number), ahead=ahead)
 
     async def _asked(self, answer: Any) -> Any:
         """What a worker answers; what is meant for people without the traceback that Ray adds."""
@@ -133,17 +134,6 @@ class WorkerLanes:
             self._crowd.leave(lane.ref.uri)
             self._watch.retired(lane.ref.version)
 
-    async def _compute(self, handle: Any, ref: ModelRef, inputs: list[Any], traced: Traced) -> Computed:
-        try:
-            computed: Computed = await handle.compute.remote(ref.uri, inputs, traced)
-        except RayTaskError:
-            # The worker is there, and could not do it.
-            self._watch.worker_failed(NOBODY)
-            raise
-        except RayError as error:
-            raise WorkerLost(type(error).__name__) from None
-        return computed
-
     def _passed(self, ref: ModelRef, done: Pass) -> None:
         computed, was = done.computed, self.served
         self.served = Served(was.num_inputs + len(computed.outputs), was.num_passes + 1, was.num_lost)
@@ -154,5 +144,4 @@ class WorkerLanes:
     def _lost(self) -> None:
         was = self.served
         self.served = Served(was.num_inputs, was.num_passes, was.num_lost + 1)
-        self._watch.worker_failed(NOBODY)
         self._watch.pass_retried()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pipelines.inference.access import Access
 from pipelines.inference.hiding import Hiding
 from pipelines.inference.listener import Listen
+from pipelines.line.keys import LineKeys
 from pipelines.serve_settings import ServeConfig
 from pipelines.versions.registry_view import RegistryView
 
@@ -29,3 +30,5 @@ class ServeOptions:
     """What of the answers can be masked."""
     listen: Listen | None = None
     """Where the front listens by itself; by Ray Serve's proxies when left out."""
+    line_keys: LineKeys = field(default_factory=LineKeys.new)
+    """Of the lines between the front and its workers."""

@@ -1,7 +1,7 @@
 """Where a served model computes: a replica that holds it, in as many versions as it is told to.
 
-front --compute(version, inputs)--> Worker: reader thread, model thread
-      <------what it holds---------        (every second)
+front --passes, on a line of their own--> Worker: reader thread, model thread
+      <------what it holds, by Ray Serve--        (every second)
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ from pipelines.inference.chat_writer import End, Message
 from pipelines.inference.explain import Explained
 from pipelines.inference.explain_api import Explain, in_turn
 from pipelines.inference.facts import read_facts
-from pipelines.inference.groups import Computed
 from pipelines.inference.holder import Facts, Holder, Loaded
 from pipelines.inference.masking.records import install
+from pipelines.line.messages import Answered, Asked, plain, typed
+from pipelines.line.station import Station
 from pipelines.traces.spans import Traced
 from pipelines.traces.traces import Traces
 from pipelines.train.device import Device
@@ -102,6 +103,8 @@ class Worker:
         # Whoever asks for it is told; another version may do.
         except Exception as error:
             logger.warning("%s cannot be loaded: %s", uri, told(error))
+        host = ray.util.get_node_ip_address()
+        self._station = await Station.open(self._pass, options.line_keys, host=host)
         self._front = serve.get_deployment_handle(FRONT, context.app_name)
         self._telling = asyncio.get_running_loop().create_task(self._tell())
 
@@ -109,9 +112,21 @@ class Worker:
         """What an interface for a model needs to know."""
         return await self._holder.facts(uri)
 
-    async def compute(self, uri: str, inputs: list[Any], traced: Traced) -> Computed:
+    async def busy(self, seconds: float) -> None:
+        """What Ray Serve counts; see cluster/demand.py."""
+        await asyncio.sleep(seconds)
+
+    # Ray Serve awaits it, once nothing that it knows of is under way.
+    async def __del__(self) -> None:
+        self._telling.cancel()
+        await self._station.leave()
+
+    async def _pass(self, asked: Asked) -> Answered:
         """One pass through a model."""
-        return await self._holder.compute(uri, inputs, traced)
+        predictor = await self._holder.predictor(asked.uri)
+        inputs = typed(asked.inputs, predictor.takes)
+        found = await self._holder.compute(asked.uri, inputs, Traced(asked.version, tuple(asked.traceparents)))
+        return Answered(asked.number, plain(found.outputs, predictor.gives), list(found.lengths), found.seconds)
 
     async def explain(
         self, uri: str, given: Any, target: str | int | None, steps: int, traced: Traced
@@ -186,7 +201,10 @@ class Worker:
             # A front that begins anew, or that is busy, hears of it the next time.
             with contextlib.suppress(RayError, RayServeException, TimeoutError):
                 dropped = self._spans_dropped
-                present = Present(self._name, tuple(self._holder.held), self._failed, dropped - heard, self._group)
+                present = Present(
+                    self._name, tuple(self._holder.held), self._failed, dropped - heard, self._group,
+                    self._station.address,
+                )  # fmt: skip
                 self._hold(await asyncio.wait_for(self._front.present.remote(present), PATIENCE))
                 heard = dropped
             await asyncio.sleep(TELL_EVERY)

@@ -37,7 +37,8 @@ def test_no_request_fails_when_workers_are_killed(tmp_path: Path) -> None:
 
 
 def test_workers_come_with_the_load_and_all_go_without(tmp_path: Path) -> None:
-    scale = ScaleConfig(least=0, most=2, up_after=1, down_after=2)
+    # So small a model is done with all that twelve clients ask in less than the usual time.
+    scale = ScaleConfig(least=0, most=2, wait=0.001, up_after=1, down_after=2)
     settings = ServeConfig(port=0, auth="none", scale=scale, cpus_per_replica=0.5, max_batch_size=2)
     folder = make_model_folder(tmp_path / "tiny")
     with served(str(folder), Config(serve=settings)) as url:

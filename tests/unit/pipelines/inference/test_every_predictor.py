@@ -21,6 +21,7 @@ from pipelines.inference.predictor import Predictor, Text, takes_media
 from pipelines.inference.predictors import PREDICTORS, load_predictor
 from pipelines.inference.signature import signature_of
 from pipelines.inference.text_predictor import Prompt
+from pipelines.line.messages import plain, typed
 from pipelines.tasks import TASKS, make_task
 from tests.tiny_media import pixels, recording
 from tests.unit.pipelines.tasks.samples import SAMPLES, model_of
@@ -98,6 +99,13 @@ def test_an_answer_does_not_depend_on_what_else_is_asked(name: str, predictor: P
     assert all(isinstance(one, predictor.gives) for one in predictor.predict(INPUTS[name]))
     json.dumps(together, allow_nan=False)
     assert predictor.predict([]) == []
+
+
+@each(PREDICTORS)
+def test_inputs_and_answers_go_over_a_line_unchanged(name: str, predictor: Predictor) -> None:
+    found = [*predictor.predict(INPUTS[name]), None]
+    for values, kind in ((INPUTS[name], predictor.takes), (found, predictor.gives)):
+        assert typed(json.loads(json.dumps(plain(values, kind))), kind) == values
 
 
 @each(PREDICTORS)
