@@ -60,7 +60,10 @@ class Front:
         self._workforce = Workforce(workers, self._crowd)
         self._lines = Lines(options.line_keys, self._crowd, failed=self._worker_failed)
         self._demand = [
-            asyncio.get_running_loop().create_task(tell_demand(handle, partial(self._lines.num_asked, k)))
+            # A worker has two passes at most.
+            asyncio.get_running_loop().create_task(
+                tell_demand(handle, partial(self._lines.num_asked, k), 2 * settings.groups[k].most)
+            )
             for k, handle in enumerate(workers)
             if settings.groups[k].scale is not None
         ]

@@ -175,48 +175,54 @@ class Handle:
 
 
 def test_ray_serve_sees_as_many_calls_as_there_are_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    ticks: list[asyncio.Event] = []
+    sleeping: list[asyncio.Event] = []
+    real = asyncio.sleep
 
     async def settle() -> None:
         """Until all has happened that need not wait."""
-        for _ in range(4):
+        for _ in range(5):
             await real(0)
 
-    async def tick() -> None:
-        """From one look at the passes to the next."""
-        await settle()
-        ticks.pop().set()
+    async def look() -> None:
+        """The next time that passes are counted."""
+        for event in [*sleeping]:
+            event.set()
+        sleeping.clear()
         await settle()
 
     async def sleep(seconds: float) -> None:
         assert seconds == TICK
-        ticks.append(event := asyncio.Event())
+        sleeping.append(event := asyncio.Event())
         await event.wait()
-
-    real = asyncio.sleep
 
     async def whole() -> None:
         handle, passes = Handle(), 0
         monkeypatch.setattr("cluster.demand.asyncio.sleep", sleep)
-        telling = asyncio.create_task(tell_demand(handle, lambda: passes))
-        await tick()
+        telling = asyncio.create_task(tell_demand(handle, lambda: passes, 3))
+        await settle()
         assert handle.calls == []
         passes = 2
-        await tick()
+        await look()
         # Without a worker they wait, and are not made again.
-        await tick()
+        await look()
         assert (handle.num_open, len(handle.calls)) == (2, 2)
+        # One that is over is followed by another at once, so that Ray Serve sees no gap.
         handle.calls[0].set_result(None)
+        await settle()
+        assert (handle.num_open, len(handle.calls)) == (2, 3)
         # Lost with its worker.
         handle.calls[1].set_exception(BackPressureError(num_queued_requests=1, max_queued_requests=1))
-        passes = 1
-        await tick()
-        assert (handle.num_open, len(handle.calls)) == (1, 3)
-        assert set(handle.seconds) == {TICK}
+        await settle()
+        assert handle.num_open == 1
+        passes = 4
+        await look()
+        assert (handle.num_open, len(handle.calls)) == (3, 5)
         passes = 0
-        handle.calls[2].set_result(None)
-        await tick()
+        for call in handle.calls[2:]:
+            call.set_result(None)
+        await look()
         assert handle.num_open == 0
+        assert set(handle.seconds) == {TICK}
         telling.cancel()
 
     asyncio.run(whole())
