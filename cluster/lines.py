@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 class Lines:
-    """Workers say where they listen; passes do not go by Ray Serve, whose way costs more than a short pass does."""
+    """Workers say where they listen. Passes do not go through Ray Serve's routers, but straight to them."""
 
     def __init__(self, keys: LineKeys, crowd: Crowd, *, failed: Callable[[str], None] = lambda _: None) -> None:
         """
@@ -71,7 +71,7 @@ class Lines:
         assert present.listens is not None
         try:
             line = await Line.open(present.listens, self._keys, ended=lambda: self._ended(name))
-        except (OSError, TimeoutError) as error:
+        except OSError as error:
             # It says again in a second that it is there.
             host, port = present.listens
             logger.warning("Worker %s cannot be reached at %s:%d: %s", name, host, port, error or type(error).__name__)

@@ -39,7 +39,7 @@ class Line:
     async def open(cls, address: Address, keys: LineKeys, ended: Callable[[], None] = lambda: None) -> Line:
         """
         Args:
-            ended: is called when the worker takes on nothing more, or is gone; once or twice.
+            ended: is called once, when the worker takes on nothing more or is gone.
 
         Raises:
             OSError: nobody is there, or somebody without the keys.
@@ -87,12 +87,11 @@ class Line:
         except (OSError, EOFError, ValueError) as error:
             why = type(error).__name__
         finally:
-            self._takes_on = False
             self._writer.close()
             for answer in self._asked.values():
                 if not answer.done():
                     answer.set_exception(WorkerLost(why))
-            self._ended()
+            self._stop()
 
     def _hear(self, message: Asked | Answered | Failed | Leaving) -> None:
         match message:
@@ -103,10 +102,14 @@ class Line:
                 if (answer := self._waiting(message.number)) is not None:
                     answer.set_exception(PassFailed(message.why))
             case Leaving():
-                self._takes_on = False
-                self._ended()
+                self._stop()
             case Asked():
                 raise ValueError("a worker asks for nothing")
+
+    def _stop(self) -> None:
+        if self._takes_on:
+            self._takes_on = False
+            self._ended()
 
     def _waiting(self, number: int) -> asyncio.Future[Answered] | None:
         """Whoever asked may have gone away."""
