@@ -5,7 +5,8 @@ python -m tests.bench.uneven [--data FOLDER] [--ratios 2 3 5] [--slowdown 1] [--
 Each device is a real stage on a Ray node of its own. The slow one's label motley.slowdown makes it sleep after every
 action, so that it is as many times slower. Real devices have memory and caches of their own; two processes of one
 machine do not, and slow each other when they compute at once, which counts against the plan. With --slowdown both sleep
-so many times longer, and compute at once the less often. A model of 12 blocks with random weights learns real text.
+so many times longer, and compute at once the less often. A model with random weights learns real text; of more blocks
+it can be divided more nearly as the devices' speeds are.
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_secti
 FAST, SLOW = "fast", "slow"
 USELESS = 60
 """A device so many times slower adds less than it costs to send it anything."""
-LAYERS = 12
 Found = dict[float, dict[str, list[dict[str, Any]]]]
 """By ratio and by plan, of each round: seconds of a step, predicted and measured, and what was left out."""
 
@@ -41,7 +41,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / ".data" / "addresses", help="train, dev and test .conll")
     parser.add_argument("--ratios", type=float, nargs="+", default=[2, 3, 5])
     parser.add_argument("--slowdown", type=float, default=1, help="of the fast device; the slow one has r times that")
+    parser.add_argument("--batch-size", type=int, default=64, help="examples a step")
     parser.add_argument("--micro-batches", type=int, default=16)
+    parser.add_argument("--blocks", type=int, default=12)
     parser.add_argument("--width", type=int, default=384, help="of the model's hidden state, in steps of 32")
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
@@ -57,15 +59,17 @@ def main() -> None:
     found: Found = {}
     with tempfile.TemporaryDirectory(prefix="motley-uneven-") as folder:
         os.environ["MOTLEY_CACHE"] = folder
-        model = write_model(Path(folder) / "model", given.width)
-        bench = Bench(Path(folder), model, given.data, given.steps, given.micro_batches)
+        model = write_model(Path(folder) / "model", given.blocks, given.width)
+        bench = Bench(Path(folder), model, given)
         for ratio in given.ratios:
             with pair(ratio, given.slowdown):
-                runs = found[ratio] = {name: [] for name in plans()}
+                runs = found[ratio] = {name: [] for name in plans(given.blocks)}
                 for _ in range(given.rounds):
-                    for name, plan in plans().items():
+                    for name, plan in plans(given.blocks).items():
                         runs[name].append(bench.run(plan))
                         print(f"r = {ratio:g}, {name}: {runs[name][-1]}", flush=True)
+                # An hour's work is not lost with the last of it.
+                replace_section(given.docs, given.section, tables(given, found))
         told = ""
         if given.useless:
             # To measure a device that is so slow takes many minutes.
@@ -77,7 +81,7 @@ def main() -> None:
     replace_section(given.docs, given.section, body)
 
 
-def tables(given: argparse.Namespace, found: Found, told: str) -> str:
+def tables(given: argparse.Namespace, found: Found, told: str = "") -> str:
     gains, additions = [], []
     for ratio, runs in found.items():
         even, planned, alone = ([one["seconds"] for one in runs[name]] for name in ("even", "planned", "alone"))
@@ -99,11 +103,11 @@ def tables(given: argparse.Namespace, found: Found, told: str) -> str:
 `{command(__file__)}`
 
 {machine()}.
-Data {shown(str(given.data))}; {LAYERS} blocks {given.width} wide, float32, {given.micro_batches} micro-batches a step,
-{given.steps} steps a run of which the first five are left out, without spares and copies; medians (extremes) of
-{given.rounds} rounds. Two Ray nodes of one CPU, which sleep after every action until it has taken {given.slowdown:g}
-times as long, and {given.slowdown:g} r times. Both sit on one machine, where two processes that compute at once slow
-each other, which the plan does not know of two nodes.
+Data {shown(str(given.data))}; {given.blocks} blocks {given.width} wide, float32, {given.batch_size} examples a step in
+{given.micro_batches} micro-batches, {given.steps} steps a run of which the first five are left out, without spares and
+copies; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU, which sleep after every action until it
+has taken {given.slowdown:g} times as long, and {given.slowdown:g} r times. Both sit on one machine, where two processes
+that compute at once slow each other, which the plan does not know of two nodes.
 
 An even split against the plan. If all units were infinitely fine, planning would gain (r + 1) / 2; an even split by
 blocks leaves the slow device the head as well.
@@ -118,11 +122,11 @@ The fast device alone against both. Two devices cannot add more than 1 + 1 / r.
 """
 
 
-def plans() -> Mapping[str, dict[str, Any]]:
+def plans(blocks: int) -> Mapping[str, dict[str, Any]]:
     """Settings of `plan` by name."""
-    half = LAYERS // 2
+    half = blocks // 2
     first = {f"bert.encoder.layer.{n}": FAST for n in range(half)}
-    second = {f"bert.encoder.layer.{n}": SLOW for n in range(half, LAYERS)}
+    second = {f"bert.encoder.layer.{n}": SLOW for n in range(half, blocks)}
     return {
         "even": {"place": {"embeddings": FAST, **first, **second, "head": SLOW}},
         "planned": {},
@@ -131,20 +135,24 @@ def plans() -> Mapping[str, dict[str, Any]]:
 
 
 class Bench:
-    def __init__(self, folder: Path, model: Path, data: Path, steps: int, micro_batches: int) -> None:
-        self._folder, self._model, self._data, self._steps = folder, model, data, steps
-        self._micro_batches = micro_batches
+    def __init__(self, folder: Path, model: Path, given: argparse.Namespace) -> None:
+        self._folder, self._model, self._given = folder, model, given
         self._runs = 0
 
     def run(self, plan: Mapping[str, Any]) -> dict[str, Any]:
         """Median and predicted seconds of a step, and what was left out."""
         self._runs += 1
+        given = self._given
         output = self._folder / f"run-{self._runs}"
         config = {
             "run": {"name": "uneven", "output": str(output)},
             "model": {"source": str(self._model)},
-            "data": {split: str(self._data / f"{split}.conll") for split in ("train", "dev")},
-            "train": {"batch_size": 64, "micro_batches": self._micro_batches, "max_steps": self._steps},
+            "data": {split: str(given.data / f"{split}.conll") for split in ("train", "dev")},
+            "train": {
+                "batch_size": given.batch_size,
+                "micro_batches": given.micro_batches,
+                "max_steps": given.steps,
+            },
             "plan": {"stages": "auto", "schedule": "auto", **plan},
             # No spare that starts beside the first steps and takes a core from them.
             "recovery": {"tries": 0},
@@ -177,13 +185,13 @@ def pair(ratio: float, slowdown: float = 1) -> Iterator[None]:
         cluster.shutdown()
 
 
-def write_model(folder: Path, width: int) -> Path:
+def write_model(folder: Path, blocks: int, width: int) -> Path:
     """Random weights, heads of 32 as in MiniLM, and its tokenizer."""
     from transformers import AutoConfig, AutoTokenizer, BertModel
 
     source = locate(MINILM)
     sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_attention_heads": width // 32}
-    BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=LAYERS, **sizes)).save_pretrained(folder)
+    BertModel(AutoConfig.from_pretrained(source, num_hidden_layers=blocks, **sizes)).save_pretrained(folder)
     AutoTokenizer.from_pretrained(source).save_pretrained(folder)
     return folder
 
