@@ -30,7 +30,7 @@ from pipelines.train.measure import FILLED, Found
 from pipelines.train.subject import Subject
 
 LIBRARIES = ("torch", "transformers", "motley")
-ROUNDS, HEAD_START = 3, 0.3
+ROUNDS, HEAD_START = 5, 0.3
 """How often devices of a node work at once, and how many seconds before that they are told."""
 WINDOW, LONGEST = 1.0, 5.0
 """For how many seconds they do, so that a step may fit in."""
@@ -144,7 +144,8 @@ class Survey:
         """How fast they are when more and more of them work.
 
         The mean, and not the slowest: one is that by chance, however equal they are, and what waiting for it costs is
-        the predictor's to add (`MeasuredType.varies`).
+        the predictor's to add (`MeasuredType.varies`). Each round is compared with one of them alone in that round: a
+        machine that is shared with others gets faster and slower meanwhile.
         """
         if len(actors) == 1 or (device.kind == "gpu" and not device.logical):
             return (1.0,) * len(actors)
@@ -160,8 +161,10 @@ class Survey:
                 working = [actor.rate.remote(now + HEAD_START, window) for actor in actors[:count]]
                 speeds[count].append(fmean(self._all(working, to="work beside others")))
         self._tell(f"several {device.type} at once", ROUNDS * len(counts), ROUNDS * len(counts))
-        alone = median(speeds[1])
-        rates = {count: min(1.0, median(found) / alone) for count, found in speeds.items()}
+        rates = {
+            count: min(1.0, median(speed / alone for speed, alone in zip(found, speeds[1], strict=True)))
+            for count, found in speeds.items()
+        }
         # What they do in sum is what lies between: two cores do as much for three as for two and for four.
         together = {count: count * rate for count, rate in rates.items()}
         return tuple(between(together, count) / count for count in range(1, len(actors) + 1))

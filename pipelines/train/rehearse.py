@@ -24,7 +24,7 @@ from pipelines.train.stage import Stage
 from pipelines.train.subject import Subject, sized
 from pipelines.train.watch import Watch
 
-PATIENCE = 4.0
+PATIENCE = 8.0
 """Seconds of a device that is not slowed on purpose."""
 ENOUGH = 12
 """Steps."""

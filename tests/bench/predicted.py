@@ -48,7 +48,7 @@ class Subject:
     micro_batches: int
 
 
-SUBJECTS = (Subject("MiniLM-L6", MINILM, 32, 8), Subject("SmolLM2-135M", SMOLLM2, 8, 8))
+SUBJECTS = (Subject("MiniLM-L6", MINILM, 64, 8), Subject("SmolLM2-135M", SMOLLM2, 8, 8))
 
 
 def arguments() -> argparse.Namespace:
@@ -80,7 +80,8 @@ def main() -> None:
     asleep = (
         f"which takes {given.slowdown:g} times as long (it sleeps)" if given.slowdown > 1 else "as fast as they can"
     )
-    body = f"""## Predicted and measured
+    title = "Predicted and measured" + (", of devices slowed on purpose" if given.slowdown > 1 else "")
+    body = f"""## {title}: {" and ".join(given.models)}
 
 `{command(__file__)}`
 
