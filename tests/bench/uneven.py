@@ -12,13 +12,13 @@ it can be divided more nearly as the devices' speeds are.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import ray
@@ -27,13 +27,26 @@ from ray.cluster_utils import Cluster
 from cluster.training import train
 from pipelines.config import Config
 from tests.bench.inputs import MINILM, locate
+from tests.bench.steps import predicted, seconds, steps_of
 from tests.bench.tables import BENCHMARKS, ROOT, command, machine, replace_section, shown, spread, table
 
 FAST, SLOW = "fast", "slow"
 USELESS = 60
 """A device so many times slower adds less than it costs to send it anything."""
-Found = dict[float, dict[str, list[dict[str, Any]]]]
-"""By ratio and by plan, of each round: seconds of a step, predicted and measured, and what was left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    seconds: float
+    """Of a step in the mean; so is `predicted`."""
+    predicted: float
+    busy: dict[str, float]
+    """By device, the part of a step that it worked, in the mean."""
+    left_out: str
+
+
+Found = dict[float, dict[str, list[Ran]]]
+"""By ratio and by plan, of each round."""
 
 
 def arguments() -> argparse.Namespace:
@@ -74,7 +87,7 @@ def main() -> None:
         if given.useless:
             # To measure a device that is so slow takes many minutes.
             with pair(USELESS, given.slowdown):
-                told = bench.run({})["left_out"]
+                told = bench.run({}).left_out
                 print(told, flush=True)
     body = tables(given, found, told)
     print(body)
@@ -84,19 +97,25 @@ def main() -> None:
 def tables(given: argparse.Namespace, found: Found, told: str = "") -> str:
     gains, additions = [], []
     for ratio, runs in found.items():
-        even, planned, alone = ([one["seconds"] for one in runs[name]] for name in ("even", "planned", "alone"))
-        predicted = [one["predicted"] / one["seconds"] for one in runs["planned"]]
+        taken = {name: [1e3 * one.seconds for one in runs[name]] for name in runs}
+        times = {name: spread(taken[name]) for name in runs}
+        thought = spread([one.predicted / one.seconds for one in runs["planned"]], 3)
         wanted, added = (ratio + 1) / 2, 1 + 1 / ratio
-        gain = [e / p for e, p in zip(even, planned, strict=True)]
-        more = [a / p for a, p in zip(alone, planned, strict=True)]
-        times = {name: spread([1e3 * one["seconds"] for one in runs[name]]) for name in runs}
-        reached = f"{median(gain) / wanted:.1%}", f"{median(more) / added:.1%}"
+        gain, more = (
+            [one / other for one, other in zip(taken[name], taken["planned"], strict=True)]
+            for name in ("even", "alone")
+        )
+        reached = [f"{median(gain) / wanted:.1%}", f"{median(more) / added:.1%}"]
+        worked = [
+            sum(share / (1 if device == FAST else ratio) for device, share in one.busy.items()) / added
+            for one in runs["planned"]
+        ]
         gains.append(
-            [f"{ratio:g}", times["even"], times["planned"], spread(gain, 3), f"{wanted:.2f}", reached[0],
-             spread(predicted, 3)]
-        )  # fmt: skip
+            [f"{ratio:g}", times["even"], times["planned"], spread(gain, 3), f"{wanted:.2f}", reached[0], thought]
+        )
         additions.append(
-            [f"{ratio:g}", times["alone"], times["planned"], spread(more, 3), f"{added:.3f}", reached[1]]
+            [f"{ratio:g}", times["alone"], times["planned"], spread(more, 3), f"{added:.3f}", reached[1],
+             spread([100 * share for share in worked], 1)]
         )  # fmt: skip
     return f"""## Unlike devices
 
@@ -105,18 +124,22 @@ def tables(given: argparse.Namespace, found: Found, told: str = "") -> str:
 {machine()}.
 Data {shown(str(given.data))}; {given.blocks} blocks {given.width} wide, float32, {given.batch_size} examples a step in
 {given.micro_batches} micro-batches, {given.steps} steps a run of which the first five are left out, without spares and
-copies; medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU, which sleep after every action until it
-has taken {given.slowdown:g} times as long, and {given.slowdown:g} r times. Both sit on one machine, where two processes
-that compute at once slow each other, which the plan does not know of two nodes.
+copies; means of a step, and of these medians (extremes) of {given.rounds} rounds. Two Ray nodes of one CPU, which sleep
+after every action until it has taken {given.slowdown:g} times as long, and {given.slowdown:g} r times. Both sit on one
+machine, where two processes that compute at once slow each other, which the plan does not know of two nodes. How fast
+the machine is changes from one run to the next.
 
 An even split against the plan. If all units were infinitely fine, planning would gain (r + 1) / 2; an even split by
 blocks leaves the slow device the head as well.
 
 {table(["r", "even, ms", "planned, ms", "gain", "(r + 1) / 2", "reached", "predicted / measured"], gains)}
 
-The fast device alone against both. Two devices cannot add more than 1 + 1 / r.
+The fast device alone against both. Two devices cannot add more than 1 + 1 / r: what is above that is the machine's
+doing, and as much may be missing where it is below. *Worked*: the part of the steps that each device worked in the runs
+of both, of which the slow one's counts 1 / r, over 1 + 1 / r. It is of one run, so that the machine's speed is not in
+it, and it counts as work what the two slow each other by.
 
-{table(["r", "alone, ms", "both, ms", "gain", "1 + 1 / r", "reached"], additions)}
+{table(["r", "alone, ms", "both, ms", "gain", "1 + 1 / r", "reached", "worked, %"], additions)}
 
 {f"A device {USELESS} times slower is not used. What the plan says of it: {told}" if told else ""}
 """
@@ -139,8 +162,7 @@ class Bench:
         self._folder, self._model, self._given = folder, model, given
         self._runs = 0
 
-    def run(self, plan: Mapping[str, Any]) -> dict[str, Any]:
-        """Median and predicted seconds of a step, and what was left out."""
+    def run(self, plan: Mapping[str, Any]) -> Ran:
         self._runs += 1
         given = self._given
         output = self._folder / f"run-{self._runs}"
@@ -158,14 +180,12 @@ class Bench:
             "recovery": {"tries": 0},
             "track": {"uri": f"sqlite:///{self._folder}/mlflow.db", "system_metrics": False},
         }
-        train(Config.model_validate(config))
-        summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
-        timing = summary["timing"]
-        return {
-            "seconds": timing["median_step_seconds"],
-            "predicted": timing["mean_predicted_seconds"],
-            "left_out": " ".join(summary["plan"]["left_out"]),
-        }
+        settings = Config.model_validate(config)
+        train(settings)
+        summary, steps = steps_of(output, settings.track.uri)
+        devices = [stage["device"] for stage in summary["plan"]["stages"]]
+        busy = {device: fmean(step.busy[j] for step in steps) for j, device in enumerate(devices)}
+        return Ran(seconds(steps), predicted(steps), busy, " ".join(summary["plan"]["left_out"]))
 
 
 @contextmanager
