@@ -15,10 +15,12 @@ from torch import Tensor
 from cluster.devices import slowdown_here
 from cluster.transport import Keys, ZmqTransport
 from cluster.ways import near
+from pipelines.plan.corrected import Rehearsed
 from pipelines.plan.measured import Shape
 from pipelines.train.device import Device
 from pipelines.train.effort import Effort
 from pipelines.train.measure import Bench, Found
+from pipelines.train.rehearse import rehearse
 from pipelines.train.subject import Subject
 from pipelines.train.transport import Tag
 
@@ -58,6 +60,12 @@ class BenchShell:
             found: Found = end.value
             return found
         return None
+
+    def rehearse(
+        self, subject: Subject, example: Mapping[str, Tensor], steps: Sequence[Sequence[Shape]]
+    ) -> list[Rehearsed]:
+        """Whole steps of a model that is known. Arguments as of pipelines/train/rehearse.py."""
+        return rehearse(subject, self._device, example, steps)
 
     def make_effort(
         self, subject: Subject, example: Mapping[str, Tensor], shapes: Sequence[Shape], memory: float

@@ -21,12 +21,13 @@ from cluster.devices import on
 from cluster.transport import Keys
 from cluster.waiting import wait_for
 from pipelines.errors import UserError
+from pipelines.plan.corrected import corrected, variation
 from pipelines.plan.devices import Device
 from pipelines.plan.measured import Link, Measured, MeasuredType, Shape
 from pipelines.plan.measured_cache import merged
 from pipelines.plan.unit_times import between
 from pipelines.train.known import Known, as_it_is_now, by_type, joined, named, pairs, room, together
-from pipelines.train.measure import FILLED, Found
+from pipelines.train.measure import FILLED, Found, rehearses
 from pipelines.train.subject import Subject
 
 LIBRARIES = ("torch", "transformers", "motley")
@@ -58,6 +59,8 @@ class Survey:
     timeout: float
     again: bool = False
     """Whether what is known is measured again."""
+    correct: bool = False
+    """Whether what is known is corrected by whole steps that are rehearsed once more."""
     tell: Tell | None = None
 
     def run(self, devices: Sequence[Device]) -> Measured:
@@ -104,6 +107,8 @@ class Survey:
                     rates = self._rates(actors, subject, device)
                     known = replace(known, types=(replace(known.types[0], rates=rates),))
             known = self.known.keep(known, device)
+        elif self.correct:
+            known = self.known.keep(self._corrected(known, subject, device), device)
         return as_it_is_now(known, devices)
 
     def _units(self, actor: Any, subject: Subject, device: Device, shapes: Sequence[Shape]) -> tuple[Found, int]:
@@ -118,6 +123,21 @@ class Survey:
         (found,) = self._ask(actor.measure_part, to="sum up")
         self._tell(f"units on {device.type}", parts, parts)
         return found, 0 if device.kind == "gpu" and not device.logical else process
+
+    def _corrected(self, known: Measured, subject: Subject, device: Device) -> Measured:
+        """As fast as the device is now."""
+        kind = known.types[0]
+        if not rehearses(subject, room([device], kind.process)):
+            self._tell(f"{device.type} has no room to rehearse whole steps", 1, 1)
+            return known
+        self._tell(f"whole steps on {device.type}", 0, 1)
+        with self._actors([device]) as (actor,):
+            (ran,) = self._ask(
+                lambda: actor.rehearse.remote(subject, self.example, self.steps), to="rehearse whole steps"
+            )
+        self._tell(f"whole steps on {device.type}", 1, 1)
+        now = replace(kind, times=corrected(kind.times, ran), varies=variation(kind.times, ran))
+        return replace(known, types=(now,))
 
     def _joined(
         self, known: Measured | None, found: Found, subject: Subject, device: Device, precision: str, process: int

@@ -29,8 +29,12 @@ REHEARSED = 3
 """Steps."""
 
 
-def profile(config: Config, *, again: bool = False, tell: Tell | None = None) -> Measured:
+def profile(config: Config, *, again: bool = False, correct: bool = False, tell: Tell | None = None) -> Measured:
     """Measure the config's model on every type of device of the cluster, as far as it is not known.
+
+    Args:
+        again: whether what is known from earlier is measured once more.
+        correct: whether it is corrected instead, by whole steps that are rehearsed once more.
 
     Raises:
         UserError: data, model or cluster are not what the config needs.
@@ -39,7 +43,7 @@ def profile(config: Config, *, again: bool = False, tell: Tell | None = None) ->
         # Of what is left open, the number of micro-batches only changes which shapes are measured.
         config = with_recompute(run.config, recompute=False)
         micro_batches = [one for number in numbers(config.train) for one in all_micro_batches(run, number)]
-        return survey(config, run, devices_for(config), micro_batches, again=again, tell=tell)
+        return survey(config, run, devices_for(config), micro_batches, again=again, correct=correct, tell=tell)
 
 
 @contextmanager
@@ -66,6 +70,7 @@ def survey(
     micro_batches: Sequence[MicroBatch],
     *,
     again: bool = False,
+    correct: bool = False,
     tell: Tell | None = None,
 ) -> Measured:
     """The same for a run that is prepared. No stage may have been started: the devices must be free.
@@ -73,7 +78,7 @@ def survey(
     Args:
         config: says whether blocks are run again.
         micro_batches: all that are to be planned for.
-        again: whether what is known from earlier is measured once more.
+        again: as of `profile`; so is `correct`.
     """
     largest = max(micro_batches, key=lambda micro_batch: micro_batch.num_padded_tokens)
     return Survey(
@@ -83,6 +88,7 @@ def survey(
         steps=_to_rehearse(run),
         timeout=config.plan.timeout,
         again=again,
+        correct=correct,
         tell=tell,
     ).run(devices)
 

@@ -26,6 +26,10 @@ def main(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON on stdout.")] = False,
     output: Annotated[Path | None, typer.Option(help="Write everything to this file, as YAML.")] = None,
     again: Annotated[bool, typer.Option("--again", help="Measure what is known from earlier once more.")] = False,
+    correct: Annotated[
+        bool,
+        typer.Option("--correct", help="Scale what is known to how fast devices are now, by whole steps of the run."),
+    ] = False,
 ) -> None:
     """Measure the model's units on every type of device of the cluster, and the ways between devices.
 
@@ -43,7 +47,7 @@ def main(
     from pipelines.report.measured_table import Measuring, show
 
     with Measuring(Console(stderr=True)) as measuring:
-        measured = profile(settings, again=again, tell=measuring.tell)
+        measured = profile(settings, again=again, correct=correct, tell=measuring.tell)
     if output is not None:
         output.write_text(to_yaml(measured), encoding="utf-8")
     if as_json:

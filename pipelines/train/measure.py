@@ -94,7 +94,7 @@ class Bench:
         self._most_rounds = rounds
         self._subject, self._device, self._shapes = subject, device, shapes
         sizes = [subject.likely_bytes(n) for n in range(len(subject.units))]
-        self._example, self._steps = example, steps if sum(sizes) <= memory * FILLED else ()
+        self._example, self._steps = example, steps if rehearses(subject, memory) else ()
         self._batches = {shape: sized(example, shape) for shape in shapes}
         self._groups = groups(sizes, memory * FILLED)
         self._alike: dict[Any, list[int]] = {}
@@ -304,6 +304,11 @@ class Bench:
                 math.prod(subject.shapes[p]) * 2 for p in names if p in subject.trained and len(subject.shapes[p]) == 2
             )
         return held + max(self._samples[self._shapes[0], at].moments for at in self._measured(n))
+
+
+def rehearses(subject: Subject, memory: int) -> bool:
+    """Whether a device that may fill so many bytes has room for whole steps, on one stage with all of the model."""
+    return sum(map(subject.likely_bytes, range(len(subject.units)))) <= memory * FILLED
 
 
 def _copies(tensors: Iterable[Tensor]) -> list[Tensor]:

@@ -2,13 +2,14 @@
 
 python -m tests.bench.predicted [--data FOLDER] [--stages 1 2 4] [--slowdown 1] [--steps 20] [--rounds 3]
 
-In every round unit times are measured, as `python -m jobs.profile --again` does; then the model is trained with one
+Unit times are measured, as `python -m jobs.profile --again` does. Then, in every round, the model is trained with one
 stage, two and four, a CPU and a thread each, whether or not the machine has that many cores: how they slow each other
 is measured as well. With --slowdown 4 each stage sleeps after every action until it has taken so many times as long:
 four of them then share two cores more like four devices that have a processor and memory of their own.
 
-Machines get faster and slower while this runs (tests/bench/speedometer.py). So every step is also compared with what it
-was predicted to take at the speed that there was then, over the speed when whole steps were rehearsed.
+Machines get faster and slower while this runs (tests/bench/speedometer.py). So whole steps are rehearsed before every
+run, as `python -m jobs.profile --correct` does, and every step is also compared with what it was predicted to take at
+the speed that there was then, over the speed in the rehearsal.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -46,6 +48,9 @@ class Subject:
     micro_batches: int
 
 
+Found = dict[tuple[Subject, int], list[dict[str, float]]]
+"""By model and number of stages, of each round."""
+
 SUBJECTS = (Subject("MiniLM-L6", MINILM, 64, 8), Subject("SmolLM2-135M", SMOLLM2, 8, 8))
 
 
@@ -64,76 +69,71 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     given = arguments()
-    rows = []
+    subjects = [subject for subject in SUBJECTS if subject.name in given.models]
+    found: Found = {(subject, stages): [] for subject in subjects for stages in given.stages}
     with tempfile.TemporaryDirectory(prefix="motley-predicted-") as folder:
         os.environ.update(RAY_AUTH_MODE="disabled", RAY_USAGE_STATS_ENABLED="0", TOKENIZERS_PARALLELISM="false")
         os.environ["MOTLEY_CACHE"] = folder
         slow = {SLOWDOWN_LABEL: f"{given.slowdown:g}"}
         ray.init(num_cpus=max(given.stages), labels=slow, log_to_driver=False, include_dashboard=False)
         with Speedometer() as speed:
-            for subject in SUBJECTS:
-                if subject.name in given.models:
-                    rows += compare(subject, given, Path(folder), speed)
+            for subject in subjects:
+                begin = time.monotonic()
+                profile(config(subject, given, Path(folder), 1), again=True)
+                print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
+            for _, subject, stages in product(range(given.rounds), subjects, given.stages):
+                found[subject, stages].append(run(config(subject, given, Path(folder), stages), speed))
+                print(f"{subject.name}, {stages} stages: {found[subject, stages][-1]}", flush=True)
+                # Hours of work are not lost with the last of it.
+                replace_section(given.docs, given.section, told(given, found))
         ray.shutdown()
+    print(told(given, found))
+
+
+def told(given: argparse.Namespace, found: Found) -> str:
+    title = "Predicted and measured" + (", of devices slowed on purpose" if given.slowdown > 1 else "")
     asleep = (
         f"which takes {given.slowdown:g} times as long (it sleeps)" if given.slowdown > 1 else "as fast as they can"
     )
-    title = "Predicted and measured" + (", of devices slowed on purpose" if given.slowdown > 1 else "")
-    body = f"""## {title}: {" and ".join(given.models)}
+    rows = [row(subject, stages, runs) for (subject, stages), runs in found.items() if runs]
+    return f"""## {title}
 
 `{command(__file__)}`
 
 {machine()}.
 Data {shown(str(given.data))}, float32, schedule 1f1b, one CPU and one thread a stage, {asleep};
 {given.steps} steps a run of which the first five are left out, without copies and spares for recovery. *Predicted over
-measured* is the sum over steps of what each was predicted to take, over the sum of what they took: medians (extremes);
-rounds, which begin with measuring unit times: {given.rounds}. *At its speed then*: the same, with what each step was
-predicted to take divided by how fast the machine was in that step, against its speed when unit times were corrected by
-whole steps; *speed* is the mean of that. A process beside the run, which does the same small piece of work ten times a
-second, tells how fast it is.
+measured* is the sum over steps of what each was predicted to take, over the sum of what they took: medians (extremes)
+of so many runs. Before each run whole steps were rehearsed, as by `python -m jobs.profile --correct`. *At its speed
+then*: the same, with what each step was predicted to take divided by how fast the machine was in that step, against its
+speed in the rehearsal; *speed* is the mean of that. A process beside the run, which does the same small piece of work
+ten times a second, tells how fast it is.
 
-{table(["model", "stages", "step, ms", "predicted over measured", "at its speed then", "speed"], rows)}
+{table(["model", "stages", "runs", "step, ms", "predicted over measured", "at its speed then", "speed"], rows)}
 """
-    print(body)
-    replace_section(given.docs, given.section, body)
-
-
-def compare(subject: Subject, given: argparse.Namespace, folder: Path, speed: Speedometer) -> list[list[str]]:
-    """Rows of the table for one model."""
-    found: dict[int, list[dict[str, float]]] = {stages: [] for stages in given.stages}
-    for turn in range(given.rounds):
-        begin = time.monotonic()
-        told: list[float] = []
-
-        def tell(what: str, done: int, total: int, told: list[float] = told) -> None:
-            # The last part of these is the rehearsal.
-            if what.startswith("units") and done >= total - 1:
-                told.append(time.time())
-
-        profile(config(subject, given, folder, 1, "profile"), again=True, tell=tell)
-        rehearsed = speed.seconds(told[0], told[-1])
-        print(f"{subject.name}: unit times in {time.monotonic() - begin:.0f} s", flush=True)
-        for stages in given.stages:
-            settings = config(subject, given, folder, stages, f"{subject.name}-{stages}-{turn}")
-            one = run(settings, lambda begin, end, then=rehearsed: then / speed.seconds(begin, end))
-            found[stages].append(one)
-            print(f"{subject.name}, {stages} stages: {one}", flush=True)
-    return [row(subject, stages, runs) for stages, runs in found.items()]
 
 
 def row(subject: Subject, stages: int, runs: Sequence[dict[str, float]]) -> list[str]:
     ratios = [spread([run[name] for run in runs], 3) for name in ("predicted over measured", "then", "speed")]
-    return [subject.name, str(stages), spread([1e3 * run["seconds"] for run in runs]), *ratios]
+    return [subject.name, str(stages), str(len(runs)), spread([1e3 * run["seconds"] for run in runs]), *ratios]
 
 
-def run(config: Config, speed: Callable[[float, float], float]) -> dict[str, float]:
-    """`speed`: of the machine, from one time of the clock to another."""
+def run(config: Config, speed: Speedometer) -> dict[str, float]:
+    """Rehearse, and train as many steps."""
+    times: list[float] = []
+
+    def tell(what: str, _: int, __: int) -> None:
+        if what.startswith("whole steps"):
+            times.append(time.time())
+
+    profile(config, correct=True, tell=tell)
+    rehearsed = speed.seconds(times[0], times[-1])
     train(config)
     assert config.run.output is not None
     folder = Path(config.run.output)
     _, steps = steps_of(folder, config.track.uri)
     shutil.rmtree(folder)
-    speeds = [speed(step.begin, step.end) for step in steps]
+    speeds = [rehearsed / speed.seconds(step.begin, step.end) for step in steps]
     scaled = fmean(step.predicted / now for step, now in zip(steps, speeds, strict=True))
     return {
         "seconds": seconds(steps),
@@ -143,9 +143,9 @@ def run(config: Config, speed: Callable[[float, float], float]) -> dict[str, flo
     }
 
 
-def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: int, name: str) -> Config:
+def config(subject: Subject, given: argparse.Namespace, folder: Path, stages: int) -> Config:
     settings: dict[str, Any] = {
-        "run": {"name": "predicted", "output": str(folder / name)},
+        "run": {"name": "predicted", "output": str(folder / "run")},
         "model": {"source": subject.source},
         "data": {"train": str(given.data / "train.conll")},
         "train": {

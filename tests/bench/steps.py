@@ -28,7 +28,7 @@ class Step:
         return self.end - self.begin
 
 
-def steps_of(folder: Path, tracking_uri: str) -> tuple[dict[str, Any], list[Step]]:
+def steps_of(folder: Path, tracking_uri: str | None) -> tuple[dict[str, Any], list[Step]]:
     """The summary of the run in `folder`, and its steps but the first ones, which warm up."""
     summary: dict[str, Any] = json.loads((folder / "summary.json").read_text("utf-8"))
     client, run_id = MlflowClient(tracking_uri), summary["mlflow"]["run_id"]

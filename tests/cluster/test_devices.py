@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,10 +116,10 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path) -> None:
     told = Told()
     measured = profile(settings(given, {}), tell=told)
-    # One shape: embeddings, every other unit, these together; a rehearsal. One and both devices at once, three times.
+    # One shape: embeddings, every other unit, these together; a rehearsal. One and both devices at once, five times.
     assert told.what == {
         "units on fast": (4, 4),
-        "several fast at once": (6, 6),
+        "several fast at once": (10, 10),
         "units on slow": (4, 4),
         "ways between devices": (3, 3),
     }
@@ -131,6 +133,27 @@ def test_units_devices_at_once_and_ways_are_measured_and_then_known(given: Path)
     again = Told()
     assert profile(settings(given, {}), tell=again) == measured
     assert list(again.what) == ["ways between devices"]
+
+
+def test_what_is_known_is_scaled_to_how_fast_devices_are_now(given: Path) -> None:
+    known = profile(settings(given, {}))
+    folder = Path(os.environ["MOTLEY_CACHE"]) / "measured"
+    (file,) = (path for path in folder.rglob("*.yaml") if path.name.startswith("fast"))
+    text = file.read_text(encoding="utf-8")
+    # An owner's hand: everything that takes forward takes a thousand times as long.
+    file.write_text(
+        re.sub(r"forward_ms: (\S+?)([,}\s])", lambda m: f"forward_ms: {1e3 * float(m[1])}{m[2]}", text), "utf-8"
+    )
+    wrong = profile(settings(given, {}))
+    assert sum(wrong.type("fast").times[0].forward) > 900 * sum(known.type("fast").times[0].forward)
+    told = Told()
+    right = profile(settings(given, {}), correct=True, tell=told)
+    assert {what for what in told.what if "whole steps" in what} == {"whole steps on fast", "whole steps on slow"}
+    # Noise is not a factor of thirty.
+    for now, then in zip(right.type("fast").times, wrong.type("fast").times, strict=True):
+        assert sum(now.forward) < 0.03 * sum(then.forward)
+        assert 0.03 * sum(then.backward) < sum(now.backward) < 30 * sum(then.backward)
+    assert profile(settings(given, {})) == right
 
 
 def test_a_run_plans_for_its_devices_and_learns_what_one_stage_learns(given: Path, tmp_path: Path) -> None:
